@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The tools find one another, and no other version of themselves, through PATH.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# The link to this checkout, ahead of any installed copy of the collection
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+TEST_PARTS ?= unit lint docs-check sanity molecule
+LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
+PYTEST_ARGS ?=
+SANITY_ARGS ?=
+MOLECULE_ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: test
+test: venv ## Every check; TEST_PARTS="unit lint" for some of them
+	@tests/tools/parts.py $(TEST_PARTS)
+
+.PHONY: unit
+unit: venv ## Unit tests, in seconds; PYTEST_ARGS="-k name"
+	@python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: venv ## ruff, mypy, yamllint, ansible-lint
+	@tests/tools/parts.py $(LINT_PARTS)
+
+.PHONY: lint-python
+lint-python: venv
+	@ruff check --quiet --output-format concise .
+
+.PHONY: lint-types
+lint-types: venv
+	@mypy -p ansible_collections.hvm.pair.plugins
+
+.PHONY: lint-yaml
+lint-yaml: venv
+	@yamllint --strict .
+
+.PHONY: lint-ansible
+lint-ansible: venv
+	@ansible-lint --offline --profile production $(if $(MAKE_TERMOUT),,--nocolor)
+
+.PHONY: docs-check
+docs-check: venv ## Documentation of modules and roles; changelog
+	@antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
+	@antsibull-changelog lint
+
+.PHONY: sanity
+sanity: venv ## ansible-test sanity on what the collection ships; SANITY_ARGS="--test pep8"
+	@tests/tools/sanity.py $(SANITY_ARGS)
+
+.PHONY: molecule
+molecule: venv ## The scenarios, on the two hosts of the lab; MOLECULE_ARGS="-s name"
+	@tests/tools/lab-session $(CURDIR)/.venv/bin/molecule test $(or $(MOLECULE_ARGS),--all)
+
+.PHONY: demo
+demo: venv ## See it work, on the two hosts of the lab
+	@tests/tools/demo
+
+.PHONY: build
+build: venv ## The collection's archive, in build/
+	@ansible-galaxy collection build --force --output-path build .
+
+.PHONY: venv
+venv: ## What the checks need, in .venv
+	@tests/tools/bootstrap
+
+.PHONY: clean
+clean: ## Remove what the checks left; .venv stays
+	@rm -rf build tests/output .ansible .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache changelogs/.plugin-cache.yaml
+	@find . -path ./.venv -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: hvm_report
+short_description: Report of a backup or a migration, as lines
+version_added: 0.1.0
+author: The hvm.pair developers (@hvm-pair)
+description:
+  - Says which host is ACTIVE, each VM's interruption in seconds, the bytes sent, the snapshot set, and the times of the steps.
+options:
+  _input:
+    description: Result of M(hvm.pair.hvm_switchover) or M(hvm.pair.hvm_checkpoint).
+    type: dict
+    required: true
+  active:
+    description: Name of the ACTIVE host, where the result does not say it.
+    type: str
+  sync:
+    description: Result of M(hvm.pair.hvm_zfs_sync).
+    type: dict
+  prune:
+    description: Result of M(hvm.pair.hvm_zfs_snapshot) with C(state=pruned).
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Report
+  ansible.builtin.debug:
+    msg: "{{ result | hvm.pair.hvm_report }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
+
+
+def report(
+    result: dict[str, t.Any],
+    active: str | None = None,
+    sync: dict[str, t.Any] | None = None,
+    prune: dict[str, t.Any] | None = None,
+) -> list[str]:
+    """Pure: the lines of the report."""
+    sync, prune = sync or {}, prune or {}
+    if result.get("plan"):
+        return ["Plan (nothing was changed):", *(f"  {line}" for line in result["plan"])]
+    lines = [f"ACTIVE host: {result.get('active') or active}"]
+    vms = result.get("vms", {})
+    lines.append(f"Interruption of {len(vms)} VMs:" if vms else "No VM was running")
+    lines += [f"  {name:<16} {vm['interruption']:8.1f} s" for name, vm in sorted(vms.items()) if "interruption" in vm]
+    if result.get("set"):
+        lines.append(
+            f"Snapshot set: {result['set']} (B: VM states inside)"
+            if result["set"].endswith("_B")
+            else f"Snapshot set: {result['set']}"
+        )
+    sent = result.get("bytes", sync.get("bytes"))
+    if sent is not None:
+        lines.append(f"Sent: {human(sent)}, verified on the other host by GUID")
+    if result.get("presync"):
+        lines.append(
+            "Before the interruption: "
+            + ", ".join(f"{human(one['bytes'])} in {one['seconds']:.1f} s" for one in result["presync"])
+        )
+    if result.get("steps"):
+        lines.append(f"Steps of the interruption ({result['window']:.1f} s, all in one process, no Ansible task among them):")
+        lines += [f"  {one['step']:<28} {one['seconds']:8.2f} s" for one in result["steps"]]
+    gone = sorted(f"{len(names)} on {host}" for host, names in prune.get("destroyed", {}).items() if names)
+    if gone:
+        lines.append(f"Old sets pruned: {', '.join(gone)}")
+    if result.get("total") is not None:
+        lines.append(f"Total: {result['total']:.1f} s")
+    return lines
+
+
+class FilterModule:
+    """Filters for the reports of the playbooks."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"hvm_report": report}

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: hvm_status
+short_description: State of a host of a pair, as lines
+version_added: 0.1.0
+author: The hvm.pair developers (@hvm-pair)
+description:
+  - The manual's three lines, then role and epoch, VMs, last complete snapshot set with its age, lock, and what is pending.
+options:
+  _input:
+    description: Result of M(hvm.pair.hvm_info).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Status
+  ansible.builtin.debug:
+    msg: "{{ look | hvm.pair.hvm_status }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The lines.
+  type: list
+  elements: str
+"""
+
+import datetime
+import typing as t
+
+UTC = datetime.timezone.utc  # noqa: UP017  runs on the controller, where ansible-core 2.17 allows Python 3.10
+
+
+def age(stamp: str, now: datetime.datetime) -> str:
+    """How long ago a snapshot set's timestamp was, for people."""
+    then = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    minutes = int((now - then).total_seconds() // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+
+
+def status(look: dict[str, t.Any], now: datetime.datetime | None = None) -> list[str]:
+    """Pure but for the clock: the lines of the status."""
+    found = look["hvm"]
+    now = now or datetime.datetime.now(UTC)
+    role = found["role"]
+    lines = list(look["status"])
+    lines.append(f"{found['host']} is {role['now']} (pair {found['pair']}, epoch {role['epoch']}; {role['reason']})")
+    for name, vm in sorted(found["vms"].items()):
+        lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {'autostart' if vm['autostart'] else ''}".rstrip())
+    for pool, health in sorted(found["pools"].items()):
+        if health != "ONLINE":
+            lines.append(f"Pool {pool} is {health}")
+    complete = [one["name"] for one in found["sets"] if one["complete"]]
+    for title, names in (
+        ("Last complete set", complete),
+        ("Last with VM states (B)", [name for name in complete if name.endswith("_B")]),
+    ):
+        lines.append(f"{title}: {names[-1]}, {age(names[-1].split('_')[1], now)} old" if names else f"{title}: none")
+    if found.get("constraint"):
+        lines.append(f"Constraint: {found['constraint']}")
+    if found["lock"]:
+        lines.append(f"Running now: {found['lock']}")
+    elif found["pending"]:
+        entry = found["pending"]
+        lines.append(f"Pending: {entry['operation']}, begun {entry['started']}, stopped at '{entry['step']}'")
+    return lines
+
+
+class FilterModule:
+    """Filters for the status of a host."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"hvm_status": status}

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Commands of the host: always a list of arguments, never a shell, always in the C locale, always bounded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
+
+#: Seconds; far above what any command here takes on a busy host, so that nothing waits for ever.
+TIMEOUT = 300.0
+
+ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+#: (arguments) -> stdout. What a unit test replaces.
+Run = t.Callable[[t.Sequence[str]], str]
+
+
+def run(command: t.Sequence[str], timeout: float = TIMEOUT, remedy: str = "", stdin: str | None = None) -> str:
+    """Run `command` and return what it printed.
+
+    :raises CommandError: when it cannot be started, exits with anything but 0, or takes longer than `timeout` seconds.
+    """
+    try:
+        result = subprocess.run(
+            list(command),
+            env={**os.environ, **ENVIRONMENT},
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as exc:
+        raise CommandError(command, 127, "", f"{exc.filename or command[0]}: command not found", remedy) from exc
+    except subprocess.TimeoutExpired as exc:
+        raise CommandError(command, -1, "", f"no end after {timeout:.0f} s", remedy) from exc
+    if result.returncode:
+        raise CommandError(command, result.returncode, result.stdout, result.stderr, remedy)
+    return result.stdout
+
+
+def succeeds(command: t.Sequence[str], timeout: float = TIMEOUT) -> bool:
+    """Whether `command` exits with 0."""
+    try:
+        run(command, timeout)
+    except CommandError:
+        return False
+    return True

@@ -1,0 +1,323 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""VMs of this host through libvirt: what there is, and one verb on one VM.
+
+`libvirt` is imported when it is first needed: a PASSIVE host answers without it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import difflib
+import os
+import time
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import autostart, by_priority, priority
+
+URI = "qemu:///system"
+#: VMs of one priority that are worked on at once.
+PARALLEL = 4
+
+RUNNING, FROZEN, STOPPED, OTHER = "running", "frozen", "stopped", "other"
+
+
+def connect(uri: str = URI) -> t.Any:
+    """A connection to libvirt.
+
+    :raises HvmError: when the library or the daemon is not there.
+    """
+    try:
+        import libvirt
+    except ImportError as exc:
+        raise HvmError("python3-libvirt is not installed on this host", "Run the playbook hvm.pair.install.") from exc
+    libvirt.registerErrorHandler(lambda *dummy: None, None)  # it would print every error on stderr as well
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as exc:
+        raise HvmError(
+            f"libvirt does not answer at {uri}: {exc}", "On the ACTIVE host start it with hvm_hypervisor state=started."
+        ) from exc
+
+
+def _state(dom: t.Any) -> str:
+    # 1 running, 2 blocked, 3 paused, 4 shutting down, 5 shut off, 6 crashed, 7 suspended by the guest (virDomainState)
+    return {1: RUNNING, 2: RUNNING, 3: FROZEN, 4: RUNNING, 5: STOPPED, 6: STOPPED, 0: STOPPED}.get(dom.state()[0], OTHER)
+
+
+def parse_xml(text: str) -> dict[str, t.Any]:
+    """What we need of a domain's XML; pure."""
+    root = ET.fromstring(text)
+    disks = []
+    for disk in root.findall("./devices/disk"):
+        source = disk.find("source")
+        path = None
+        if source is not None:
+            path = source.get("file") or source.get("dev") or source.get("volume") or source.get("name")
+        disks.append({"path": path, "device": disk.get("device", "disk"), "readonly": disk.find("readonly") is not None})
+    interfaces = [interface.find("source") for interface in root.findall("./devices/interface")]
+    description = root.findtext("description") or ""
+    machine = root.find("./os/type")
+    return {
+        "description": description,
+        "autostart": autostart(description),
+        "priority": priority(description),
+        "disks": disks,
+        "bridges": sorted({s.get("bridge", "") for s in interfaces if s is not None and s.get("bridge")}),
+        "networks": sorted({s.get("network", "") for s in interfaces if s is not None and s.get("network")}),
+        "hostdevs": len(root.findall("./devices/hostdev")),
+        "emulator": root.findtext("./devices/emulator") or "",
+        "machine": machine.get("machine", "") if machine is not None else "",
+        "memory_kib": int(root.findtext("memory") or 0),
+    }
+
+
+def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
+    """All VMs, by name, with state, priority, disks, networks and whether a state image lies there."""
+    found = {}
+    for dom in conn.listAllDomains():
+        info = parse_xml(dom.XMLDesc(0))
+        info.update(
+            uuid=dom.UUIDString(),
+            state=_state(dom),
+            persistent=bool(dom.isPersistent()),
+            saved=os.path.exists(image_path(state_dir, dom.name())),
+            managed_save=bool(dom.hasManagedSaveImage()),
+        )
+        found[dom.name()] = info
+    return dict(sorted(found.items()))
+
+
+def image_path(state_dir: str, name: str) -> str:
+    return os.path.join(state_dir, f"{name}.state")
+
+
+def saved_names(state_dir: str) -> list[str]:
+    """VMs that have a state image on this host."""
+    try:
+        return sorted(entry[: -len(".state")] for entry in os.listdir(state_dir) if entry.endswith(".state"))
+    except FileNotFoundError:
+        return []
+
+
+def check_names(wanted: t.Sequence[str], known: t.Collection[str]) -> None:
+    """:raises Refused: with every unknown name at once, and what may have been meant."""
+    findings = []
+    for name in wanted:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known)) or 'none'}."
+            findings.append(Finding(f"there is no VM {name}", hint))
+    if findings:
+        raise Refused("this", findings)
+
+
+# ---- one verb, one VM; each returns a sentence of what was done, or None when there was nothing to do
+
+
+def start(conn: t.Any, name: str, state_dir: str) -> str | None:
+    dom = conn.lookupByName(name)
+    state = _state(dom)
+    if state == RUNNING:
+        return None
+    if state == FROZEN:
+        dom.resume()
+        return f"{name} goes on"
+    if os.path.exists(image_path(state_dir, name)):
+        raise HvmError(f"VM {name} has a saved state; starting it would make that useless", "Restore it (state=restored).")
+    dom.create()
+    return f"{name} started"
+
+
+def save(conn: t.Any, name: str, state_dir: str) -> str | None:
+    """State image into `state_dir`, then the VM is off. A failed save leaves the VM running (libvirt resumes it)."""
+    dom = conn.lookupByName(name)
+    if _state(dom) == STOPPED:
+        return None
+    if not dom.isPersistent():
+        raise HvmError(f"VM {name} is transient: nothing of it would be left but its image", "Define it (virsh define).")
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    path = image_path(state_dir, name)
+    if os.path.exists(path):
+        raise HvmError(
+            f"VM {name} runs and yet has a state image {path}", "Look which is right; move the image away if it is old."
+        )
+    partial = f"{path}.partial"
+    if os.path.exists(partial):
+        os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
+    dom.save(partial)
+    os.rename(partial, path)
+    return f"{name} saved"
+
+
+def restore(conn: t.Any, name: str, state_dir: str, timeout: float = 60) -> str | None:
+    """Restore from the state image; the image goes only after the VM is seen running (or frozen, as it was saved)."""
+    path = image_path(state_dir, name)
+    if not os.path.exists(path):
+        return None
+    known = {dom.name(): dom for dom in conn.listAllDomains()}
+    if name in known and _state(known[name]) != STOPPED:
+        raise HvmError(
+            f"VM {name} runs and yet has a state image {path}",
+            "Nothing was restored. Look which is right; move the image away if it is old.",
+        )
+    conn.restore(path)
+    deadline = time.monotonic() + timeout
+    while _state(conn.lookupByName(name)) not in (RUNNING, FROZEN):
+        if time.monotonic() > deadline:
+            raise HvmError(f"VM {name} was restored but is not seen running after {timeout:.0f} s", f"Its image is kept: {path}.")
+        time.sleep(0.05)
+    os.unlink(path)
+    return f"{name} restored"
+
+
+def freeze(conn: t.Any, name: str, dummy: str = "") -> str | None:
+    dom = conn.lookupByName(name)
+    if _state(dom) != RUNNING:
+        return None
+    dom.suspend()
+    return f"{name} frozen"
+
+
+def unfreeze(conn: t.Any, name: str, dummy: str = "") -> str | None:
+    dom = conn.lookupByName(name)
+    if _state(dom) != FROZEN:
+        return None
+    dom.resume()
+    return f"{name} goes on"
+
+
+def shutdown(conn: t.Any, name: str, dummy: str = "", timeout: float = 180) -> str | None:
+    """Ask the guest to end, by agent if it has one, then by ACPI; wait until it has.
+
+    :raises HvmError: when it has not ended within `timeout` seconds: nobody may believe that it is off.
+    """
+    dom = conn.lookupByName(name)
+    if _state(dom) == STOPPED:
+        return None
+    if _state(dom) == FROZEN:
+        dom.resume()
+    import libvirt
+
+    methods = [4, 1] if "org.qemu.guest_agent.0" in dom.XMLDesc(0) else [1]  # VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, _ACPI_POWER_BTN
+    for number, flag in enumerate(methods):
+        try:
+            dom.shutdownFlags(flag)
+        except libvirt.libvirtError:
+            try:
+                dom.shutdown()
+            except libvirt.libvirtError:
+                continue
+        deadline = time.monotonic() + timeout / (len(methods) - number) / (1 if number else len(methods))
+        while time.monotonic() < deadline:
+            if _state(dom) == STOPPED:
+                return f"{name} was shut down"
+            time.sleep(0.2)
+    raise HvmError(
+        f"VM {name} has not shut down within {timeout:.0f} s", "It still runs. Shut it down from inside, or use state=poweredoff."
+    )
+
+
+def poweroff(conn: t.Any, name: str, dummy: str = "") -> str | None:
+    dom = conn.lookupByName(name)
+    if _state(dom) == STOPPED:
+        return None
+    dom.destroy()
+    if _state(conn.lookupByName(name)) != STOPPED:
+        raise HvmError(f"VM {name} cannot be proven stopped", "Look for its process; do not start it elsewhere.")
+    return f"{name} was switched off"
+
+
+Verb = t.Callable[..., "str | None"]
+#: verb -> (function, highest number first?)
+VERBS: dict[str, tuple[Verb, bool]] = {
+    "started": (start, False),
+    "saved": (save, True),
+    "restored": (restore, False),
+    "frozen": (freeze, True),
+    "unfrozen": (unfreeze, False),
+    "shutdown": (shutdown, True),
+    "poweredoff": (poweroff, True),
+}
+
+
+def for_each(
+    verb: Verb,
+    conn: t.Any,
+    ordered: t.Sequence[t.Sequence[str]],
+    state_dir: str,
+    done: t.Callable[[str, str | None, float, float], None] = lambda *dummy: None,
+    parallel: int = PARALLEL,
+    **kwargs: t.Any,
+) -> dict[str, str]:
+    """One verb on groups of VMs: group after group, the VMs of a group at the same time.
+
+    :param done: called with (name, sentence, monotonic time before, after) for each VM that succeeded.
+    :return: name -> error of those that failed; a failure ends the work after its group.
+    """
+    errors: dict[str, str] = {}
+
+    def one(name: str) -> None:
+        before = time.monotonic()
+        try:
+            sentence = verb(conn, name, state_dir, **kwargs)
+        except Exception as exc:  # noqa: BLE001  libvirtError and ours alike: the others of the group must be told apart from it
+            errors[name] = str(exc)
+        else:
+            done(name, sentence, before, time.monotonic())
+
+    for group in ordered:
+        with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
+            list(pool.map(one, group))
+        if errors:
+            break
+    return errors
+
+
+def order(infos: dict[str, dict[str, t.Any]], names: t.Iterable[str], descending: bool) -> list[list[str]]:
+    # an image whose VM libvirt does not know has the lowest priority
+    return by_priority(((name, infos[name]["priority"] if name in infos else 99) for name in names), descending)
+
+
+# ---- around the daemon
+
+
+def start_networks(conn: t.Any) -> None:
+    """Networks and pools marked autostart; libvirt does that once per boot only (virDriverShouldAutostart)."""
+    for thing in [*conn.listAllNetworks(), *conn.listAllStoragePools()]:
+        if thing.autostart() and not thing.isActive():
+            thing.create()
+
+
+def stop_networks(conn: t.Any) -> None:
+    """Their dnsmasq would keep files below /var/lib/libvirt open."""
+    for thing in [*conn.listAllNetworks(), *conn.listAllStoragePools()]:
+        if thing.isActive():
+            thing.destroy()
+
+
+def network_bridges(conn: t.Any) -> dict[str, str]:
+    """Bridges of the host that libvirt networks lean on (forward mode 'bridge'): network -> bridge."""
+    found = {}
+    for network in conn.listAllNetworks():
+        root = ET.fromstring(network.XMLDesc())
+        forward, bridge = root.find("forward"), root.find("bridge")
+        if forward is not None and forward.get("mode") == "bridge" and bridge is not None:
+            found[network.name()] = bridge.get("name", "")
+    return found
+
+
+def neutralise_autostart(conn: t.Any) -> list[str]:
+    """Switch libvirt's own autostart off (manual, NOTES); returns the VMs that had it."""
+    had = []
+    for dom in conn.listAllDomains():
+        if dom.isPersistent() and dom.autostart():
+            dom.setAutostart(0)
+            had.append(dom.name())
+    return had

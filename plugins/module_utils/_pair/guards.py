@@ -1,0 +1,310 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Who may do what: pure functions from what was observed on both hosts to reasons to refuse.
+
+An observation is what `_procedure.observe.observe` returns on a host. No finding means: allowed.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
+
+Observation = dict[str, t.Any]
+
+
+def common(me: Observation) -> list[Finding]:
+    """What every operation needs of a host."""
+    host = me["host"]
+    found = []
+    for pool, health in me["pools"].items():
+        if health == "missing":
+            found.append(Finding(f"pool {pool} is not there", f"Import it (zpool import {pool}), or correct hvm_datasets.", host))
+        elif health != "ONLINE":
+            found.append(Finding(f"pool {pool} is {health}", f"Repair it first: zpool status {pool}.", host))
+    if me["pending"] and not me["lock"]:
+        entry = me["pending"]
+        found.append(
+            Finding(
+                f"{entry['operation']}, begun {entry['started']}, did not end: it was last at '{entry['step']}'",
+                "Look at 'status'; if both hosts are as they should be, remove the mark with hvm_role state=acknowledged.",
+                host,
+            )
+        )
+    return found
+
+
+def is_active(me: Observation, what: str) -> list[Finding]:
+    """This host is the one that may do `what`."""
+    role, host = me["role"]["now"], me["host"]
+    if role == ACTIVE:
+        return []
+    remedy = {
+        PASSIVE: f"Run it on the other host, {me['peer']}, if that one is ACTIVE.",
+        UNKNOWN: "After a boot nothing starts by itself: look at both hosts, "
+        "then start the last ACTIVE one (hvm_hypervisor state=started).",
+        DIVERGED: "It holds writes that the other lacks: decide about them first.",
+    }[role]
+    return [Finding(f"this host is {role}, and only the ACTIVE one can {what}", remedy, host)]
+
+
+def roles(me: Observation, peer: Observation) -> list[Finding]:
+    """One ACTIVE, one PASSIVE, in that order; the other one really is stopped."""
+    found = []
+    host, other = peer["host"], me["host"]
+    if peer["pair"] != me["pair"]:
+        found.append(
+            Finding(
+                f"it belongs to the pair {peer['pair']}, not to {me['pair']}",
+                "Correct hvm_hosts in the inventory and run hvm.pair.install.",
+                host,
+            )
+        )
+    now = peer["role"]["now"]
+    if now == ACTIVE:
+        found.append(
+            Finding(
+                f"{host} is ACTIVE too (epoch {peer['role']['epoch']}; {other} has epoch {me['role']['epoch']})",
+                "Two ACTIVE hosts: stop the VMs on the one with the lower epoch before anything else.",
+                host,
+            )
+        )
+    elif now == UNKNOWN and not peer["role"]["since"]:
+        found.append(Finding("it has no role yet", "Run the playbook hvm.pair.install on both hosts.", host))
+    elif now == DIVERGED:
+        found.append(Finding("it is DIVERGED: it holds writes that the other lacks", "Decide about them first.", host))
+    elif now == UNKNOWN and peer["role"]["role"] == ACTIVE:
+        found.append(
+            Finding(
+                f"it was ACTIVE (epoch {peer['role']['epoch']}) before it rebooted",
+                "Find out which host has the newest data before anything is sent there.",
+                host,
+            )
+        )
+    if peer["role"]["epoch"] > me["role"]["epoch"]:
+        found.append(
+            Finding(
+                f"{host} has seen epoch {peer['role']['epoch']} and {other} only {me['role']['epoch']}",
+                f"{host} was ACTIVE after {other}: its data are newer. Nothing may be sent over them.",
+                host,
+            )
+        )
+    if peer["hypervisor"]["running"] and now != ACTIVE:
+        found.append(
+            Finding("its hypervisor is running although it is not ACTIVE", "Stop it there: hvm_hypervisor state=stopped.", host)
+        )
+    if peer["qemu"] and now != ACTIVE:
+        found.append(
+            Finding(f"VMs run there: {', '.join(peer['qemu'])}", "Shut them down there first; they run on a copy.", host)
+        )
+    return found
+
+
+def replicas(me: Observation, peer: Observation) -> list[Finding]:
+    """The datasets of both sides fit for a sync to `peer`."""
+    found = []
+    for root in me["missing_datasets"]:
+        found.append(
+            Finding(f"dataset {root} does not exist", "Create it (hvm.pair.install does), or correct hvm_datasets.", me["host"])
+        )
+    for text in peer["not_inert"]:
+        found.append(
+            Finding(
+                f"{text} although it is PASSIVE",
+                "A replica must be inert: hvm_hypervisor state=stopped makes it so.",
+                peer["host"],
+            )
+        )
+    return found
+
+
+def landing(me: Observation, peer: Observation) -> list[Finding]:
+    """The VMs of this host can live on `peer`."""
+    found = []
+    for name in sorted(set(peer["dataset_names"]) - set(me["dataset_names"])):
+        found.append(
+            Finding(
+                f"dataset {name} is there and not on {me['host']} (renamed or destroyed here?)",
+                f"Rename it to a place outside of {', '.join(me['datasets'])}, or destroy it.",
+                peer["host"],
+            )
+        )
+    needed = 0
+    bridges: dict[str, list[str]] = {}
+    for name, vm in me["vms"].items():
+        runs = vm["state"] in ("running", "frozen")
+        for bridge in [*vm["bridges"], *(me["network_bridges"][n] for n in vm["networks"] if n in me["network_bridges"])]:
+            bridges.setdefault(bridge, []).append(name)
+        if vm["emulator"] and vm["emulator"] not in peer["emulators"]:
+            found.append(
+                Finding(f"VM {name} wants the emulator {vm['emulator']}, which is not there", "Install it there.", peer["host"])
+            )
+        if not runs:
+            continue
+        needed += vm["memory_kib"]
+        if vm["hostdevs"]:
+            found.append(
+                Finding(
+                    f"VM {name} holds a device of the host and cannot be saved",
+                    "Shut it down first, or detach the device.",
+                    me["host"],
+                )
+            )
+        if not vm["persistent"]:
+            found.append(
+                Finding(f"VM {name} is transient and would be lost", "Define it (virsh define), or shut it down.", me["host"])
+            )
+        if vm["saved"]:
+            found.append(
+                Finding(
+                    f"VM {name} runs and yet has a state image",
+                    "Look which is right; move the image away if it is old.",
+                    me["host"],
+                )
+            )
+        for disk in vm["disks"]:
+            if disk["path"] and not disk["readonly"] and disk["device"] == "disk" and not covered(disk["path"], me):
+                found.append(
+                    Finding(
+                        f"VM {name}: disk {disk['path']} is on no replicated dataset",
+                        "Move it below one of hvm_datasets; it would be left behind.",
+                        me["host"],
+                    )
+                )
+    for bridge, names in sorted(bridges.items()):
+        if bridge not in peer["bridges"]:
+            found.append(
+                Finding(
+                    f"bridge {bridge} is not there, and {', '.join(names)} need it",
+                    "Create it there, as it is on this host.",
+                    peer["host"],
+                )
+            )
+    if needed > peer["memory_available_kib"]:
+        found.append(
+            Finding(
+                f"the VMs need {needed // 1024} MiB of memory and {peer['memory_available_kib'] // 1024} MiB are free",
+                "Free some there.",
+                peer["host"],
+            )
+        )
+    for interface in {me["shared_ip"]["interface"]} - {""}:
+        if interface not in peer["interfaces"]:
+            found.append(
+                Finding(f"interface {interface} for the shared IP is not there", "Correct hvm_service_iface.", peer["host"])
+            )
+    return found
+
+
+def covered(path: str, me: Observation) -> bool:
+    """Whether a disk lies on a replicated dataset: a zvol below a root, or a file below one of their mountpoints."""
+    if path.startswith("/dev/zvol/"):
+        return any(
+            path[len("/dev/zvol/") :] == root or path[len("/dev/zvol/") :].startswith(root + "/") for root in me["datasets"]
+        )
+    return any(path.startswith(mount.rstrip("/") + "/") for mount in me["mountpoints"])
+
+
+def room(me: Observation) -> list[Finding]:
+    """Room for the state images of all running VMs."""
+    needed = sum(vm["memory_kib"] for vm in me["vms"].values() if vm["state"] in ("running", "frozen")) * 1024
+    if me["state_dir_free"] is not None and needed > me["state_dir_free"]:
+        return [
+            Finding(
+                f"the state images may need {needed >> 20} MiB and {me['state_dir']} has {me['state_dir_free'] >> 20} MiB free",
+                "Free some, or shut down VMs that need not run.",
+                me["host"],
+            )
+        ]
+    return []
+
+
+def backup(me: Observation, peer: Observation | None) -> list[Finding]:
+    found = [*is_active(me, "be backed up"), *common(me)]
+    if peer is not None:
+        found += [*common(peer), *roles(me, peer), *replicas(me, peer)]
+    for name, vm in me["vms"].items():
+        if vm["state"] in ("running", "frozen") and (vm["hostdevs"] or not vm["persistent"]):
+            found.append(
+                Finding(
+                    f"VM {name} cannot be saved ({'host device' if vm['hostdevs'] else 'transient'})",
+                    "Shut it down first.",
+                    me["host"],
+                )
+            )
+    return found + room(me)
+
+
+def sync(me: Observation, peer: Observation) -> list[Finding]:
+    return [*is_active(me, "send"), *common(me), *common(peer), *roles(me, peer), *replicas(me, peer)]
+
+
+def migrate(me: Observation, peer: Observation) -> list[Finding]:
+    found = [*is_active(me, "hand its VMs over"), *common(me), *common(peer), *roles(me, peer), *replicas(me, peer)]
+    if not me["hypervisor"]["running"]:
+        found.append(
+            Finding(
+                "the hypervisor is stopped, so there is nothing to migrate", "Start it: hvm_hypervisor state=started.", me["host"]
+            )
+        )
+    for point, users in me["foreign_users"].items():
+        found.append(
+            Finding(
+                f"{point} is in use by {', '.join(users)} and could not be unmounted",
+                "End that (a shell with its directory there?).",
+                me["host"],
+            )
+        )
+    if me["shared_ip"]["in_use_by_us"]:
+        found.append(
+            Finding(
+                "this run comes in over the shared IP, which is about to move",
+                f"Connect to the host's own address, as {me['address']}.",
+                me["host"],
+            )
+        )
+    return found + landing(me, peer) + room(me)
+
+
+def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
+    """Start the hypervisor here. Nobody becomes ACTIVE on the strength of a failed ping.
+
+    :param peer: None when the other host does not answer.
+    :param confirmed_down: the other host's name, typed by the operator: it is off.
+    """
+    found = common(me)
+    if peer is None:
+        if me["role"]["role"] == ACTIVE and me["role"]["now"] == ACTIVE:
+            return found
+        if confirmed_down != me["peer"]:
+            found.append(
+                Finding(
+                    f"{me['peer']} does not answer, so it may be ACTIVE",
+                    f"If you know that it is switched off, say so: peer_is_down={me['peer']}.",
+                    me["host"],
+                )
+            )
+        return found
+    if peer["role"]["now"] == ACTIVE or peer["hypervisor"]["running"] or peer["qemu"]:
+        found.append(
+            Finding(
+                f"{peer['host']} is {peer['role']['now']} and its hypervisor is not stopped",
+                "Migrate from there instead.",
+                peer["host"],
+            )
+        )
+    if peer["role"]["epoch"] > me["role"]["epoch"]:
+        found.append(
+            Finding(
+                f"{peer['host']} was ACTIVE later (epoch {peer['role']['epoch']}, here {me['role']['epoch']})",
+                f"Start it on {peer['host']} instead.",
+                me["host"],
+            )
+        )
+    return found

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""One operation at a time, and what it was doing: the lock and the journal of a host.
+
+The lock is a kernel lock on a file in /run: it ends with its process, so it is never stale. The journal is on disk and
+outlives everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, STATE
+
+LOCK = f"{RUN}/lock"
+JOURNAL = f"{STATE}/journal.json"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def owner() -> str:
+    """Who runs this, for the lock's sentence."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+
+
+class Lock:
+    """Held from `take` until `release` or the end of the process."""
+
+    def __init__(self, path: str = LOCK) -> None:
+        self._path = path
+        self._file: t.IO[str] | None = None
+
+    def take(self, operation: str, owner: str) -> None:
+        """:raises HvmError: naming who holds it and since when."""
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        handle = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+", encoding="utf-8")
+        for attempt in range(10):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as exc:
+                handle.seek(0)
+                text = handle.read()
+                if text or attempt == 9:
+                    handle.close()
+                    raise HvmError(
+                        f"another operation is running on {os.uname().nodename}: {describe(text)}",
+                        "Wait until it has ended, then run this again.",
+                    ) from exc
+                time.sleep(0.1)  # nobody's name: somebody only looks who holds it
+        handle.seek(0)
+        handle.truncate()
+        json.dump({"operation": operation, "owner": owner, "since": _now(), "pid": os.getpid()}, handle)
+        handle.flush()
+        self._file = handle
+
+    @property
+    def is_held(self) -> bool:
+        return self._file is not None
+
+    def release(self) -> None:
+        if self._file:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+    @contextlib.contextmanager
+    def held(self, operation: str, owner: str) -> t.Iterator[None]:
+        self.take(operation, owner)
+        try:
+            yield
+        finally:
+            self.release()
+
+
+def describe(text: str) -> str:
+    try:
+        raw = json.loads(text)
+        return f"{raw['operation']} by {raw['owner']} since {raw['since']} (process {raw['pid']})"
+    except (ValueError, KeyError, TypeError):
+        return "one that did not say its name"
+
+
+def lock_holder(path: str = LOCK) -> str | None:
+    """Who holds the lock now, as a sentence; None when it is free."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return describe(handle.read())
+    except FileNotFoundError:
+        pass
+    return None
+
+
+class Journal:
+    """What an operation has done so far, on disk before each step begins."""
+
+    def __init__(self, operation: str, path: str = JOURNAL, **facts: t.Any) -> None:
+        self._path = path
+        self.entry: dict[str, t.Any] = {
+            "operation": operation,
+            "started": _now(),
+            "step": "begin",
+            "at": _now(),
+            "done": False,
+            **facts,
+        }
+
+    def step(self, name: str, **facts: t.Any) -> None:
+        self.entry.update(facts, step=name, at=_now())
+        self._write()
+
+    def done(self, outcome: str) -> None:
+        self.entry.update(step="end", outcome=outcome, at=_now(), done=True)
+        self._write()
+
+    def _write(self) -> None:
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        write_atomic(self._path, json.dumps(self.entry, indent=1) + "\n", 0o644)
+
+
+def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
+    """The operation that began here and did not end, or None."""
+    text = read_text(path)
+    if not text:
+        return None
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+    if not isinstance(entry, dict):
+        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+    return None if entry.get("done") else entry
+
+
+def acknowledge(check: bool, path: str = JOURNAL) -> dict[str, t.Any]:
+    """Somebody has looked: the interrupted operation is no longer pending."""
+    entry = pending(path)
+    if entry and lock_holder():
+        raise HvmError(f"{lock_holder()} is still running", "Wait until it has ended.")
+    if entry and not check:
+        write_atomic(path, json.dumps({**entry, "done": True, "outcome": "acknowledged"}, indent=1) + "\n", 0o644)
+    return {"changed": bool(entry)}

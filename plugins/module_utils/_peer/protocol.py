@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What goes over the one connection between the hosts.
+
+Towards the agent: frames, so that requests and the streams of several datasets share one ssh connection. A frame is one
+byte of kind, 4 bytes of stream number, 4 bytes of length (network order), then the payload: `J` a JSON request, `D` data
+of a stream, `E` its end. Back: one JSON object per line, `{"id": request, "result" | "error" | "event": ...}`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+PROTOCOL = 1
+HEADER = struct.Struct("!cII")
+#: Bytes moved at once; a pipe of this size is asked for.
+CHUNK = 1 << 20
+
+
+def read_exact(fd: int, count: int) -> bytes:
+    """`count` bytes, or fewer at the end of the stream."""
+    parts = []
+    while count:
+        part = os.read(fd, min(count, CHUNK))
+        if not part:
+            break
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def move(source: int, target: int, count: int) -> int:
+    """Move `count` bytes from one descriptor to another, inside the kernel where it can.
+
+    :return: what was moved; less than `count` when the source ended or nobody reads the target any more.
+    """
+    left = count
+    while left:
+        try:
+            moved = os.splice(source, target, left)
+        except BrokenPipeError:
+            break
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:  # neither end is a pipe
+                raise
+            data = os.read(source, min(left, CHUNK))
+            write_all(target, data)
+            moved = len(data)
+        if not moved:
+            break
+        left -= moved
+    return count - left

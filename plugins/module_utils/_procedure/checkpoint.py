@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""A consistent point of all VMs: states > ZFS snapshot > VMs go on. One process from the first pause to the last resumption."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
+
+
+def new_set_name(config: PairConfig, datasets: inventory.Inventory, consistency: str) -> str:
+    existing = [snap[0] for entry in datasets.values() for snap in entry["snapshots"]]
+    return str(names.new_name(config.pair, consistency, datetime.datetime.now(datetime.UTC), existing))
+
+
+def take_set(config: PairConfig, consistency: str, epoch: int) -> str:
+    """Snapshot every dataset of every root; checked to be complete."""
+    datasets = inventory.read(config.datasets)
+    missing = [root for root in config.datasets if root not in datasets]
+    if missing:
+        raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
+    name = new_set_name(config, datasets, consistency)
+    actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
+    return name
+
+
+def save_all(
+    config: PairConfig, conn: t.Any, infos: dict[str, dict[str, t.Any]], progress: Progress, paused: dict[str, float]
+) -> list[str]:
+    """Save every VM that runs, highest number first. `paused` gets the moment of each pause.
+
+    :return: the names, saved.
+    :raises HvmError: when one could not be saved; those that were are in `paused`.
+    """
+    running = [name for name, vm in infos.items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+
+    def done(name: str, sentence: str | None, before: float, dummy: float) -> None:
+        if sentence:
+            paused[name] = before
+            progress.say(sentence)
+
+    errors = domains.for_each(domains.save, conn, domains.order(infos, running, descending=True), config.state_dir, done)
+    if errors:
+        raise HvmError("not every VM could be saved: " + "; ".join(f"{name}: {text}" for name, text in sorted(errors.items())))
+    return running
+
+
+def restore_all(config: PairConfig, conn: t.Any, progress: Progress, resumed: t.Callable[[str], None]) -> dict[str, str]:
+    """Restore every VM that has a state image, by priority; all of them, whatever happens to one.
+
+    :return: name -> error.
+    """
+    infos = domains.vms(conn, config.state_dir)
+    errors: dict[str, str] = {}
+
+    def done(name: str, sentence: str | None, *dummy: float) -> None:
+        if sentence:
+            resumed(name)
+            progress.say(sentence)
+
+    for group in domains.order(infos, domains.saved_names(config.state_dir), descending=False):
+        errors.update(domains.for_each(domains.restore, conn, [group], config.state_dir, done))
+    return errors
+
+
+def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> dict[str, t.Any]:
+    """`backup secure` up to the sync: save all VMs, snapshot with the mark B, restore them.
+
+    :return: ``{changed, set, vms: {name: {interruption}}, steps, window}``; seconds.
+    """
+    me = observe(config)
+    findings = guards.backup(me, None)
+    if findings:
+        raise Refused("the backup", findings)
+    running = [name for name, vm in me["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+    if check:
+        return {
+            "changed": True,
+            "vms": {name: {} for name in running},
+            "plan": [f"save {', '.join(running) or 'no VM'}", "snapshot set (B)", "restore them"],
+        }
+    watch = Stopwatch()
+    paused: dict[str, float] = {}
+    back: dict[str, float] = {}
+    with operation.Lock().held("backup_secure", operation.owner()):
+        journal = operation.Journal("backup_secure", vms=running)
+        journal.step("save")
+        conn = domains.connect()
+        failure: BaseException | None = None
+        name = ""
+        try:
+            save_all(config, conn, me["vms"], progress, paused)
+            watch.step("save")
+            name = take_set(config, "state", me["role"]["epoch"])
+            progress.say(f"snapshot set {name}")
+            watch.step("snapshot")
+        except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
+            failure = exc
+        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()))
+        watch.step("restore")
+        if errors:
+            raise HvmError(
+                "not every VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
+                f"Their images are kept in {config.state_dir}. Try hvm_vm state=restored.",
+            ) from failure
+        journal.done("failed, VMs restored" if failure else name)
+        conn.close()
+        if failure:
+            raise failure
+    return {
+        "changed": True,
+        "set": name,
+        "vms": {vm: {"interruption": round(back[vm] - paused[vm], 3)} for vm in sorted(back) if vm in paused},
+        "steps": watch.steps,
+        "window": round(sum(step["seconds"] for step in watch.steps), 3),
+    }

@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""`hvm hv start` and `hvm hv stop`: mount the datasets, open the gate, start libvirt; and the reverse."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._pair import role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import (
+    SOCKETS,
+    UNIT,
+    daemon_failure,
+    hypervisor_running,
+    qemu_processes,
+)
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+
+AUTOSTART = "/etc/libvirt/qemu/autostart"
+
+
+def start(config: PairConfig, epoch: int, reason: str, progress: Progress) -> t.Any:
+    """Make this host ACTIVE in `epoch`; returns a libvirt connection. The caller has asked the guards.
+
+    Whatever fails leaves the gate shut and the datasets as `stop` leaves them.
+    """
+    previous = role.load()
+    try:
+        actions.make_writable(config.datasets)
+        datasets = inventory.read(config.datasets)
+        actions.mount_all(datasets)
+        actions.wait_devices(datasets)
+        progress.say("datasets mounted")
+        _drop_autostart_links()
+        role.record(role.ACTIVE, epoch, reason)
+        try:
+            run(["systemctl", "start", UNIT], timeout=120)
+        except CommandError as exc:
+            raise HvmError(f"libvirt does not start: {daemon_failure() or exc}", "See journalctl -u libvirtd.") from exc
+        conn = _connect_soon()
+        domains.neutralise_autostart(conn)
+        domains.start_networks(conn)
+        progress.say("hypervisor running")
+        return conn
+    except BaseException:
+        with contextlib.suppress(Exception):
+            stop(config, progress)
+            role.write(previous)
+        raise
+
+
+def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writable: bool = False) -> None:
+    """Stop libvirt, shut the gate, unmount everything, make the datasets inert. The role is the caller's.
+
+    :raises HvmError: when a VM runs: a hypervisor is never stopped under its VMs.
+    """
+    running = qemu_processes()
+    if running:
+        raise HvmError(f"VMs are running: {', '.join(running)}", "Shut them down, save them, or migrate them first.")
+    if hypervisor_running():
+        own = None
+        try:
+            conn = conn or (own := domains.connect())
+            domains.stop_networks(conn)
+        finally:
+            if own:
+                own.close()
+        role.shut_gate()
+        run(["systemctl", "stop", UNIT, *SOCKETS], timeout=120)
+    role.shut_gate()
+    progress.say("hypervisor stopped")
+    datasets = inventory.read(config.datasets)
+    actions.unmount_all(datasets)
+    if not keep_writable:
+        actions.make_inert(config.datasets, datasets)
+    progress.say("datasets unmounted")
+
+
+def _drop_autostart_links() -> None:
+    # libvirt would act on them before we could ask it not to
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(AUTOSTART):
+            os.unlink(os.path.join(AUTOSTART, name))
+
+
+def _connect_soon(timeout: float = 60) -> t.Any:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return domains.connect()
+        except HvmError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

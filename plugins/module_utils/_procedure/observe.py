@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Everything that a decision about this host needs, read in one go, as JSON-serialisable data."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+
+UNIT = "libvirtd.service"
+SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
+
+
+def hypervisor_running() -> bool:
+    return succeeds(["systemctl", "is-active", "--quiet", UNIT]) or succeeds(["systemctl", "is-active", "--quiet", SOCKETS[0]])
+
+
+def qemu_processes() -> list[str]:
+    """VMs that run, by QEMU's own command line: true also when libvirt is stopped or broken."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                words = handle.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]).startswith(("qemu-system-", "qemu-kvm", "kvm")) and "-name" in words:
+            found.append(words[words.index("-name") + 1].removeprefix("guest=").split(",")[0])
+    return sorted(found)
+
+
+def _memory_available_kib() -> int:
+    with open("/proc/meminfo", encoding="ascii") as handle:
+        for line in handle:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _free(path: str) -> int | None:
+    try:
+        stat = os.statvfs(path)
+    except OSError:
+        return None
+    return stat.f_bavail * stat.f_frsize
+
+
+def observe(config: PairConfig, users: bool = False) -> dict[str, t.Any]:
+    """:param users: also look which processes use the mounted datasets (walks /proc)."""
+    pools = actions.pool_health(config.pools)
+    usable = [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
+    datasets = inventory.read(usable) if usable else {}
+    running = hypervisor_running()
+    current = role.load()
+    mounts = inventory.mountable(datasets)
+    found: dict[str, t.Any] = {
+        "pair": config.pair,
+        "host": config.me.name,
+        "peer": config.peer.name,
+        "address": config.me.address,
+        "role": role.as_dict(current),
+        "gate_open": role.gate_is_open(),
+        "hypervisor": {"running": running},
+        "qemu": qemu_processes(),
+        "shared_ip": _shared_ip(config),
+        "pools": pools,
+        "datasets": list(config.datasets),
+        "dataset_names": sorted(datasets),
+        "missing_datasets": [root for root in config.datasets if root not in datasets],
+        "mountpoints": list(mounts.values()),
+        "not_inert": [] if current.now(role.boot_id()) == role.ACTIVE else actions.is_inert(config.datasets, datasets),
+        "lock": operation.lock_holder(),
+        "pending": operation.pending(),
+        "vms": {},
+        "network_bridges": {},
+        "saved": domains.saved_names(config.state_dir),
+        "state_dir": config.state_dir,
+        "state_dir_free": _free(config.state_dir),
+        "memory_available_kib": _memory_available_kib(),
+        "bridges": sorted(name for name in os.listdir("/sys/class/net") if os.path.isdir(f"/sys/class/net/{name}/bridge")),
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "emulators": sorted(f"/usr/bin/{name}" for name in os.listdir("/usr/bin") if name.startswith(("qemu-system-", "kvm"))),
+        "sets": _sets(datasets, config.pair),
+        "foreign_users": {},
+        "constraint": constraint_file.current_sentence(),
+    }
+    if running:
+        try:
+            conn = domains.connect()
+            try:
+                found["vms"] = domains.vms(conn, config.state_dir)
+                found["network_bridges"] = domains.network_bridges(conn)
+            finally:
+                conn.close()
+        except HvmError as exc:
+            found["vms_error"] = str(exc)
+    if users:
+        ours = ("libvirtd", "qemu-system", "dnsmasq", "virtlogd")
+        for point, names in actions.users_of(list(mounts.values())).items():
+            foreign = [name for name in names if not name.startswith(ours)]
+            if foreign:
+                found["foreign_users"][point] = foreign
+    return found
+
+
+def _shared_ip(config: PairConfig) -> dict[str, t.Any]:
+    if not config.shared_ips:
+        return {"interface": "", "enabled": False, "addresses": {}, "in_use_by_us": False}
+    status = shared_ip.status(config.shared_ips, config.interface)
+    return {
+        "interface": config.interface,
+        "enabled": status.enabled,
+        "addresses": {address: where.enabled for address, where in zip(config.shared_ips, status.addresses, strict=True)},
+        "in_use_by_us": bool(shared_ip.over_shared_ip(config.shared_ips)),
+    }
+
+
+def _sets(datasets: inventory.Inventory, pair: str) -> list[dict[str, t.Any]]:
+    return [
+        {"name": name, "complete": inventory.is_complete(members, datasets), "datasets": len(members)}
+        for name, members in inventory.sets(datasets, pair).items()
+    ]
+
+
+def status_lines(found: dict[str, t.Any]) -> list[str]:
+    """The manual's three lines, exactly."""
+    return [
+        f"Hypervisor is {'running' if found['hypervisor']['running'] else 'stopped'}",
+        f"Shared IP is {'enabled' if found['shared_ip']['enabled'] else 'disabled'}",
+        f"VMs are {'running' if found['qemu'] else 'stopped'}",
+    ]
+
+
+def daemon_failure() -> str:
+    try:
+        return run(["journalctl", "-u", UNIT, "-n", "3", "--no-pager", "-o", "cat"]).strip().replace("\n", "; ")
+    except CommandError:
+        return ""

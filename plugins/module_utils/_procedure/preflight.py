@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""May it be done? Asked of both hosts, answered with all reasons at once, before anything is changed."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+
+OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "sync": guards.sync}
+
+
+def look(config: PairConfig) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
+    """Both observations; the other is None, with the reason, when it does not answer."""
+    me = observe(config, users=True)
+    try:
+        with Peer(config) as peer:
+            return me, peer.call("observe"), ""
+    except HvmError as exc:
+        return me, None, str(exc)
+
+
+def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
+    """On the host that acts: refuse or not. On the other: say who acts.
+
+    :return: ``{acts: bool, role, active: name, sentence}``
+    :raises Refused: with every finding.
+    """
+    me, other, reason = look(config)
+    mine = me["role"]["now"]
+    theirs = other["role"]["now"] if other else role.UNKNOWN
+    if mine != role.ACTIVE and theirs == role.ACTIVE:
+        return {
+            "acts": False,
+            "role": mine,
+            "active": config.peer.name,
+            "sentence": f"{config.peer.name} is ACTIVE and does the work",
+        }
+    if other is None:
+        findings = [Finding(f"{config.peer.name} does not answer: {reason}", "", config.me.name)]
+        findings += guards.is_active(me, operation) + guards.common(me)
+    else:
+        findings = OPERATIONS[operation](me, other)
+    holder = me["lock"] or (other or {}).get("lock")
+    if holder:
+        findings.append(Finding(f"another operation is running: {holder}", "Wait until it has ended.", config.me.name))
+    if findings:
+        raise Refused(operation, findings)
+    return {
+        "acts": True,
+        "role": mine,
+        "active": config.me.name,
+        "sentence": f"{config.me.name} is ACTIVE, {config.peer.name} is {theirs}: {operation} can begin",
+    }

@@ -1,0 +1,341 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""`migrate secure`: everything from the last look to the VMs running on the other host, in one process on the source.
+
+Four pieces: what may refuse (`prerequisites`), what is done (`execute`), how it is undone (`revert`), and what a later
+run finds (the journal). The one step that cannot be undone from here is the request `activate`: before it this host has
+given its role away on disk, so that whatever is lost in that moment, there are never two ACTIVE hosts.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+
+OPERATION = "migrate_secure"
+#: Bytes of the last hot round below which the rest is small enough, and the most rounds.
+SMALL = 4 << 20
+ROUNDS = 3
+ACTIVATE_TIMEOUT = 1800.0
+#: Seconds in which the other host must answer after the link was lost, until this host stays down.
+ASK_TIMEOUT = 120.0
+
+
+def take_shared_ip(config: PairConfig, gateway: str) -> None:
+    """Without asking who has it: the other host has just given it up, under the lock of this operation."""
+    if config.shared_ips:
+        shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, gateway, peer_holds=True))
+
+
+def give_up_shared_ip(config: PairConfig) -> None:
+    if config.shared_ips:
+        shared_ip.disable(config.shared_ips, config.interface)
+
+
+def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Look at both hosts; no effects. :raises Refused: with everything that is in the way."""
+    me = observe(config, users=True)
+    other = peer.call("observe")
+    findings = guards.migrate(me, other)
+    if findings:
+        raise Refused("the migration", findings)
+    return me, other
+
+
+def migrate(config: PairConfig, progress: Progress, check: bool = False) -> dict[str, t.Any]:
+    """Hand the VMs and the role over to the other host.
+
+    :return: ``{changed, active, set, bytes, window, vms: {name: {interruption}}, steps, presync}``; seconds and bytes.
+    """
+    started = time.monotonic()
+    with Peer(config) as peer:
+        me, other = prerequisites(config, peer)
+        running = [name for name, vm in me["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+        if check:
+            return {
+                "changed": True,
+                "active": config.peer.name,
+                "vms": {name: {} for name in running},
+                "plan": _plan_lines(config, running),
+            }
+        with operation.Lock().held(OPERATION, operation.owner()):
+            peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}")
+            presync = _presync(config, peer, progress, me["role"]["epoch"])
+            result = _Switch(config, peer, progress, me, other, running).execute()
+    result.update(presync=presync, total=round(time.monotonic() - started, 3))
+    result["bytes"] += sum(entry["bytes"] for entry in presync)
+    return result
+
+
+def _plan_lines(config: PairConfig, running: t.Sequence[str]) -> list[str]:
+    return [
+        "snapshot, sync, until the rest is small",
+        f"save {', '.join(running) or 'no VM'}",
+        f"shared IP off on {config.me.name}",
+        f"stop the hypervisor on {config.me.name}",
+        "snapshot set (B), sync, verify",
+        f"start the hypervisor on {config.peer.name}",
+        "restore the VMs by priority",
+        f"shared IP on at {config.peer.name}",
+    ]
+
+
+def _presync(config: PairConfig, peer: Peer, progress: Progress, epoch: int) -> list[dict[str, t.Any]]:
+    """Hot rounds, so that little is left for the interruption."""
+    rounds: list[dict[str, t.Any]] = []
+    for number in range(1, ROUNDS + 1):
+        progress.say(f"hot sync, round {number}")
+        name = checkpoint.take_set(config, "crash", epoch)
+        done = sync.sync(config, peer, progress, name)
+        rounds.append({"set": name, "bytes": done["bytes"], "seconds": done["seconds"]})
+        if done["bytes"] < SMALL or (number > 1 and done["bytes"] > rounds[-2]["bytes"] * 0.7):
+            break
+    return rounds
+
+
+class _Switch:
+    def __init__(
+        self,
+        config: PairConfig,
+        peer: Peer,
+        progress: Progress,
+        me: dict[str, t.Any],
+        other: dict[str, t.Any],
+        running: list[str],
+    ) -> None:
+        self.config, self.peer, self.progress, self.me, self.running = config, peer, progress, me, running
+        self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])
+        self.watch = Stopwatch()
+        self.journal = operation.Journal(OPERATION, vms=running, peer=config.peer.name, epoch=self.epoch + 1)
+        self.paused: dict[str, float] = {}
+        self.resumed: dict[str, float] = {}
+        self.stopped = False
+        self.given_away = False
+
+    def execute(self) -> dict[str, t.Any]:
+        conn = domains.connect()
+        try:
+            self.journal.step("save")
+            checkpoint.save_all(self.config, conn, self.me["vms"], self.progress, self.paused)
+            self.watch.step("save")
+            self.journal.step("shared IP off")
+            give_up_shared_ip(self.config)
+            self.watch.step("shared IP off")
+            # stopped and unmounted before the last snapshot: nothing can be written after it, so this host stays
+            # exactly on the last common set and takes the way back as an increment
+            self.journal.step("stop here")
+            self.stopped = True
+            hypervisor.stop(self.config, self.progress, conn, keep_writable=True)
+            self.watch.step("stop here")
+            self.journal.step("last snapshot")
+            name = checkpoint.take_set(self.config, "state", self.epoch)
+            self.watch.step("snapshot")
+            self.journal.step("last sync", set=name)
+            done = sync.sync(self.config, self.peer, self.progress, name)
+            self.watch.step("sync and verify")
+            self.journal.step("hand over", set=name)
+            actions.make_inert(self.config.datasets, inventory.read(self.config.datasets))
+            role.record(role.PASSIVE, self.epoch, f"handed over to {self.config.peer.name}")
+            self.given_away = True
+            answer = self._activate(name)
+            self.watch.step("start there and restore")
+        except BaseException as exc:
+            self.revert(exc)
+            raise
+        role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE")
+        self.journal.done(f"{self.config.peer.name} is ACTIVE")
+        vms = {
+            vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in sorted(self.paused) if vm in self.resumed
+        }
+        first = min(self.paused.values(), default=0.0)
+        result = {
+            "changed": True,
+            "active": self.config.peer.name,
+            "set": name,
+            "bytes": done["bytes"],
+            "vms": vms,
+            "steps": self.watch.steps + answer["steps"],
+            "window": round(max(self.resumed.values(), default=first) - first, 3),
+        }
+        if answer["errors"]:
+            raise HvmError(
+                f"{self.config.peer.name} is ACTIVE, but not everything is there: "
+                + "; ".join(f"{vm}: {text}" for vm, text in answer["errors"].items()),
+                "Their images are kept there. See the reason, then hvm_vm state=restored on that host.",
+                **result,
+            )
+        return result
+
+    def _activate(self, name: str) -> dict[str, t.Any]:
+        def event(what: dict[str, t.Any]) -> None:
+            if what.get("resumed"):
+                self.resumed[what["resumed"]] = time.monotonic()
+            if what.get("text"):
+                self.progress.say(f"{self.config.peer.name}: {what['text']}")
+
+        try:
+            return self.peer.call("activate", ACTIVATE_TIMEOUT, event, set=name, epoch=self.epoch + 1, expected=self.running)
+        except PeerLost as exc:
+            return self._ask_what_happened(exc)
+
+    def _ask_what_happened(self, lost: PeerLost) -> dict[str, t.Any]:
+        """The link went while the other host was taking over: what its record says is what happened."""
+        self.progress.say(f"{lost.what}; asking {self.config.peer.name} again")
+        other = self._other_at_rest()
+        if other is None:
+            raise lost
+        if other["role"]["role"] != role.ACTIVE or other["role"]["epoch"] <= self.epoch:
+            raise HvmError(f"{self.config.peer.name} did not take over: {other['role']['reason']}")
+        for vm in self.running:
+            if vm in other["qemu"]:
+                self.resumed.setdefault(vm, time.monotonic())
+        return {"steps": [], "errors": {vm: "it does not run" for vm in self.running if vm not in other["qemu"]}}
+
+    def _other_at_rest(self, timeout: float = ASK_TIMEOUT) -> dict[str, t.Any] | None:
+        """The other host as it is when it works on nothing any more; None when that cannot be learnt."""
+        self.peer.close()
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                with Peer(self.config) as peer:
+                    other = t.cast("dict[str, t.Any]", peer.call("observe"))
+                if not other["lock"]:
+                    return other
+            except HvmError:
+                pass  # whatever it is: not an answer
+            time.sleep(2)
+        return None
+
+    def _may_go_on_here(self) -> bool:
+        """Before the role was given away nobody else can be ACTIVE; after it, only proof counts: asked afresh, seen stopped."""
+        if not self.given_away:
+            return True
+        other = self._other_at_rest()
+        if other is None or other["qemu"] or other["hypervisor"]["running"]:
+            return False
+        self.epoch = max(self.epoch, other["role"]["epoch"])
+        return bool(other["role"]["role"] != role.ACTIVE)
+
+    def revert(self, cause: BaseException) -> None:
+        """The VMs go on here: from their images, by priority, on this host's shared IP. Never when the other may be ACTIVE."""
+        if not self._may_go_on_here():
+            self.journal.step("waiting for the other host", cause=str(cause))
+            name = self.config.peer.name
+            raise HvmError(
+                f"{name} was told to take over, and it is not proven that it did not ({cause}): "
+                "it may be ACTIVE, so nothing is started here",
+                f"Look at {name}. If it is not ACTIVE: hvm_role state=acknowledged, then hvm_hypervisor state=started here. "
+                "The set with all VM states is on both hosts.",
+            ) from cause
+        self.progress.say(f"going back: {cause}")
+        self.journal.step("going back", cause=str(cause))
+        conn = None
+        try:
+            if self.stopped:
+                epoch = self.epoch + 1 if self.given_away else self.epoch
+                conn = hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
+            else:
+                conn = domains.connect()
+            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None)
+        except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
+            raise HvmError(
+                f"the migration failed ({cause}) and could not be undone either: {exc}",
+                "The VMs' images and the snapshot set are intact. Mend the reason, "
+                "then hvm_role state=acknowledged, hvm_hypervisor state=started and hvm_vm state=restored.",
+            ) from cause
+        try:
+            take_shared_ip(self.config, "")
+        except Exception as exc:  # noqa: BLE001  the VMs run: that is more than the address
+            errors["the shared IP"] = str(exc)
+        if errors:
+            raise HvmError(
+                f"the migration failed ({cause}); this host goes on, but not with everything: "
+                + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
+                f"Their images are kept in {self.config.state_dir}.",
+            ) from cause
+        self.journal.done(f"failed and undone: {cause}")
+
+
+def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:
+    """The other half, on the target: become ACTIVE on exactly this set and restore the VMs.
+
+    Fails as a whole, and undoes itself, until the first VM runs; after that this host stays ACTIVE.
+    """
+    class Told(Progress):
+        def say(self, text: str) -> None:
+            super().say(text)
+            emit({"text": text})
+
+    progress = Told()
+    watch = Stopwatch()
+    me = observe(config)
+    datasets = inventory.read(config.datasets)
+    members = inventory.sets(datasets, config.pair).get(name, {})
+    if me["role"]["now"] != role.PASSIVE or epoch <= me["role"]["epoch"]:
+        raise HvmError(f"this host is {me['role']['now']} in epoch {me['role']['epoch']} and cannot become ACTIVE in {epoch}")
+    if me["qemu"] or me["hypervisor"]["running"]:
+        raise HvmError("the hypervisor or VMs are running already")
+    behind = [
+        d
+        for d, entry in datasets.items()
+        if not entry["snapshots"] or entry["snapshots"][-1][0] != name or inventory.prop(entry, "written") not in ("0", "-")
+    ]
+    if behind or not inventory.is_complete(members, datasets):
+        raise HvmError(f"the set {name} is not the state of {', '.join(behind) or 'all datasets'}")
+    watch.step("target: last look")
+    resumed: list[str] = []
+
+    def on_resumed(vm: str) -> None:
+        resumed.append(vm)
+        emit({"resumed": vm})
+
+    conn = None
+    try:
+        conn = hypervisor.start(config, epoch, f"took over by {OPERATION}", progress)
+        watch.step("target: start hypervisor")
+        errors = checkpoint.restore_all(config, conn, progress, on_resumed)
+        watch.step("target: restore VMs")
+        if errors and not resumed:
+            raise HvmError("no VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()))
+    except BaseException:
+        if not resumed:
+            hypervisor.stop(config, progress, conn)
+            _back_to(config, name)
+            role.record(role.PASSIVE, epoch, "taking over failed and was undone")
+        raise
+    finally:
+        if conn is not None:
+            conn.close()
+    try:
+        take_shared_ip(config, config.gateway)
+    except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
+        errors["the shared IP"] = str(exc)
+    watch.step("target: shared IP on")
+    return {"steps": watch.steps, "errors": errors}
+
+
+def _back_to(config: PairConfig, name: str) -> None:
+    """After an undone take-over: nothing was kept since the set, so the datasets may go back to it.
+
+    Only files of libvirt's start differ.
+    """
+    from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+    for dataset, entry in inventory.read(config.datasets).items():
+        # newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given
+        if entry["snapshots"][-1][0] == name and inventory.prop(entry, "written") not in ("0", "-"):
+            run(["zfs", "rollback", f"{dataset}@{name}"])

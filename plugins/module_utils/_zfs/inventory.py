@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What is there: datasets and snapshots of the roots, read with two `zfs` processes, as plain data.
+
+An inventory travels between the hosts as JSON, so it is dicts and lists all through::
+
+    {"ssd/shared": {"type": "filesystem", "guid": "123", "props": {"mountpoint": ["none", "local"], ...},
+                    "snapshots": [["hvm_..._B", "guid", createtxg], ...]}}     # oldest first
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import Run, run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
+
+Inventory = dict[str, dict[str, t.Any]]
+
+#: Read for every dataset. What a replica must have too is in REPLICATED.
+PROPERTIES = (
+    "type guid createtxg written used available mounted mountpoint canmount readonly volmode volsize encryption "
+    "receive_resume_token compression recordsize atime relatime xattr acltype primarycache logbias sync snapdir"
+).split()
+
+#: Properties whose local value on the source is set on the replica too.
+#: Never readonly, volmode, quotas, refreservation.
+REPLICATED = frozenset(
+    "mountpoint canmount compression recordsize atime relatime xattr acltype primarycache logbias sync snapdir".split()
+)
+
+
+def parse_datasets(text: str) -> Inventory:
+    """`zfs get -Hp -o name,property,value,source`: four columns, tabs between; names may hold spaces."""
+    found: Inventory = {}
+    for line in text.splitlines():
+        name, prop, value, source = line.split("\t")
+        entry = found.setdefault(name, {"props": {}, "snapshots": []})
+        if prop in ("type", "guid"):
+            entry[prop] = value
+        else:
+            entry["props"][prop] = [value, source.split(" ", 1)[0]]
+    return found
+
+
+def parse_snapshots(text: str, into: Inventory) -> None:
+    """`zfs list -Hp -t snapshot -o name,guid,createtxg`, added to `into` in the order of their createtxg."""
+    for line in text.splitlines():
+        full, guid, createtxg = line.split("\t")
+        dataset, name = full.split("@", 1)
+        if dataset in into:
+            into[dataset]["snapshots"].append([name, guid, int(createtxg)])
+    for entry in into.values():
+        entry["snapshots"].sort(key=lambda snap: snap[2])
+
+
+def existing(datasets: t.Sequence[str], execute: Run = run) -> list[str]:
+    """Those of `datasets` that exist."""
+    found = []
+    for name in datasets:
+        try:
+            execute(["zfs", "list", "-H", "-o", "name", name])
+        except CommandError as exc:
+            if "does not exist" not in exc.stderr:
+                raise
+        else:
+            found.append(name)
+    return found
+
+
+def read(roots: t.Sequence[str], execute: Run = run) -> Inventory:
+    """Datasets and snapshots of `roots` and all below them; a root that does not exist is left out."""
+    get = ["zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", ",".join(PROPERTIES)]
+    try:
+        text = execute([*get, *roots])
+    except CommandError as exc:
+        if "does not exist" not in exc.stderr:
+            raise
+        roots = existing(roots, execute)
+        text = execute([*get, *roots]) if roots else ""
+    found = parse_datasets(text)
+    if found:
+        # name, guid and createtxg only: the fast path of ZFS 2.2 (OpenZFS commit dc95911)
+        parse_snapshots(
+            execute(["zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,guid,createtxg", "-s", "createtxg", *roots]), found
+        )
+    return found
+
+
+def prop(entry: dict[str, t.Any], name: str) -> str:
+    return entry["props"].get(name, ["-", "-"])[0]
+
+
+def is_volume(entry: dict[str, t.Any]) -> bool:
+    return entry["type"] == "volume"
+
+
+def mountable(inventory: Inventory) -> dict[str, str]:
+    """Filesystems that the ACTIVE host mounts and their mountpoints, outermost first: canmount=noauto and a real path."""
+    pairs = {
+        name: prop(entry, "mountpoint")
+        for name, entry in inventory.items()
+        if not is_volume(entry) and prop(entry, "canmount") == "noauto" and prop(entry, "mountpoint").startswith("/")
+    }
+    return dict(sorted(pairs.items(), key=lambda pair: (pair[1].count("/"), pair[1])))
+
+
+def sets(inventory: Inventory, pair: str) -> dict[str, dict[str, str]]:
+    """Snapshot sets of the pair, oldest first: name of the set -> dataset -> GUID."""
+    from ansible_collections.hvm.pair.plugins.module_utils._zfs import names
+
+    found: dict[str, dict[str, str]] = {}
+    for dataset, entry in inventory.items():
+        for snap, guid, dummy in entry["snapshots"]:
+            parsed = names.parse(snap)
+            if parsed and parsed.pair == pair:
+                found.setdefault(snap, {})[dataset] = guid
+    return dict(sorted(found.items()))
+
+
+def is_complete(members: dict[str, str], inventory: Inventory) -> bool:
+    """Whether the set has a snapshot on every dataset that is there now."""
+    return all(dataset in members for dataset in inventory)

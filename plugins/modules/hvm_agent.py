@@ -1,0 +1,63 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hvm_agent
+short_description: The files of a host of a pair
+description:
+  - Installs what the other host talks to (the agent), the libvirt hook that lets no VM start on a host that is not ACTIVE, and
+    the conditions that keep libvirt itself stopped there.
+  - The library is the very code that this module was sent with.
+version_added: 0.1.0
+options:
+  state:
+    description: Whether they are there.
+    type: str
+    default: present
+    choices: [present, absent]
+attributes:
+  check_mode:
+    description: Says what it would do, and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the state before and after.
+    support: full
+extends_documentation_fragment:
+  - hvm.pair._pair
+"""
+
+EXAMPLES = r"""
+- name: Install the agent
+  hvm.pair.hvm_agent:
+"""
+
+RETURN = r"""
+version:
+  description: Digest of the installed library.
+  type: str
+  returned: when state is present
+"""
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
+
+
+def work(module: HvmModule) -> dict[str, t.Any]:
+    if not agent.LIBRARY:  # importing it loads all of it, so all of it is installed
+        raise HvmError("the library is not loaded")
+    return install.remove(module.check_mode) if module.params["state"] == "absent" else install.install(module.check_mode)
+
+
+def main() -> None:
+    HvmModule({"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}).run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hvm_constraint
+short_description: Set which host of a pair must be ACTIVE on which days
+description:
+  - A hosting constraint names the host that must be ACTIVE from one day to another, for example because the other one is to be
+    taken out of service. The module does what C(hvm constraint set) and C(hvm constraint unset) do.
+  - Nothing moves by it at once. The scheduled job acts on a constraint, and there it goes before the normal cycle of
+    backups and migrations.
+  - A constraint is made of whole days of the hosts' local time, the first and the last inclusive. Several can be set for
+    the future; two for one day cannot. One that is over has no effect, and goes when the constraints are next written.
+  - Each host keeps its own record, so run this on both hosts of the pair. When it runs on one after the other, give both the
+    same O(set_at), so that they mean the same day by V(today) also at midnight.
+extends_documentation_fragment:
+  - hvm.pair._pair
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and say what it would do without changing anything.
+    support: full
+  diff_mode:
+    description: Shows what changed, or in check mode would change, in diff mode.
+    support: full
+options:
+  state:
+    description:
+      - V(present) sets a constraint.
+      - V(absent) removes those that match everything that is given, or all of them when nothing is.
+    type: str
+    choices: [present, absent]
+    default: present
+  host:
+    description:
+      - The host that must be ACTIVE, by its name in the pair. Required when O(state=present).
+    type: str
+  start:
+    description:
+      - The first day, as V(today), V(tomorrow), C(D/M/YYYY) or C(YYYY-MM-DD). Required when O(state=present).
+      - A first day in the past is accepted when the last one is not.
+    type: str
+  end:
+    description:
+      - The last day, inclusive, in the same forms. Without it the constraint is for the one day O(start).
+      - With O(state=absent), the last day of the constraints to remove, whatever it is when this is not given.
+    type: str
+  set_at:
+    description:
+      - The moment at which the constraint was set, in ISO 8601 with a time zone. V(today) and V(tomorrow) refer to its day.
+      - The current time by default.
+    type: str
+seealso:
+  - module: hvm.pair.hvm_info
+"""
+
+EXAMPLES = r"""
+- name: HOST-b is to be ACTIVE tomorrow
+  hvm.pair.hvm_constraint:
+    host: HOST-b
+    start: tomorrow
+    set_at: "{{ hostvars[ansible_play_hosts_all[0]]['ansible_facts']['date_time']['iso8601'] }}"
+
+- name: HOST-b is to be ACTIVE from December 20 to January 3
+  hvm.pair.hvm_constraint:
+    host: HOST-b
+    start: 20/12/2026
+    end: 3/1/2027
+
+- name: Remove every constraint
+  hvm.pair.hvm_constraint:
+    state: absent
+"""
+
+RETURN = r"""
+sentence:
+  description: What was set or removed, or why there was nothing to do.
+  returned: success
+  type: str
+  sample: HOST-b must be ACTIVE from 2026-12-20 to 2027-01-03 inclusive.
+in_force:
+  description: The constraint that holds today, as in RV(constraints); empty when there is none.
+  returned: success
+  type: dict
+  sample: {}
+today:
+  description: What holds today, in words.
+  returned: success
+  type: str
+  sample: "No constraint is in force today, 2026-12-01. The next one: HOST-b must be ACTIVE on 2026-12-20."
+constraints:
+  description: All that are not over, by their first day.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Follows from host, start and end; the same on both hosts.
+      type: str
+      sample: 3f2a9c01d4be
+    host:
+      description: The host that must be ACTIVE.
+      type: str
+      sample: HOST-b
+    start:
+      description: The first day.
+      type: str
+      sample: "2026-12-20"
+    end:
+      description: The last day, inclusive.
+      type: str
+      sample: "2027-01-03"
+    set_at:
+      description: When it was set, UTC.
+      type: str
+      sample: "2026-12-01T17:30:00Z"
+text:
+  description: What C(hvm constraint show) prints, with a small calendar.
+  returned: success
+  type: str
+remedy:
+  description: What can be done about the failure.
+  returned: failure
+  type: str
+  sample: Unset that one first, or choose other days.
+"""
+
+import datetime
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config, constraint, constraint_file
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "host": {"type": "str"},
+    "start": {"type": "str"},
+    "end": {"type": "str"},
+    "set_at": {"type": "str"},
+}
+
+
+def work(module: HvmModule) -> dict[str, t.Any]:
+    host, start, end, set_at = (module.params[name] for name in ("host", "start", "end", "set_at"))
+    pair = config.load(module.params["config"])
+    hosts = [one.name for one in pair.hosts]
+    today = constraint_file.today()
+    moment = constraint.parse_moment(set_at) if set_at else datetime.datetime.now(datetime.UTC)
+    said = constraint.local_day(moment) if set_at else today
+
+    stored = constraint_file.load()
+    before = constraint.current(stored, today)
+    if module.params["state"] == "present":
+        one = constraint.new(host or "", start or "", end, hosts, today, moment, said)
+        after, sentence = constraint.add(stored, one, today)
+    else:
+        after, sentence = constraint.remove(stored, today, host, start, end, said)
+    changed = after != before
+    if changed and not module.check_mode:
+        constraint_file.save(after)
+    holding, words = constraint.in_force(after, today)
+    return {
+        "changed": changed,
+        "sentence": sentence,
+        "in_force": constraint.record(holding) if holding else {},
+        "today": words,
+        "constraints": [constraint.record(one) for one in after],
+        "text": constraint.show(after, today, hosts),
+        "diff": {"before": _lines(before), "after": _lines(after)},
+    }
+
+
+def _lines(constraints: constraint.Constraints) -> str:
+    return "".join(f"{one.sentence()}\n" for one in constraints)
+
+
+def main() -> None:
+    HvmModule(ARGUMENT_SPEC, required_if=[("state", "present", ("host", "start"))]).run(work)
+
+
+if __name__ == "__main__":
+    main()

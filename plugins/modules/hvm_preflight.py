@@ -1,0 +1,80 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hvm_preflight
+short_description: Ask both hosts of a pair whether an operation may begin
+description:
+  - Run it on both hosts. The ACTIVE one looks at itself and, over the pair's own connection, at the other, and refuses with
+    every reason at once.
+  - The other one says who acts. Nothing is changed.
+version_added: 0.1.0
+options:
+  operation:
+    description: What is about to be done.
+    type: str
+    required: true
+    choices: [migrate, backup, sync]
+attributes:
+  check_mode:
+    description: Says what it would do, and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the state before and after.
+    support: none
+extends_documentation_fragment:
+  - hvm.pair._pair
+"""
+
+EXAMPLES = r"""
+- name: May the VMs move?
+  hvm.pair.hvm_preflight:
+    operation: migrate
+  register: preflight
+"""
+
+RETURN = r"""
+acts:
+  description: Whether this host is the one that does the work.
+  type: bool
+  returned: success
+active:
+  description: Name of the ACTIVE host.
+  type: str
+  returned: success
+role:
+  description: Role of this host.
+  type: str
+  returned: success
+sentence:
+  description: The decision in words.
+  type: str
+  returned: success
+findings:
+  description: Every reason to refuse, with C(what), C(remedy) and C(host).
+  type: list
+  elements: dict
+  returned: failure
+"""
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import preflight
+
+
+def work(module: HvmModule) -> dict[str, t.Any]:
+    return preflight.preflight(config.load(module.params["config"]), module.params["operation"])
+
+
+def main() -> None:
+    HvmModule({"operation": {"type": "str", "required": True, "choices": list(preflight.OPERATIONS)}}).run(work)
+
+
+if __name__ == "__main__":
+    main()

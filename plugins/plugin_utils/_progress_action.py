@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Runs a module detached on its host and shows what it is doing while it does it.
+
+Detached, since a section that must not be left half done has to survive the loss of the controller; shown, since a module
+itself can say nothing until its end. The module writes lines into a file on the host; this reads them, without Python
+there (40 ms a look), and prints them: live on a terminal, as events under AWX.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+import typing as t
+import uuid
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+#: Seconds between two looks, and the most that a module may take: a day.
+INTERVAL = 1.0
+LIMIT = 86400
+
+
+class ProgressAction(ActionBase):
+    """Base of the action plugins whose module has a `progress_file`."""
+
+    _supports_check_mode = True
+    _supports_async = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        arguments = dict(self._task.args)
+        if self._task.check_mode or self._task.async_val:
+            return {
+                **result,
+                **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)),
+            }
+        path = f"/run/hvm-progress-{uuid.uuid4().hex}"
+        arguments["progress_file"] = path
+        self._task.async_val = LIMIT
+        try:
+            started = self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+        if started.get("failed") or "ansible_job_id" not in started:
+            return {**result, **started}
+        try:
+            outcome = self._follow(started["ansible_job_id"], path, task_vars)
+        finally:
+            self._shell(f"rm -f {shlex.quote(path)}")
+        for key in ("ansible_job_id", "started", "finished", "results_file", "stdout", "stderr"):
+            outcome.pop(key, None)
+        return {**result, **outcome}
+
+    def _follow(self, job: str, path: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        shown = 0
+        began = time.monotonic()
+        while True:
+            shown = self._show(path, shown, task_vars)
+            status = self._status(job, task_vars)
+            if status is not None:
+                self._show(path, shown, task_vars)
+                return status
+            if time.monotonic() - began > LIMIT:
+                return {"failed": True, "msg": f"no end after {LIMIT} s; the job {job} may still run on the host"}
+            time.sleep(INTERVAL)
+
+    def _shell(self, command: str) -> dict[str, t.Any]:
+        execute: t.Callable[[str], dict[str, t.Any]] = self._low_level_execute_command
+        return execute(command)
+
+    def _show(self, path: str, shown: int, task_vars: dict[str, t.Any]) -> int:
+        answer = self._shell(f"cat {shlex.quote(path)} 2>/dev/null || true")
+        lines = answer.get("stdout", "").splitlines()
+        if not self._task.no_log:
+            for line in lines[shown:]:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break  # half a line: next time
+                display.display(f"  [{task_vars.get('inventory_hostname', '')}] {entry['t']:7.1f} s  {entry['text']}")
+                shown += 1
+        return shown
+
+    def _status(self, job: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any] | None:
+        """The module's result when it has ended; read from async's own file, so that a look costs no Python on the host."""
+        option: t.Callable[..., str] = self.get_shell_option
+        directory = option("async_dir", default="~/.ansible_async")
+        quoted = shlex.quote(job)
+        answer = self._shell(f"cat {directory}/{quoted} 2>/dev/null || true")
+        try:
+            status = json.loads(answer.get("stdout", "") or "{}")
+        except ValueError:
+            return None
+        if not status or ("started" in status and not status.get("finished") and "changed" not in status):
+            return None
+        self._shell(f"rm -f {directory}/{quoted}")
+        return status

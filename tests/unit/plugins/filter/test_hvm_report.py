@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.filter.hvm_report import FilterModule, human
+
+report = FilterModule().filters()["hvm_report"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 << 20, "1.5 GiB"), (3 << 40, "3.0 TiB")]
+)
+def test_bytes_for_people(count: int, text: str) -> None:
+    assert human(count) == text
+
+
+def test_a_plan_says_that_nothing_was_changed() -> None:
+    assert report({"plan": ["save web"], "vms": {"web": {}}}) == ["Plan (nothing was changed):", "  save web"]
+
+
+def test_a_migration() -> None:
+    result = {
+        "active": "hv2",
+        "set": "hvm_20261123T094512Z_office_B",
+        "vms": {"web": {"interruption": 1.25}, "db": {"interruption": 12.0}, "lost": {}},
+        "bytes": 1536,
+        "presync": [{"bytes": 2048, "seconds": 0.5}],
+        "steps": [{"step": "save", "seconds": 0.5}],
+        "window": 12.1,
+        "total": 20.0,
+    }
+    text = "\n".join(report(result, prune={"destroyed": {"hv2": ["a", "b"], "hv1": []}}))
+    for line in (
+        "ACTIVE host: hv2",
+        "web                   1.2 s",
+        "Snapshot set: hvm_20261123T094512Z_office_B (B: VM states inside)",
+        "Sent: 1.5 KiB, verified on the other host by GUID",
+        "Before the interruption: 2.0 KiB in 0.5 s",
+        "Old sets pruned: 2 on hv2",
+        "Total: 20.0 s",
+    ):
+        assert line in text
+    assert text.index("  db ") < text.index("  web ")
+    assert "lost" not in text
+
+
+def test_a_backup_takes_the_host_and_the_bytes_from_elsewhere() -> None:
+    assert report({"set": "hvm_x_C"}, active="hv1", sync={"bytes": 0}) == [
+        "ACTIVE host: hv1",
+        "No VM was running",
+        "Snapshot set: hvm_x_C",
+        "Sent: 0 B, verified on the other host by GUID",
+    ]

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule, age
+
+status = FilterModule().filters()["hvm_status"]
+NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)
+LOOK: dict[str, t.Any] = {
+    "status": ["Hypervisor is running", "Shared IP is enabled", "VMs are running"],
+    "hvm": {
+        "host": "hv1",
+        "pair": "office",
+        "role": {"now": "ACTIVE", "epoch": 3, "reason": "took over"},
+        "vms": {"web": {"state": "running", "priority": 10, "autostart": True}},
+        "pools": {"ssd": "ONLINE", "rot": "DEGRADED"},
+        "sets": [
+            {"name": "hvm_20261123T090000Z_office_B", "complete": True},
+            {"name": "hvm_20261123T110000Z_office_C", "complete": True},
+            {"name": "hvm_20261123T113000Z_office_B", "complete": False},
+        ],
+        "constraint": "",
+        "lock": None,
+        "pending": None,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("stamp", "text"),
+    [("20261123T115959Z", "0 min"), ("20261123T100100Z", "119 min"), ("20261123T100000Z", "2 h"), ("20261120T120000Z", "3 days")],
+)
+def test_age(stamp: str, text: str) -> None:
+    assert age(stamp, NOW) == text
+
+
+def test_what_a_host_shows() -> None:
+    assert status(LOOK, NOW) == [
+        *LOOK["status"],
+        "hv1 is ACTIVE (pair office, epoch 3; took over)",
+        "  web              running  prio 10  autostart",
+        "Pool rot is DEGRADED",
+        "Last complete set: hvm_20261123T110000Z_office_C, 60 min old",
+        "Last with VM states (B): hvm_20261123T090000Z_office_B, 3 h old",
+    ]
+
+
+def test_lock_before_pending_and_no_sets() -> None:
+    pending = {"operation": "sync", "started": "then", "step": "send"}
+    look = {**LOOK, "hvm": {**LOOK["hvm"], "sets": [], "pending": pending, "constraint": "stay on hv1"}}
+    assert status(look, NOW)[-4:] == [
+        "Last complete set: none",
+        "Last with VM states (B): none",
+        "Constraint: stay on hv1",
+        "Pending: sync, begun then, stopped at 'send'",
+    ]
+    look["hvm"]["lock"] = "sync by root"
+    assert status(look, NOW)[-1] == "Running now: sync by root"

@@ -1,0 +1,285 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""With libvirt's own test driver: VMs that live in this process only."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+
+libvirt = pytest.importorskip("libvirt")
+
+DOMAIN = """
+<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0">
+  <name>{name}</name>
+  <description>{description}</description>
+  <memory>65536</memory>
+  <os><type arch="x86_64" machine="pc">hvm</type></os>
+  <devices>
+    <disk type="file" device="disk"><source file="/srv/vms/{name}.img"/><target dev="vda"/></disk>
+    <disk type="block" device="disk"><source dev="/dev/zvol/ssd/shared/{name}"/><target dev="vdb"/></disk>
+    <disk type="file" device="cdrom"><target dev="hda"/><readonly/></disk>
+    <interface type="bridge"><mac address="52:54:00:00:00:{number:02}"/><source bridge="br0"/></interface>
+    <interface type="network"><mac address="52:54:00:00:01:{number:02}"/><source network="lan"/></interface>
+  </devices>
+  <test:runstate>{state}</test:runstate>
+</domain>
+"""
+RUNNING, SHUTOFF = 1, 5
+
+
+@pytest.fixture(name="conn")
+def _conn(tmp_path: pathlib.Path) -> t.Iterator[t.Any]:
+    """web (10) and db (5) run, old (99) is off."""
+    vms = [("web", "prio=10 autostart=yes", RUNNING), ("db", "prio=5", RUNNING), ("old", "", SHUTOFF)]
+    xml = "".join(
+        DOMAIN.format(name=name, description=text, state=state, number=number) for number, (name, text, state) in enumerate(vms)
+    )
+    (tmp_path / "node.xml").write_text(f"<node>{xml}</node>")
+    conn = domains.connect(f"test://{tmp_path}/node.xml")
+    yield conn
+    conn.close()
+
+
+@pytest.fixture(name="images")
+def _images(tmp_path: pathlib.Path) -> str:
+    """The state directory, not yet made."""
+    return str(tmp_path / "images")
+
+
+def states(conn: t.Any, images: str) -> dict[str, str]:
+    return {name: vm["state"] for name, vm in domains.vms(conn, images).items()}
+
+
+def test_what_is_known_of_a_vm(conn: t.Any, images: str) -> None:
+    found = domains.vms(conn, images)
+    assert list(found) == ["db", "old", "web"]
+    web = found["web"]
+    assert (web["autostart"], web["priority"], web["state"], web["persistent"], web["saved"]) == (
+        True,
+        10,
+        "running",
+        True,
+        False,
+    )
+    assert {(disk["path"], disk["device"], disk["readonly"]) for disk in web["disks"]} == {
+        ("/srv/vms/web.img", "disk", False),
+        ("/dev/zvol/ssd/shared/web", "disk", False),
+        (None, "cdrom", True),
+    }
+    assert (web["bridges"], web["networks"], web["hostdevs"], web["memory_kib"]) == (["br0"], ["lan"], 0, 65536)
+    assert (found["old"]["priority"], found["old"]["state"]) == (99, "stopped")
+
+
+def test_a_daemon_that_does_not_answer_is_an_error_with_a_remedy() -> None:
+    with pytest.raises(HvmError, match=r"libvirt does not answer at test:///nowhere\.xml") as caught:
+        domains.connect("test:///nowhere.xml")
+    assert caught.value.remedy == "On the ACTIVE host start it with hvm_hypervisor state=started."
+
+
+def test_saved_and_restored_and_the_image_is_gone(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
+    assert domains.save(conn, "web", images) == "web saved"
+    assert domains.saved_names(images) == ["web"]
+    assert (tmp_path / "images").stat().st_mode & 0o777 == 0o700
+    found = domains.vms(conn, images)["web"]
+    assert (found["state"], found["saved"]) == ("stopped", True)
+    assert domains.save(conn, "web", images) is None
+    assert domains.restore(conn, "web", images) == "web restored"
+    assert domains.saved_names(images) == []
+    assert states(conn, images)["web"] == "running"
+    assert domains.restore(conn, "web", images) is None
+
+
+def test_half_an_image_is_no_image_and_is_replaced(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/web.state.partial").write_text("half")
+    assert domains.saved_names(images) == []
+    assert domains.save(conn, "web", images) == "web saved"
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["web.state"]
+
+
+def test_an_image_is_never_overwritten(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/web.state").write_text("precious")
+    for verb in (domains.save, domains.restore):
+        with pytest.raises(HvmError, match="VM web runs and yet has a state image"):
+            verb(conn, "web", images)
+    assert (tmp_path / "images/web.state").read_text() == "precious"
+    assert states(conn, images)["web"] == "running"
+
+
+def test_the_image_is_kept_when_restoring_fails(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
+    domains.save(conn, "web", images)
+    (tmp_path / "images/web.state").write_text("damaged")
+    with pytest.raises(libvirt.libvirtError):
+        domains.restore(conn, "web", images)
+    assert (tmp_path / "images/web.state").read_text() == "damaged"
+    assert states(conn, images)["web"] == "stopped"
+
+
+def test_the_image_is_kept_until_the_vm_is_seen_running(conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    domains.save(conn, "web", images)
+    monkeypatch.setattr(domains, "_state", lambda dummy: domains.STOPPED)
+    with pytest.raises(HvmError, match="VM web was restored but is not seen running") as caught:
+        domains.restore(conn, "web", images, timeout=0.1)
+    assert caught.value.remedy == f"Its image is kept: {images}/web.state."
+    assert domains.saved_names(images) == ["web"]
+
+
+def test_a_vm_with_an_image_is_not_started_over_it(conn: t.Any, images: str) -> None:
+    domains.save(conn, "web", images)
+    with pytest.raises(HvmError, match="has a saved state; starting it would make that useless"):
+        domains.start(conn, "web", images)
+    assert states(conn, images)["web"] == "stopped"
+
+
+def test_start(conn: t.Any, images: str) -> None:
+    assert domains.start(conn, "old", images) == "old started"
+    assert domains.start(conn, "old", images) is None
+    domains.freeze(conn, "old")
+    assert domains.start(conn, "old", images) == "old goes on"
+    assert states(conn, images)["old"] == "running"
+
+
+def test_freeze_and_unfreeze(conn: t.Any, images: str) -> None:
+    assert domains.freeze(conn, "web") == "web frozen"
+    assert states(conn, images)["web"] == "frozen"
+    assert domains.freeze(conn, "web") is None
+    assert domains.unfreeze(conn, "web") == "web goes on"
+    assert domains.unfreeze(conn, "web") is None
+    assert domains.freeze(conn, "old") is None
+    assert domains.unfreeze(conn, "old") is None
+    assert states(conn, images) == {"db": "running", "old": "stopped", "web": "running"}
+
+
+def test_a_frozen_vm_is_saved_too(conn: t.Any, images: str) -> None:
+    domains.freeze(conn, "web")
+    assert domains.save(conn, "web", images) == "web saved"
+    assert domains.restore(conn, "web", images) == "web restored"
+
+
+def test_poweroff(conn: t.Any, images: str) -> None:
+    assert domains.poweroff(conn, "web") == "web was switched off"
+    assert domains.poweroff(conn, "web") is None
+    assert states(conn, images)["web"] == "stopped"
+
+
+def test_what_cannot_be_proven_stopped_is_an_error(conn: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domains, "_state", lambda dummy: domains.RUNNING)
+    with pytest.raises(HvmError, match="VM web cannot be proven stopped"):
+        domains.poweroff(conn, "web")
+
+
+def test_shutdown(conn: t.Any, images: str) -> None:
+    domains.freeze(conn, "db")
+    for name in ("web", "db"):
+        assert domains.shutdown(conn, name) == f"{name} was shut down"
+        assert domains.shutdown(conn, name) is None
+    assert set(states(conn, images).values()) == {"stopped"}
+
+
+def test_a_guest_that_does_not_end_is_an_error(conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirt.virDomain, "shutdownFlags", lambda *dummy: 0)
+    began = time.monotonic()
+    with pytest.raises(HvmError, match="VM web has not shut down within 0 s"):
+        domains.shutdown(conn, "web", timeout=0.3)
+    assert 0.25 < time.monotonic() - began < 5
+    assert states(conn, images)["web"] == "running"
+
+
+def test_a_transient_vm_is_not_saved(conn: t.Any, images: str) -> None:
+    conn.createXML(DOMAIN.format(name="guest", description="", state=RUNNING, number=9))
+    with pytest.raises(HvmError, match="VM guest is transient"):
+        domains.save(conn, "guest", images)
+    assert states(conn, images)["guest"] == "running"
+
+
+def test_unknown_names_are_said_at_once_with_what_was_meant() -> None:
+    domains.check_names(["web"], ["web", "db"])
+    with pytest.raises(Refused) as caught:
+        domains.check_names(["wbe", "web", "xyzzy"], ["web", "db"])
+    assert [finding.sentence() for finding in caught.value.findings] == [
+        "there is no VM wbe. Did you mean web?",
+        "there is no VM xyzzy. There are: db, web.",
+    ]
+
+
+def test_order_by_priority_and_an_unknown_image_last(conn: t.Any, images: str) -> None:
+    infos = domains.vms(conn, images)
+    assert domains.order(infos, ["old", "web", "db"], descending=False) == [["db"], ["web"], ["old"]]
+    assert domains.order(infos, ["old", "web", "db", "lost"], descending=True) == [["lost", "old"], ["web"], ["db"]]
+
+
+def test_every_verb_of_the_manual_with_its_direction() -> None:
+    assert {name for name, (dummy, descending) in domains.VERBS.items() if descending} == {
+        "saved",
+        "frozen",
+        "shutdown",
+        "poweredoff",
+    }
+
+
+def test_groups_one_after_the_other_and_their_vms_together() -> None:
+    both = threading.Barrier(2, timeout=10)
+    log: list[str] = []
+
+    def verb(dummy_conn: None, name: str, state_dir: str, extra: str) -> str:
+        if name in ("a", "b"):
+            both.wait()  # breaks unless the other one is at it at the same time
+        log.append(name)
+        return f"{name} {state_dir} {extra}"
+
+    said: list[str | None] = []
+    errors = domains.for_each(
+        verb, None, [["a", "b"], ["c"]], "dir", lambda name, text, before, after: said.append(text), extra="x"
+    )
+    assert errors == {}
+    assert log[2] == "c"
+    assert sorted(filter(None, said)) == ["a dir x", "b dir x", "c dir x"]
+
+
+def test_after_an_error_the_group_is_finished_and_the_next_not_begun(conn: t.Any, images: str) -> None:
+    done: list[str] = []
+    errors = domains.for_each(domains.freeze, conn, [["nobody", "web"], ["db"]], images, lambda name, *dummy: done.append(name))
+    assert errors == {"nobody": "Domain not found"}
+    assert done == ["web"]
+    assert states(conn, images)["db"] == "running"
+
+
+def test_libvirts_own_autostart_is_switched_off(conn: t.Any) -> None:
+    conn.lookupByName("web").setAutostart(1)
+    assert domains.neutralise_autostart(conn) == ["web"]
+    assert domains.neutralise_autostart(conn) == []
+    assert not conn.lookupByName("web").autostart()
+
+
+NETWORK = "<network><name>{name}</name>{forward}<bridge name='{bridge}'/></network>"
+
+
+def test_networks_marked_autostart_are_started_and_all_are_stopped(conn: t.Any) -> None:
+    address = "<ip address='192.0.2.1' netmask='255.255.255.0'/>"
+    for name in ("lan", "spare"):
+        conn.networkDefineXML(f"<network><name>{name}</name>{address}</network>")
+    conn.networkLookupByName("lan").setAutostart(1)
+    domains.start_networks(conn)
+    assert [net.name() for net in conn.listAllNetworks() if net.isActive()] == ["lan"]
+    domains.start_networks(conn)
+    domains.stop_networks(conn)
+    assert not any(net.isActive() for net in conn.listAllNetworks())
+
+
+def test_bridges_that_networks_lean_on(conn: t.Any) -> None:
+    conn.networkDefineXML(NETWORK.format(name="lan", forward="<forward mode='bridge'/>", bridge="br0"))
+    conn.networkDefineXML(
+        "<network><name>nat</name><forward mode='nat'/><bridge name='virbr9'/><ip address='192.0.2.1'/></network>"
+    )
+    assert domains.network_bridges(conn) == {"lan": "br0"}

@@ -1,0 +1,360 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules of docs/development.md that no other tool holds.
+
+Each rule is a function that takes text and returns its faults as sentences, with a test over the project's files and,
+where the rule is not obvious, a test that it finds what it is there for.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import pathlib
+import re
+import sys
+import types
+import typing as t
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLUGINS = "ansible_collections.hvm.pair.plugins"
+LIBRARY = f"{PLUGINS}.module_utils"
+
+
+def _load_tool(name: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "tools" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def files() -> dict[str, str]:
+    """The text of every file of the project, by its path; links and what is not text are left out."""
+    texts = {}
+    for name in _load_tool("_tree").project_files(ROOT):
+        path = ROOT / name
+        if not path.is_symlink():
+            try:
+                texts[name] = path.read_text()
+            except UnicodeDecodeError:
+                pass
+    return texts
+
+
+def select(*prefixes: str, suffix: str = "") -> dict[str, str]:
+    return {name: text for name, text in files().items() if name.startswith(prefixes) and name.endswith(suffix)}
+
+
+def over(rule: t.Callable[[str, str], list[str]], chosen: dict[str, str]) -> list[str]:
+    return [f"{name}: {fault}" for name, text in chosen.items() for fault in rule(name, text)]
+
+
+# What the library imports
+
+LAYERS = {"_core": 0, "_zfs": 1, "_libvirt": 1, "_net": 1, "_pair": 2, "_peer": 3, "_procedure": 4}
+
+
+def imports(name: str, text: str) -> t.Iterator[str]:
+    """The full names that the file `name` imports, those inside functions too."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                package = ["ansible_collections", "hvm", "pair", *pathlib.PurePosixPath(name).parent.parts]
+                module = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [module])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def import_faults(name: str, text: str) -> list[str]:
+    """Standard library, libvirt and lower layers only: the agent runs this on hosts without Ansible."""
+    layer = pathlib.PurePosixPath(name).relative_to("plugins/module_utils").parts[0]
+    if layer == "_ansible.py":
+        return []
+    if layer not in LAYERS:
+        return [f"'{layer}' is no layer"]
+    faults = []
+    for imported in imports(name, text):
+        top = imported.partition(".")[0]
+        if imported.startswith(f"{LIBRARY}."):
+            other = imported.removeprefix(f"{LIBRARY}.").partition(".")[0]
+            if other != layer and LAYERS.get(other, 99) >= LAYERS[layer]:
+                faults.append(f"{layer} imports {other}, which is not below it")
+        elif top not in sys.stdlib_module_names and not top.startswith("libvirt"):
+            faults.append(f"imports {imported}, which a host need not have")
+    return faults
+
+
+def test_library_imports_nothing_above_it_and_nothing_that_hosts_lack() -> None:
+    assert over(import_faults, select("plugins/module_utils/", suffix=".py")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("_core/x.py", "import ansible.module_utils.basic", "imports ansible.module_utils.basic, which a host need not have"),
+        ("_core/x.py", "def f():\n    import yaml", "imports yaml, which a host need not have"),
+        ("_zfs/x.py", f"from {LIBRARY}._net import arp", "_zfs imports _net, which is not below it"),
+        ("_zfs/x.py", f"from {LIBRARY} import _pair", "_zfs imports _pair, which is not below it"),
+        ("_zfs/x.py", f"import {LIBRARY}._pair.role", "_zfs imports _pair, which is not below it"),
+        ("_zfs/x.py", f"from {LIBRARY}._ansible import HvmModule", "_zfs imports _ansible, which is not below it"),
+        ("_pair/x.py", "from .._peer import agent", "_pair imports _peer, which is not below it"),
+        ("_pair/x.py", "from ... import modules", f"imports {PLUGINS}.modules, which a host need not have"),
+        ("_new/x.py", "", "'_new' is no layer"),
+    ],
+)
+def test_an_import_that_is_not_allowed_is_found(name: str, text: str, fault: str) -> None:
+    assert import_faults(f"plugins/module_utils/{name}", text) == [fault]
+
+
+def test_an_import_from_below_or_beside_is_allowed() -> None:
+    text = f"import json, libvirt_qemu\nfrom {LIBRARY}._core.errors import HvmError\nfrom . import role\nfrom .._zfs import plan"
+    assert import_faults("plugins/module_utils/_pair/x.py", text) == []
+
+
+# What no code here may say to a host
+
+#: verb of zfs -> options that throw data away without asking
+FORBIDDEN_OPTIONS = {"recv": "F", "receive": "F", "rollback": "rR", "destroy": "R"}
+
+
+def _words(nodes: t.Sequence[ast.expr]) -> list[str]:
+    """What the expressions spell, word by word; "" stands for what is not written there."""
+    words: list[str] = []
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words += node.value.split()
+        elif isinstance(node, ast.JoinedStr):
+            words += _words(node.values)
+        else:
+            words.append("")
+    return words
+
+
+def _docstrings(tree: ast.Module) -> set[int]:
+    """Strings that stand alone or are a module's documentation: they may name what the code must not do."""
+    found = set()
+    for node in ast.walk(tree):
+        documentation = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+        if isinstance(node, ast.Expr) or (documentation and "\n" in str(getattr(node.value, "value", ""))):
+            found.add(id(node.value))
+    return found
+
+
+def command_faults(_name: str, text: str) -> list[str]:
+    tree = ast.parse(text)
+    documentation = _docstrings(tree)
+    faults = []
+    for node in ast.walk(tree):
+        words: list[str] = []
+        if isinstance(node, (ast.List, ast.Tuple)):
+            words = _words(node.elts)
+        elif isinstance(node, ast.Call):
+            words = _words(node.args)
+            if any(word.arg == "shell" and getattr(word.value, "value", True) is not False for word in node.keywords):
+                faults.append(f"line {node.lineno}: shell=")
+        elif isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in documentation:
+            words = _words([node])
+        for position, verb in enumerate(words):
+            for option in words[position + 1 :] if verb in FORBIDDEN_OPTIONS else []:
+                if re.fullmatch(f"-[A-Za-z]*[{FORBIDDEN_OPTIONS[verb]}][A-Za-z]*", option):
+                    faults.append(f"line {node.lineno}: {verb} {option}")
+    return sorted(set(faults))
+
+
+def test_library_never_forces_and_uses_no_shell() -> None:
+    assert over(command_faults, select("plugins/", suffix=".py")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('run(["zfs", "recv", "-u", "-F", name])', "line 1: recv -F"),
+        ('run("zfs", "receive", "-suF", name)', "line 1: receive -suF"),
+        ('x = f"zfs rollback -r {name}"', "line 1: rollback -r"),
+        ('run(("zfs", "destroy", *more, "-Rf"))', "line 1: destroy -Rf"),
+        ("subprocess.run(command, shell=True)", "line 1: shell="),
+        ("subprocess.run(command, shell=flag)", "line 1: shell="),
+    ],
+)
+def test_a_command_that_is_not_allowed_is_found(text: str, fault: str) -> None:
+    assert command_faults("x.py", text) == [fault]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'run(["zfs", "destroy", "-r", name])',
+        'run(["zfs", "recv", "-s", "-u", name])',
+        'run(["systemctl", "--quiet", "-FR"])',
+        '"""Never `zfs recv -F`."""',
+        'DOCUMENTATION = r"""\n- never zfs rollback -r\n"""',
+        "subprocess.run(command, shell=False)",
+    ],
+)
+def test_a_command_that_is_allowed_passes(text: str) -> None:
+    assert command_faults("x.py", text) == []
+
+
+# Names that must agree
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    group = yaml.safe_load(files()["meta/runtime.yml"])["action_groups"]["pair"]
+    modules = {pathlib.PurePosixPath(name).stem for name in select("plugins/modules/", suffix=".py")}
+    assert sorted(modules - set(group)) == []
+    assert group == sorted(set(group))
+
+
+def test_every_action_plugin_has_its_module() -> None:
+    actions = {pathlib.PurePosixPath(name).name for name in select("plugins/action/", suffix=".py")}
+    assert sorted(name for name in actions if not name.startswith("_") and f"plugins/modules/{name}" not in files()) == []
+
+
+def role_faults(defaults: dict[str, t.Any], specs: dict[str, t.Any]) -> list[str]:
+    """Defaults of a role that differ from its argument_specs. A computed default ("{{ }}") need not be in the specs."""
+    options: dict[str, dict[str, t.Any]] = {}
+    for entry_point in specs.values():
+        options.update(entry_point.get("options") or {})
+    faults = []
+    for name, value in defaults.items():
+        if name.startswith("_"):
+            continue
+        if name not in options:
+            faults.append(f"{name} is in defaults, not in argument_specs")
+        elif "default" not in options[name]:
+            if "{{" not in str(value):
+                faults.append(f"{name} has the default {value!r}, argument_specs has none")
+        elif (type(options[name]["default"]), options[name]["default"]) != (type(value), value):
+            faults.append(f"{name} is {value!r} in defaults, {options[name]['default']!r} in argument_specs")
+    for name, option in options.items():
+        if "default" in option and name not in defaults:
+            faults.append(f"{name} has a default in argument_specs only")
+        if option.get("required") and name in defaults:
+            faults.append(f"{name} is required, yet has a default")
+    return faults
+
+
+@functools.cache
+def roles() -> list[str]:
+    return sorted({name.split("/")[1] for name in select("roles/") if name.count("/") > 1})
+
+
+def test_defaults_of_roles_agree_with_their_argument_specs() -> None:
+    faults = []
+    for role in roles():
+        specs = yaml.safe_load(files().get(f"roles/{role}/meta/argument_specs.yml", "{}")).get("argument_specs")
+        if specs is None:
+            faults.append(f"{role}: no argument_specs")
+            continue
+        defaults = yaml.safe_load(files().get(f"roles/{role}/defaults/main.yml", "{}")) or {}
+        faults += [f"{role}: {fault}" for fault in role_faults(defaults, specs)]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("defaults", "options", "fault"),
+    [
+        ({"a": 1}, {"a": {"default": 2}}, "a is 1 in defaults, 2 in argument_specs"),
+        ({"a": 1}, {"a": {"default": True}}, "a is 1 in defaults, True in argument_specs"),
+        ({"a": 1}, {}, "a is in defaults, not in argument_specs"),
+        ({"a": 1}, {"a": {}}, "a has the default 1, argument_specs has none"),
+        ({}, {"a": {"default": 1}}, "a has a default in argument_specs only"),
+        ({"a": "{{ b }}"}, {"a": {"required": True}}, "a is required, yet has a default"),
+    ],
+)
+def test_a_default_that_differs_is_found(defaults: dict[str, t.Any], options: dict[str, t.Any], fault: str) -> None:
+    assert role_faults(defaults, {"main": {"options": options}}) == [fault]
+
+
+def test_playbooks_can_be_named_from_anywhere() -> None:
+    # ansible-core takes NAMESPACE.NAME.PLAYBOOK only when each part is a Python word; a dash makes it unreachable.
+    assert [name for name in select("playbooks/", suffix=".yml") if not re.fullmatch(r"[a-z0-9_/]+\.yml", name)] == []
+
+
+def test_every_playbook_at_the_root_is_a_wrapper_that_awx_lists_and_the_collection_does_not_ship() -> None:
+    ignored = yaml.safe_load(files()["galaxy.yml"])["build_ignore"]
+    for name, text in files().items():
+        if re.fullmatch(r"[a-z]\w*\.yml", name) and name != "galaxy.yml":
+            # AWX shows a file when one of its lines looks like this (its own expression, without `include` and `hosts`).
+            assert re.search(rf"^ *-? *(?:ansible\.builtin\.)?import_playbook: hvm\.pair\.{name[:-4]}$", text, re.MULTILINE), name
+            assert name in ignored
+
+
+# What must be in every file, and what in none
+
+LICENCE = [
+    "# Copyright (c) 2026, the hvm.pair developers",
+    "# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)",
+    "# SPDX-License-Identifier: GPL-3.0-or-later",
+]
+PRIVATE = ["#", "# Private to this collection: it can change or go at any time."]
+
+
+def licence_faults(name: str, text: str) -> list[str]:
+    lines = text.splitlines()
+    path = pathlib.PurePosixPath(name)
+    script = text.startswith("#!")
+    if script:
+        lines = lines[1:]
+    commented = path.suffix in {".cfg", ".ini", ".py", ".sh", ".toml", ".yml", ".yaml"} or path.name == "Makefile" or script
+    if not commented or path.parts[0] == "changelogs":  # antsibull-changelog writes those anew
+        return []
+    wanted = LICENCE + (PRIVATE if name.startswith("plugins/module_utils/") else [])
+    return [] if lines[: len(wanted)] == wanted else ["does not start with the licence lines"]
+
+
+def test_files_start_with_the_licence() -> None:
+    assert over(licence_faults, files()) == []
+
+
+def test_a_missing_licence_is_found() -> None:
+    head = "\n".join(LICENCE)
+    assert licence_faults("plugins/modules/x.py", f"#!/usr/bin/python\n{head}\n") == []
+    assert licence_faults("plugins/modules/x.py", "import os\n") == ["does not start with the licence lines"]
+    assert licence_faults("plugins/module_utils/_core/x.py", head) == ["does not start with the licence lines"]
+
+
+#: Names of package registries and addresses of package sources: where packages come from is the machine's business.
+#: The brackets keep these lines from finding themselves.
+REGISTRIES = re.compile(
+    r"(?:[\w-]+\.)*(?:pyp[i]\.org|pythonhoste[d]\.org|npmj[s]\.(?:org|com)|(?:deb|security|ftp[\w.]*|snapshot)\.debia[n]\.org"
+    r"|(?:archive|security|ports)\.ubunt[u]\.com|docke[r]\.io|qua[y]\.io|ghc[r]\.io|gc[r]\.io|crate[s]\.io|gala[x]y\.ansible\.com"
+    r"|prox[y]\.golang\.org)\b"
+    r"|(?:\bindex[-_]ur[l]|\bfind[-_]link[s]|\bUR[I]s:|^deb(?:-src)?\s)\s*[=:]?\s*[\"']?\w+://\S+",
+    re.MULTILINE | re.IGNORECASE,
+)
+#: /root is also a directory of the hosts; its caches and tools are not.
+HOMES = re.compile(r"(?<![\w.~*])/(?:home|Users)/\w+|(?<![\w.~*])/root/\.(?:pyenv|cache|local|ansible|config)\b")
+
+
+def place_faults(_name: str, text: str) -> list[str]:
+    faults = [f"'{match[0]}' names a package source" for match in REGISTRIES.finditer(text)]
+    faults += [f"'{match[0]}' is somebody's home" for match in HOMES.finditer(text)]
+    if str(ROOT) in text and len(ROOT.parts) > 2:
+        faults.append(f"'{ROOT}' is this checkout")
+    return faults
+
+
+def test_no_file_names_a_package_source_or_a_place_of_this_machine() -> None:
+    assert over(place_faults, files()) == []
+
+
+def test_a_package_source_or_a_place_is_found() -> None:
+    # Taken apart, so that this file has none of them
+    found = {
+        "py" + "pi.org": "names a package source",
+        "index-url" + " = http://10.0.0.1/simple": "names a package source",
+        "deb" + " http://mirror/debian": "names a package source",
+        "/home" + "/me": "is somebody's home",
+    }
+    assert place_faults("x", "\n".join(found)) == [f"'{text}' {why}" for text, why in found.items()]
