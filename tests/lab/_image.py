@@ -85,7 +85,7 @@ rm -f "$root/etc/hostname" "$root/etc/resolv.conf" "$root/var/lib/dbus/machine-i
 printf '/dev/vda / ext4 rw,noatime 0 1\n' > "$root/etc/fstab"
 printf '127.0.0.1 localhost\n::1 localhost\n' > "$root/etc/hosts"
 printf 'MODULES=list\nCOMPRESS=zstd\n' > "$root/etc/initramfs-tools/conf.d/lab"
-printf 'virtio_pci\nvirtio_blk\next4\n' >> "$root/etc/initramfs-tools/modules"
+printf 'virtio_pci\nvirtio_blk\nvirtio_net\next4\n' >> "$root/etc/initramfs-tools/modules"
 printf 'zfs\n' > "$root/etc/modules-load.d/zfs.conf"
 printf 'options zfs zfs_arc_max=268435456 zfs_txg_timeout=5\n' > "$root/etc/modprobe.d/lab-zfs.conf"
 printf '[Journal]\nStorage=persistent\nSystemMaxUse=64M\n' > "$root/etc/systemd/journald.conf.d/lab.conf" 2>/dev/null \
