@@ -61,6 +61,10 @@ verified:
   description: Whether the set was seen complete on the other host, with equal GUIDs.
   type: bool
   returned: when something was done
+properties:
+  description: Properties that were set on the replica, by dataset.
+  type: dict
+  returned: success
 plan:
   description: The streams that would be sent, with C(dataset), C(base), C(snapshot).
   type: list

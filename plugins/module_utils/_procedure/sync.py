@@ -78,6 +78,7 @@ def sync(config: PairConfig, peer: Peer, progress: Progress, snapshot: str | Non
         "bytes": sum(sent.values()),
         "seconds": round(time.monotonic() - start, 3),
         "datasets": sent,
+        "properties": made.properties,
         "verified": True,
         "extra_on_peer": made.extra,
     }

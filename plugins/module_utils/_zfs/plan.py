@@ -135,9 +135,15 @@ def _properties(entry: dict[str, t.Any], copy: dict[str, t.Any] | None) -> dict[
         value, source = entry["props"].get(name, ["-", "-"])
         if source not in ("local", "received") or value == "-":
             continue
+        if name == "canmount" and value == "noauto" and copy is not None and not _mounts_by_itself(copy):
+            continue  # the mark of a first receive (actions.receive_command), come back with the other direction
         if copy is None or copy["props"].get(name, ["-", "-"])[0] != value:
             changes[name] = value
     return changes
+
+
+def _mounts_by_itself(entry: dict[str, t.Any]) -> bool:
+    return prop(entry, "canmount") == "on" and prop(entry, "mountpoint").startswith("/")
 
 
 def missing_on_target(source: Inventory, target: Inventory, snapshot: str) -> list[str]:

@@ -357,3 +357,12 @@ def test_pruning_never_takes_the_newest_common_nor_the_last_ones(
     assert not set(gone) & set(sorted(sets)[len(sets) - keep :] if keep < len(sets) else sets)
     assert not set(gone) & set(shared[-1:])
     assert all(name < shared[-1] for name in gone)
+
+
+def test_the_mark_of_a_first_receive_is_not_sent_back() -> None:
+    """canmount=noauto is set on every new replica; after a change of roles that alone is nothing to set on the other host."""
+    here, there = entry(c3, canmount="noauto"), entry(c3, mountpoint="none")
+    there["props"]["canmount"] = ["on", "default"]
+    assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {}
+    there["props"]["mountpoint"] = ["/srv", "local"]
+    assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {"d/a": {"canmount": "noauto"}}
