@@ -11,11 +11,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-TEST_PARTS ?= unit lint docs-check sanity molecule
+TEST_PARTS ?= unit lint docs-check sanity molecule zfs
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
 MOLECULE_ARGS ?=
+BENCH_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -62,9 +63,17 @@ sanity: venv ## ansible-test sanity on what the collection ships; SANITY_ARGS="-
 molecule: venv ## The scenarios, on the two hosts of the lab; MOLECULE_ARGS="-s name"
 	@tests/tools/lab-session $(CURDIR)/.venv/bin/molecule test $(or $(MOLECULE_ARGS),--all)
 
+.PHONY: zfs
+zfs: venv ## Replication in bad weather, on the two hosts of the lab; PYTEST_ARGS="-k name", HVM_CUTS=50 cuts streams more often
+	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/zfs $(PYTEST_ARGS)
+
 .PHONY: demo
 demo: venv ## See it work, on the two hosts of the lab
 	@tests/tools/demo
+
+.PHONY: bench-zfs
+bench-zfs: venv ## hvm_zfs_sync beside other tools, on the lab; BENCH_ARGS="--rounds 5 --record"
+	@tests/bench/bench_zfs.py $(BENCH_ARGS)
 
 .PHONY: build
 build: venv ## The collection's archive, in build/

@@ -23,7 +23,7 @@ options:
     description: Result of M(hvm.pair.hvm_zfs_sync).
     type: dict
   prune:
-    description: Result of M(hvm.pair.hvm_zfs_snapshot) with C(state=pruned).
+    description: Results of M(hvm.pair.hvm_zfs_prune) by host.
     type: dict
 """
 
@@ -54,7 +54,8 @@ def report(
     """Pure: the lines of the report."""
     sync, prune = sync or {}, prune or {}
     if result.get("plan"):
-        return ["Plan (nothing was changed):", *(f"  {line}" for line in result["plan"])]
+        steps = [*result["plan"], *(f"old sets that go: {line}" for line in pruned(prune))]
+        return ["Plan (nothing was changed):", *(f"  {line}" for line in steps)]
     lines = [f"ACTIVE host: {result.get('active') or active}"]
     vms = result.get("vms", {})
     lines.append(f"Interruption of {len(vms)} VMs:" if vms else "No VM was running")
@@ -76,12 +77,24 @@ def report(
     if result.get("steps"):
         lines.append(f"Steps of the interruption ({result['window']:.1f} s, all in one process, no Ansible task among them):")
         lines += [f"  {one['step']:<28} {one['seconds']:8.2f} s" for one in result["steps"]]
-    gone = sorted(f"{len(names)} on {host}" for host, names in prune.get("destroyed", {}).items() if names)
+    gone = pruned(prune)
     if gone:
         lines.append(f"Old sets pruned: {', '.join(gone)}")
+    for host, one in sorted(prune.items()):
+        lines += [f"Old set {name} stays on {host}: {'; '.join(why)}" for name, why in sorted(one.get("blocked", {}).items())]
     if result.get("total") is not None:
         lines.append(f"Total: {result['total']:.1f} s")
     return lines
+
+
+def pruned(prune: dict[str, t.Any]) -> list[str]:
+    """What went on each host: the number of sets, and the bytes where ZFS could tell."""
+    words = []
+    for host, one in sorted(prune.items()):
+        if one.get("destroyed"):
+            back = f" ({human(one['bytes'])})" if one.get("bytes") is not None else ""
+            words.append(f"{len(one['destroyed'])} on {host}{back}")
+    return words
 
 
 class FilterModule:

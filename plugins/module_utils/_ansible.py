@@ -42,4 +42,6 @@ class HvmModule:
         except Exception as exc:  # noqa: BLE001  a bug: keep where it happened
             self.module.fail_json(msg=f"unexpected {type(exc).__name__}: {exc}", exception=traceback.format_exc())
         result.setdefault("changed", False)
+        for text in result.pop("warnings", []):
+            self.module.warn(text)  # not as a result: that is deprecated since ansible-core 2.19
         self.module.exit_json(**result)

@@ -15,12 +15,14 @@ version_added: 0.1.0
 options:
   state:
     description:
-      - V(present) takes a new set (or does nothing when the one named in O(name) is there).
-      - V(absent) destroys the set in O(name); never the newest that both hosts have.
-      - V(pruned) destroys old sets on both hosts and keeps the last O(keep), and always the newest that both have.
+      - V(present) takes a new set (or does nothing when the one named in O(name) is there), and looks whether it is complete and,
+        in each pool, of one transaction group.
+      - V(absent) destroys the set in O(name) on this host, whatever its role; never one that the next sync may start from, and
+        never one that is held or cloned.
+      - To let old sets go by rules see M(hvm.pair.hvm_zfs_prune).
     type: str
     default: present
-    choices: [present, absent, pruned]
+    choices: [present, absent]
   name:
     description: A set, for O(state=absent), or for O(state=present) to be sure of one.
     type: str
@@ -29,17 +31,13 @@ options:
     type: str
     default: crash
     choices: [state, frozen, quiesced, crash]
-  keep:
-    description: Sets to keep, for O(state=pruned).
-    type: int
-    default: 48
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
     support: full
   diff_mode:
-    description: Shows the state before and after.
-    support: none
+    description: Shows the sets before and after.
+    support: full
 extends_documentation_fragment:
   - hvm.pair._pair
 """
@@ -48,10 +46,10 @@ EXAMPLES = r"""
 - name: Take a snapshot set
   hvm.pair.hvm_zfs_snapshot:
 
-- name: Keep the last 20 sets on both hosts
+- name: Destroy a set on this host
   hvm.pair.hvm_zfs_snapshot:
-    state: pruned
-    keep: 20
+    state: absent
+    name: hvm_20261123T094512Z_office_C
 """
 
 RETURN = r"""
@@ -60,9 +58,10 @@ set:
   type: str
   returned: when state is present
 destroyed:
-  description: Sets that went, by host.
-  type: dict
-  returned: when state is absent or pruned
+  description: The set that went, or nothing.
+  type: list
+  elements: str
+  returned: when state is absent
 """
 
 import typing as t
@@ -74,16 +73,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import snapsho
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    return snapshots.apply(config.load(p["config"]), p["state"], p["name"], p["consistency"], p["keep"], module.check_mode)
+    return snapshots.apply(config.load(p["config"]), p["state"], p["name"], p["consistency"], module.check_mode)
 
 
 def main() -> None:
     HvmModule(
         {
-            "state": {"type": "str", "default": "present", "choices": ["present", "absent", "pruned"]},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "name": {"type": "str"},
             "consistency": {"type": "str", "default": "crash", "choices": ["state", "frozen", "quiesced", "crash"]},
-            "keep": {"type": "int", "default": 48},
         },
         required_if=[("state", "absent", ["name"])],
     ).run(work)

@@ -80,16 +80,17 @@ class ProgressAction(ActionBase):
         return execute(command)
 
     def _show(self, path: str, shown: int, task_vars: dict[str, t.Any]) -> int:
-        answer = self._shell(f"cat {shlex.quote(path)} 2>/dev/null || true")
-        lines = answer.get("stdout", "").splitlines()
-        if not self._task.no_log:
-            for line in lines[shown:]:
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break  # half a line: next time
-                display.display(f"  [{task_vars.get('inventory_hostname', '')}] {entry['t']:7.1f} s  {entry['text']}")
-                shown += 1
+        """:param shown: bytes of the file that were shown; what is returned too. Only what is new travels."""
+        if self._task.no_log:
+            return shown
+        answer = self._shell(f"tail -c +{shown + 1} {shlex.quote(path)} 2>/dev/null || true")
+        for line in answer.get("stdout", "").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break  # half a line: next time
+            display.display(f"  [{task_vars.get('inventory_hostname', '')}] {entry['t']:7.1f} s  {entry['text']}")
+            shown += len(line) + 1
         return shown
 
     def _status(self, job: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any] | None:
@@ -105,4 +106,12 @@ class ProgressAction(ActionBase):
         if not status or ("started" in status and not status.get("finished") and "changed" not in status):
             return None
         self._shell(f"rm -f {directory}/{quoted}")
-        return status
+        said = [*status.pop("warnings", []), *status.pop("deprecations", [])]
+        return {**status, "warnings": [plain(one) for one in said]} if said else status
+
+
+def plain(message: t.Any) -> str:
+    """A warning as it is in the file: text, or since ansible-core 2.19 an object, whose text is in its `event`."""
+    if isinstance(message, dict):
+        message = message.get("event", message).get("msg", message)
+    return str(message)

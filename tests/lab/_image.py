@@ -30,6 +30,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUITES = ("trixie", "bookworm")
+#: One of each, the older one on the first host: what a pair is while it is being upgraded.
+MIXED = "mixed"
 TOOLS_SUITE = "trixie"
 TOOLS_PACKAGES = ("qemu-system-x86", "qemu-utils", "nasm")
 #: What must be on this machine for a build; Debian's and Ubuntu's package of each command.
@@ -338,6 +340,11 @@ def _work_image(suite: str, partial: Path, total: float) -> None:
     )
     shell = ["sh", "-c", MAKE_DISK, "sh", str(partial), str(DISK_MIB)]
     run_or_fail(shell if is_root() else ["unshare", "--map-root-user", "--map-auto", *shell], "make the disk image")
+
+
+def suites_of(suite: str) -> tuple[str, str]:
+    """The Debian release of each host."""
+    return ("bookworm", "trixie") if suite == MIXED else (suite, suite)
 
 
 def build_tools() -> Path:

@@ -141,16 +141,16 @@ class Lab:
                 return
             self._stop_all()
             _image.build_tools()
-            image = _image.build_image(suite)
+            images = {host.name: _image.build_image(one).name for host, one in zip(HOSTS, _image.suites_of(suite), strict=True)}
             _image.need_space(self.dir, 3000)
             state = self.state()
-            fresh = state.get("image") != image.name or state.get("prepared") != self._prepared() or not self._has_state(FRESH)
+            fresh = state.get("images") != images or state.get("prepared") != self._prepared() or not self._has_state(FRESH)
             if fresh:
-                self._new_disks(image)
+                self._new_disks(images)
             holder = _network.create()
             self._store(
                 suite=suite,
-                image=image.name,
+                images=images,
                 prepared=self._prepared(),
                 holder={"pid": holder, "start": process_start(holder)},
                 machines={},
@@ -189,8 +189,9 @@ class Lab:
         if state:
             self._store(machines={}, holder=None, helpers={})
 
-    def _new_disks(self, image: Path) -> None:
+    def _new_disks(self, images: dict[str, str]) -> None:
         for host in HOSTS:
+            image = _image.cache_dir() / images[host.name]
             for old in self.dir.glob(f"{host.name}-*.qcow2"):
                 old.unlink()
             self._qemu_img(
@@ -214,7 +215,7 @@ class Lab:
         return name in self.state().get("states", []) and all((self.dir / f"{h.name}-root.qcow2").exists() for h in HOSTS)
 
     def _start(self, host: LabHost, load: str | None = None) -> None:
-        image = _image.cache_dir() / self.state()["image"]
+        image = _image.cache_dir() / self.state()["images"][host.name]
         share = _image.tools_dir() / "root/usr/share"
         address = f"ip={host.address}::{_network.GATEWAY4}:255.255.255.0:{host.name}:eth0:off"
         append = (
@@ -389,9 +390,10 @@ class Lab:
         self, host: LabHost, script: str, timeout: float = 120, check: bool = True, stdin: bytes | None = None
     ) -> subprocess.CompletedProcess:
         """Run a shell script on a host."""
+        # never ours: ssh makes it non-blocking and, when it is killed, leaves it so; Ansible refuses to run with that
         result = subprocess.run(
             self.ssh_command(host, [shlex.join(["sh", "-c", script])]),
-            input=stdin,
+            input=stdin or b"",
             capture_output=True,
             timeout=timeout,
             check=False,

@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, text).add_argument(
             "--suite",
-            choices=_image.SUITES,
-            help=f"the Debian release of the hosts (default: as before, else {_image.SUITES[0]})",
+            choices=(*_image.SUITES, _image.MIXED),
+            help=f"the Debian release of the hosts (default: as before, else {_image.SUITES[0]}); {_image.MIXED}: one of each",
         )
     add("down", "stop both hosts; disks and saved states stay")
     add("destroy", "stop both hosts and remove their disks; the image stays")
@@ -87,7 +87,8 @@ def main() -> int:
     match options.command:
         case "build":
             _image.build_tools()
-            _image.build_image(options.suite or lab.suite)
+            for suite in dict.fromkeys(_image.suites_of(options.suite or lab.suite)):
+                _image.build_image(suite)
         case "up":
             lab.up(options.suite)
         case "down":

@@ -17,7 +17,7 @@ import typing as t
 class Progress:
     """Steps with their times.
 
-    Each line of the file is a JSON object ``{"t": seconds since the start, "text": ...}``. Losing the file must never
+    Each line of the file is a JSON object ``{"t": seconds since the start, "text": ..., facts}``. Losing the file must never
     fail the work, so errors of writing are dropped.
     """
 
@@ -33,8 +33,9 @@ class Progress:
             except OSError:
                 self._file = None
 
-    def say(self, text: str) -> None:
-        line = {"t": round(time.monotonic() - self._start, 3), "text": text}
+    def say(self, text: str, **facts: t.Any) -> None:
+        """:param facts: the same as data, for whoever reads the file with a program."""
+        line = {"t": round(time.monotonic() - self._start, 3), "text": text, **facts}
         self.lines.append(line)
         if self._file:
             try:

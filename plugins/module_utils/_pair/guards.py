@@ -19,8 +19,11 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE,
 Observation = dict[str, t.Any]
 
 
-def common(me: Observation) -> list[Finding]:
-    """What every operation needs of a host."""
+def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
+    """What every operation needs of a host.
+
+    :param own: operations that the one asked for finishes, if they did not end.
+    """
     host = me["host"]
     found = []
     for pool, health in me["pools"].items():
@@ -28,12 +31,13 @@ def common(me: Observation) -> list[Finding]:
             found.append(Finding(f"pool {pool} is not there", f"Import it (zpool import {pool}), or correct hvm_datasets.", host))
         elif health != "ONLINE":
             found.append(Finding(f"pool {pool} is {health}", f"Repair it first: zpool status {pool}.", host))
-    if me["pending"] and not me["lock"]:
-        entry = me["pending"]
+    entry = me["pending"]
+    if entry and not me["lock"] and entry["operation"] not in own:
         found.append(
             Finding(
                 f"{entry['operation']}, begun {entry['started']}, did not end: it was last at '{entry['step']}'",
-                "Look at 'status'; if both hosts are as they should be, remove the mark with hvm_role state=acknowledged.",
+                entry.get("remedy")
+                or "Look at 'status'; if both hosts are as they should be, remove the mark with hvm_role state=acknowledged.",
                 host,
             )
         )
@@ -307,4 +311,114 @@ def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -
                 me["host"],
             )
         )
+    return found
+
+
+def mount(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
+    """Mount the datasets here, without the hypervisor. What it needs is what `start` needs; a replica is never mounted.
+
+    :param peer: None when the other host does not answer.
+    :param confirmed_down: the other host's name, typed by the operator: it is off.
+    """
+    if me["role"]["now"] == PASSIVE:
+        return [
+            Finding(
+                "this host is PASSIVE, and mounting alone changes a replica (OpenZFS #12580): the next sync would be refused",
+                "Look at a clone of a snapshot instead (zfs clone). If this host shall take over: hvm_hypervisor state=started.",
+                me["host"],
+            )
+        ]
+    return start(me, peer, confirmed_down)
+
+
+def unmount(me: Observation) -> list[Finding]:
+    """Unmount the datasets here: never under the hypervisor or a VM."""
+    host = me["host"]
+    if me["qemu"]:
+        return [Finding(f"VMs are running: {', '.join(me['qemu'])}", "Shut them down, save them, or migrate them first.", host)]
+    if me["hypervisor"]["running"]:
+        return [
+            Finding(
+                "the hypervisor is running and uses the datasets",
+                "Stop it, which unmounts them too: hvm_hypervisor state=stopped.",
+                host,
+            )
+        ]
+    return [
+        Finding(f"{point} is in use by {', '.join(users)}", "End that (a shell with its directory there?).", host)
+        for point, users in me["foreign_users"].items()
+    ]
+
+
+#: What the journal calls a rollback and its undo; each goes on with what the other one has left.
+ROLLBACK = ("rollback", "undo")
+
+
+def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
+    """Go back to a snapshot set, or undo that, on the host that was ACTIVE last: hv stop > rollback > hv start.
+
+    :param peer: None when the other host does not answer. Nothing is started by this, and nothing is lost, so that is no reason
+        to refuse; whether the replica can follow is for `follower` to say.
+    """
+    found = common(me, ROLLBACK)
+    host = me["host"]
+    if me["hypervisor"]["running"]:
+        found.append(
+            Finding("the hypervisor is running on the present datasets", "Stop it: hvm_hypervisor state=stopped.", host)
+        )
+    if me["qemu"]:
+        found.append(Finding(f"VMs are running: {', '.join(me['qemu'])}", "Shut them down, or save them.", host))
+    if me["role"]["role"] != ACTIVE:
+        found.append(_not_the_last_active(me))
+    if not me["pending"]:
+        for root in me["missing_datasets"]:
+            found.append(Finding(f"dataset {root} does not exist", "Look at it: zfs list; correct hvm_datasets.", host))
+    if peer is not None:
+        other = peer["host"]
+        if peer["pair"] != me["pair"]:
+            remedy = "Correct hvm_hosts in the inventory and run hvm.pair.install."
+            found.append(Finding(f"it belongs to the pair {peer['pair']}, not to {me['pair']}", remedy, other))
+        if peer["role"]["now"] == ACTIVE:
+            found.append(Finding("it is ACTIVE", f"Roll back there: {host} is not the ACTIVE host any more.", other))
+        elif peer["hypervisor"]["running"] or peer["qemu"]:
+            found.append(Finding("its hypervisor is not stopped", "Stop it there: hvm_hypervisor state=stopped.", other))
+        if peer["role"]["epoch"] > me["role"]["epoch"]:
+            found.append(
+                Finding(
+                    f"it was ACTIVE later (epoch {peer['role']['epoch']}, {host} has epoch {me['role']['epoch']})",
+                    "Its data are the newer ones: start it there, and look at 'status' of both.",
+                    other,
+                )
+            )
+    return found
+
+
+def _not_the_last_active(me: Observation) -> Finding:
+    role, peer = me["role"]["role"], me["peer"]
+    if role == PASSIVE:
+        return Finding(
+            f"this host is PASSIVE: its datasets are copies of those of {peer}",
+            f"Run it on {peer}. If that host is lost, start this one (hvm_hypervisor state=started), stop it, and roll back.",
+            me["host"],
+        )
+    if role == DIVERGED:
+        return Finding(
+            "this host is DIVERGED: it holds writes that the other lacks", "Decide about them first.", me["host"]
+        )
+    return Finding("this host has no role yet", "Run the playbook hvm.pair.install on both hosts.", me["host"])
+
+
+def follower(me: Observation, peer: Observation) -> list[Finding]:
+    """The replicas on `peer` may be taken back to what both have; what is newer is kept there."""
+    found = common(peer, ROLLBACK)
+    if me["role"]["role"] != ACTIVE:
+        found.append(_not_the_last_active(me))
+    found += roles(me, peer)
+    if peer["role"]["now"] != PASSIVE and not any(one.host == peer["host"] for one in found):
+        found.append(Finding(f"it is {peer['role']['now']}", "Only the replicas of a PASSIVE host follow.", peer["host"]))
+    if peer["lock"]:
+        found.append(Finding(f"another operation is running: {peer['lock']}", "Wait until it has ended.", peer["host"]))
+    for text in peer["not_inert"]:
+        remedy = "A replica must be inert: hvm_hypervisor state=stopped makes it so."
+        found.append(Finding(f"{text} although it is PASSIVE", remedy, peer["host"]))
     return found

@@ -16,8 +16,10 @@ import concurrent.futures
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
+import select
 import subprocess
 import termios
 import threading
@@ -26,13 +28,23 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.build import digests
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import CHUNK, HEADER, PROTOCOL, move, write_all
+from ansible_collections.hvm.pair.plugins.module_utils._peer import pipeline
+from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter
+from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
+    CHUNK,
+    HEADER,
+    PING_EVERY,
+    PROTOCOL,
+    move,
+    write_all,
+)
 
 KEY = "/etc/hvm/id_ed25519"
 KNOWN_HOSTS = "/etc/hvm/known_hosts"
 REQUEST_TIMEOUT = 120.0
+GO_ON = "Run this again: it goes on where it was cut."
 
 Event = t.Callable[[dict[str, t.Any]], None]
 
@@ -64,12 +76,15 @@ def ssh_command(config: PairConfig) -> list[str]:
 class Peer:
     """The other host. A context manager; requests may come from several threads."""
 
-    def __init__(self, config: PairConfig, command: t.Sequence[str] | None = None) -> None:
+    def __init__(self, config: PairConfig, command: t.Sequence[str] | None = None, **hello: t.Any) -> None:
+        """:param hello: what the first question asks besides, so that it costs no round trip of its own (``look=True``)."""
         self.name = config.peer.name
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[concurrent.futures.Future[t.Any], Event | None]] = {}
-        self._next = 0
-        self._closed = False
+        self._numbers = itertools.count(1)
+        self._closing = threading.Event()
+        self._closed = False  # the descriptor is; guarded by the lock
+        self._ended = False  # the reader has told everybody who waited
         self._telling = threading.Lock()
         self._said = ""  # the last line that ssh said: it can be read once only
         self.bytes_sent = 0
@@ -88,8 +103,11 @@ class Peer:
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, CHUNK)
         self._reader = threading.Thread(target=self._read, name="peer", daemon=True)
         self._reader.start()
+        threading.Thread(target=self._ping, name="ping", daemon=True).start()
         try:
-            self.hello = self.call("hello", timeout=40, protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests())
+            self.hello = self.call(
+                "hello", timeout=60, protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello
+            )
         except BaseException:
             self.close()
             raise
@@ -102,9 +120,16 @@ class Peer:
 
     def close(self) -> None:
         """End the connection; the agent finishes what it was told and gives its lock back."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+        self._closing.set()
+        if not self._lock.acquire(timeout=10):
+            self._process.kill()  # somebody sits in a write that only the connection's end ends
+            self._lock.acquire()
+        try:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()  # type: ignore[union-attr]
+        finally:
+            self._lock.release()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -121,18 +146,22 @@ class Peer:
 
     def begin(self, op: str, on_event: Event | None = None, **arguments: t.Any) -> concurrent.futures.Future[t.Any]:
         future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
-        with self._lock:
-            self._next += 1
-            number = self._next
-            self._waiting[number] = (future, on_event)
-            payload = json.dumps({"id": number, "op": op, "args": arguments}).encode()
-            try:
-                write_all(self._stdin, HEADER.pack(b"J", 0, len(payload)) + payload)
-            except (OSError, ValueError):
-                pass  # the reader sees the end and says why
-        if not self._reader.is_alive():
+        number = next(self._numbers)
+        self._waiting[number] = (future, on_event)
+        payload = json.dumps({"id": number, "op": op, "args": arguments}).encode()
+        with contextlib.suppress(OSError), self._wire() as wire:  # the reader sees the end and says why
+            write_all(wire, HEADER.pack(b"J", 0, len(payload)) + payload)
+        if self._ended:
             self._fail_all()
         return future
+
+    @contextlib.contextmanager
+    def _wire(self) -> t.Iterator[int]:
+        """The descriptor for one whole frame. Its number is another file's after `close`, so nobody uses it without this."""
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError(errno.EPIPE, "the connection is closed")
+            yield self._stdin
 
     def result(self, future: concurrent.futures.Future[t.Any], op: str, timeout: float = REQUEST_TIMEOUT) -> t.Any:
         try:
@@ -143,55 +172,95 @@ class Peer:
                 "Look at that host and at the link between them.",
             ) from exc
 
-    def send(self, stream: int, command: t.Sequence[str], on_bytes: t.Callable[[int], None] = lambda dummy: None) -> int:
-        """Run `command` (a zfs send) and carry its output to the agent's stream `stream`; returns the bytes.
+    def send(
+        self,
+        stream: int,
+        commands: t.Sequence[t.Sequence[str]],
+        meter: Meter | None = None,
+        limiter: Limiter | None = None,
+    ) -> int:
+        """Run a pipeline (a zfs send, and what it goes through) and carry its output to the agent's stream `stream`.
 
-        :raises CommandError: when the command fails; the stream's end is not announced then, so the receiver keeps its
+        :return: the bytes.
+        :raises CommandError: when any of the commands fails; the stream's end is not announced then, so the receiver keeps its
             resumable part.
         """
-        total = 0
-        with subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **ENVIRONMENT},
-        ) as process:
-            out = t.cast(t.IO[bytes], process.stdout).fileno()
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, CHUNK)
-            try:
-                while True:
-                    first = _wait_readable(out)
-                    if not first:
-                        break
-                    with self._lock:
-                        write_all(self._stdin, HEADER.pack(b"D", stream, first))
-                        if move(out, self._stdin, first) < first:
-                            raise BrokenPipeError(errno.EPIPE, "the connection ended")
-                    total += first
-                    on_bytes(first)
-            except OSError as exc:
+        meter = meter or Meter(str(commands[0][-1]))
+        limiter = limiter or Limiter()
+        try:
+            processes = pipeline.start(commands, subprocess.DEVNULL, subprocess.PIPE)
+        except HvmError:
+            self._end(b"X", stream)
+            raise
+        out = t.cast(t.IO[bytes], processes[-1].stdout).fileno()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, CHUNK)
+
+        def abort() -> None:
+            for process in processes:
                 process.kill()
-                self._reader.join(5)
-                if exc.errno in (errno.EPIPE, errno.EBADF):
-                    raise PeerLost(
-                        f"the connection to {self.name} ended while {command[-1]} was sent: {self._why()}",
-                        "Run this again.",
-                    ) from exc
+            if meter.waits_for == self.name:
+                self._process.kill()  # it sits in a write that only the connection's end ends
+
+        meter.abort = abort
+        what = commands[0][-1]
+        ended = False
+        try:
+            while True:
+                meter.waits_for = " ".join(commands[0][:2])
+                count = limiter.piece(_wait_readable(out))
+                if not count:
+                    break
+                delay = limiter.delay(count)
+                if delay:
+                    time.sleep(delay)
+                meter.waits_for = self.name  # also while another stream has the connection, because that one waits too
+                with self._wire() as wire:
+                    write_all(wire, HEADER.pack(b"D", stream, count))
+                    if move(out, wire, count) < count:
+                        raise BrokenPipeError(errno.EPIPE, "the connection ended")
+                meter.add(count)
+            ended = True
+            meter.waits_for = self.name  # for its answer
+        except OSError as exc:
+            if exc.errno != errno.EPIPE:
+                self._process.kill()  # half a frame may be out: nothing that follows would be understood
                 raise
-            said = t.cast(t.IO[bytes], process.stderr).read().decode(errors="replace")
-            failed = process.wait()
-        # A connection that has ended is for the reader to tell, with the reason: whoever waits for the result gets PeerLost.
-        with self._lock, contextlib.suppress(OSError):
-            write_all(self._stdin, HEADER.pack(b"X" if failed else b"E", stream, 0))
+            self._reader.join(5)
+            raise PeerLost(
+                meter.failure or f"the connection to {self.name} ended while {what} was sent: {self._why()}", GO_ON
+            ) from exc
+        finally:
+            failed = pipeline.reap(processes, kill=not ended)
+        self._end(b"X" if failed else b"E", stream)
+        if meter.failure:
+            raise HvmError(meter.failure, GO_ON)
         if failed:
-            raise CommandError(command, failed, "", said)
+            raise failed
         with self._lock:
-            self.bytes_sent += total
-        return total
+            self.bytes_sent += meter.bytes
+        return meter.bytes
+
+    def _end(self, kind: bytes, stream: int) -> None:
+        # A connection that has ended is for the reader to tell, with the reason: whoever waits for the result gets PeerLost.
+        with contextlib.suppress(OSError), self._wire() as wire:
+            write_all(wire, HEADER.pack(kind, stream, 0))
+
+    def _ping(self) -> None:
+        while not self._closing.wait(PING_EVERY):
+            try:
+                with self._wire() as wire:
+                    write_all(wire, HEADER.pack(b"P", 0, 0))
+            except OSError:
+                return  # the reader tells
 
     def _read(self) -> None:
+        try:
+            self._answers()
+        finally:
+            self._fail_all()
+
+    def _answers(self) -> None:
         for line in t.cast(t.IO[bytes], self._process.stdout):
             try:
                 message = json.loads(line)
@@ -213,13 +282,13 @@ class Peer:
                 )
             else:
                 future.set_result(message.get("result"))
-        self._fail_all()
 
     def _fail_all(self) -> None:
         error = PeerLost(
             f"the connection to {self.name} ended: {self._why()}",
             f"Check that {self.name} is up, and that hvm.pair.install has run on both hosts.",
         )
+        self._ended = True  # before the look at who waits: who comes later looks at this
         for number in list(self._waiting):
             future, dummy = self._waiting.pop(number, (None, None))
             if future is not None and not future.done():
@@ -241,13 +310,9 @@ class Peer:
 
 def _wait_readable(fd: int) -> int:
     """Bytes that can be taken from a pipe now, waiting for the first; 0 at its end."""
-    import select
-
-    select.select([fd], [], [])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.poll()
     count = array.array("i", [0])
     fcntl.ioctl(fd, termios.FIONREAD, count)
-    if not count[0]:
-        time.sleep(0)
-        select.select([fd], [], [])
-        fcntl.ioctl(fd, termios.FIONREAD, count)
     return min(count[0], CHUNK)

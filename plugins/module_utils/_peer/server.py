@@ -12,14 +12,15 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import subprocess
 import threading
 import traceback
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import CHUNK, HEADER, move, read_exact
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._peer import pipeline
+from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import CHUNK, HEADER, SILENCE, move, read_exact, write_all
 
 Emit = t.Callable[[dict[str, t.Any]], None]
 #: (arguments, emit) -> result
@@ -32,39 +33,57 @@ class Server:
     Streams that have not ended by then are cut; operations end first.
     """
 
-    def __init__(self, operations: dict[str, Operation], source: int = 0, target: int = 1) -> None:
+    def __init__(
+        self, operations: dict[str, Operation], source: int = 0, target: int = 1, silence: float = SILENCE
+    ) -> None:
+        """:param operations: `receive` among them gets a stream's arguments and returns the pipeline that takes it."""
         self._operations = {**operations, "receive": self._receive}
+        self._silence = silence
+        self._gone = False
         self._check_receive = operations["receive"]
         self._source = source
+        self._poll = select.poll()
+        self._poll.register(source, select.POLLIN)
         self._target = target
         self._out = threading.Lock()
         self._streams: dict[int, subprocess.Popen[bytes]] = {}
-        self._receivers: dict[int, subprocess.Popen[bytes]] = {}
+        self._receivers: dict[int, list[subprocess.Popen[bytes]]] = {}
         self._threads: list[threading.Thread] = []
 
     def serve(self) -> None:
-        while True:
-            header = read_exact(self._source, HEADER.size)
+        while self._somebody_is_there():
+            header = read_exact(self._source, HEADER.size, self._somebody_is_there)
             if len(header) < HEADER.size:
                 break
             kind, stream, length = HEADER.unpack(header)
             if kind == b"J":
-                self._request(json.loads(read_exact(self._source, length)))
+                payload = read_exact(self._source, length, self._somebody_is_there)
+                if len(payload) < length:
+                    break
+                self._request(json.loads(payload))
             elif kind == b"D":
                 self._data(stream, length)
             elif kind in (b"E", b"X"):
-                self._end(stream, cut=kind == b"X")
+                self._end(stream)
         for stream in list(self._streams):
-            self._end(stream, cut=True)
+            self._end(stream)
         for thread in self._threads:
             thread.join()
+
+    def _somebody_is_there(self) -> bool:
+        """False after a silence in which the other side would have said that it is there; from then on for good.
+
+        Also asked in the midst of a frame: that is where a link is cut while a stream runs.
+        """
+        if not self._gone:
+            self._gone = not self._poll.poll(self._silence * 1000)
+        return not self._gone
 
     def _request(self, request: dict[str, t.Any]) -> None:
         number, op, arguments = request["id"], request["op"], request.get("args", {})
         if op == "receive":  # its process must be there before the next frame is read
             try:
-                self._check_receive(arguments, lambda dummy: None)
-                self._spawn(arguments)
+                self._spawn(arguments["stream"], self._check_receive(arguments, lambda dummy: None))
             except Exception as exc:  # noqa: BLE001  whatever it is, the one who asked must hear it
                 self._answer(number, error=_error(exc))
                 return
@@ -89,54 +108,44 @@ class Server:
     def _answer(self, number: int, **fields: t.Any) -> None:
         line = json.dumps({"id": number, **fields}).encode() + b"\n"
         with self._out, contextlib.suppress(OSError):  # the other host may be gone; the work goes on all the same
-            view = memoryview(line)
-            while view:
-                view = view[os.write(self._target, view) :]
+            write_all(self._target, line)
 
     # ---- streams
 
-    def _spawn(self, arguments: dict[str, t.Any]) -> None:
-        process = subprocess.Popen(
-            arguments["command"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **ENVIRONMENT},
-        )
+    def _spawn(self, stream: int, commands: list[list[str]]) -> None:
+        processes = pipeline.start(commands, subprocess.PIPE, subprocess.DEVNULL)
         with contextlib.suppress(OSError):
-            fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)  # type: ignore[union-attr]
-        self._streams[arguments["stream"]] = self._receivers[arguments["stream"]] = process
+            fcntl.fcntl(processes[0].stdin.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)  # type: ignore[union-attr]
+        self._streams[stream] = processes[0]
+        self._receivers[stream] = processes
 
     def _receive(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        process = self._receivers.pop(arguments["stream"])
-        said = process.stderr.read().decode(errors="replace")  # type: ignore[union-attr]
-        if process.wait():
-            raise CommandError(arguments["command"], process.returncode, "", said)
+        """Wait for the pipeline's end. What its last command, the zfs receive, says comes first."""
+        failure = pipeline.reap(self._receivers.pop(arguments["stream"])[::-1])
+        if failure:
+            raise failure
         return {}
 
     def _data(self, stream: int, length: int) -> None:
         process = self._streams.get(stream)
-        moved = 0
+        left = length
         if process is not None and process.stdin:
-            moved = move(self._source, process.stdin.fileno(), length)
-        left = length - moved
+            left -= move(self._source, process.stdin.fileno(), length, self._somebody_is_there)
         died = left > 0
         while left > 0:
-            part = os.read(self._source, min(left, CHUNK))
+            part = os.read(self._source, min(left, CHUNK)) if self._somebody_is_there() else b""
             if not part:
                 return  # not the receiver, the connection has ended: the stream stays known, so that `serve` cuts it
             left -= len(part)
         if died:
-            self._streams.pop(stream, None)  # it says why by itself; the rest of its stream is dropped
+            self._end(stream)  # it says why by itself; the rest of its stream is dropped
 
-    def _end(self, stream: int, cut: bool) -> None:
+    def _end(self, stream: int) -> None:
+        """No more of it. A stream that was cut looks the same to zfs receive: it keeps what it has, resumable."""
         process = self._streams.pop(stream, None)
-        if process is None:
-            return
-        if cut:
-            process.terminate()
-        with contextlib.suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
+        if process is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
 
 
 def _error(exc: Exception) -> dict[str, t.Any]:

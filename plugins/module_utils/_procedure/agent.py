@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import typing as t
 
@@ -22,19 +23,26 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     hypervisor,
     initialise,
     install,
+    mount,
     observe,
     preflight,
     prune,
+    rollback,
     snapshots,
     switch,
     switchover,
     sync,
     verbs,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, kept, names
 
 #: The whole library: it is what gets installed, and nothing is left to load in an interruption.
-LIBRARY = (checkpoint, hypervisor, initialise, install, preflight, prune, snapshots, switch, switchover, sync, verbs)
+LIBRARY = (
+    *(checkpoint, hypervisor, initialise, install, mount, preflight, prune),
+    *(rollback, snapshots, switch, switchover, sync, verbs),
+)
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z\Z")
 
 
 class Agent:
@@ -45,13 +53,23 @@ class Agent:
         self._lock = operation.Lock()
 
     def operations(self) -> dict[str, t.Callable[[dict[str, t.Any], Emit], t.Any]]:
-        names = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
-        return {name: getattr(self, name) for name in names}
+        found = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
+        return {name: getattr(self, name) for name in found}
 
-    def _dataset(self, arguments: dict[str, t.Any]) -> str:
-        name = str(arguments["dataset"])
+    def _below(self, name: str) -> str:
         if not any(name == root or name.startswith(root + "/") for root in self._config.datasets) or "@" in name:
             raise HvmError(f"dataset {name} is not below the datasets of the pair ({', '.join(self._config.datasets)})")
+        return name
+
+    def _set(self, arguments: dict[str, t.Any]) -> str:
+        name = str(arguments["set"])
+        parsed = names.parse(name)
+        if parsed is None or parsed.pair != self._config.pair:
+            raise HvmError(f"{name!r} is no snapshot set of the pair {self._config.pair}")
+        return name
+
+    def _dataset(self, arguments: dict[str, t.Any]) -> str:
+        name = self._below(str(arguments["dataset"]))
         current = role.load().now(role.boot_id())
         if current != role.PASSIVE:
             raise HvmError(f"this host is {current}: it takes nothing from the other", "Only a PASSIVE host is sent to.")
@@ -73,7 +91,10 @@ class Agent:
                 f"its agent is not of the version that asks ({len(wrong)} files differ, such as {wrong[0]})",
                 "Run the playbook hvm.pair.install.",
             )
-        return {"host": config.me.name, "role": role.as_dict(role.load())}
+        answer: dict[str, t.Any] = {"host": config.me.name, "role": role.as_dict(role.load())}
+        if arguments.get("look"):
+            answer["look"] = self.look({}, dummy)
+        return answer
 
     def observe(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         found = observe.observe(self._config)
@@ -82,24 +103,71 @@ class Agent:
         return found
 
     def lock(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        epoch, mine = arguments.get("epoch"), role.load().epoch
+        if epoch is not None and int(epoch) < mine:
+            raise HvmError(
+                f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}",
+                "Its data are older than this host's: nothing is taken from it.",
+            )
+        running = observe.qemu_processes()
+        if running:
+            raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first; they run on a copy.")
         self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
         return {}
 
     def datasets(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:
-        return inventory.read(self._config.datasets)
+        return observe.read_datasets(self._config)
 
-    def receive(self, arguments: dict[str, t.Any], dummy: Emit) -> None:
-        """The check before a stream is taken; the command is made here, never taken from the wire."""
+    def look(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """The observation and the inventory that it was made from, read once."""
+        sync.wait_for_receivers(self._config.datasets)
+        datasets = observe.read_datasets(self._config)
+        found = observe.observe(self._config, datasets=datasets)
+        if self._lock.is_held:
+            found["lock"] = None
+        return {"observation": found, "inventory": datasets, "protected": sync.ledger() or {}}
+
+    def receive(self, arguments: dict[str, t.Any], dummy: Emit) -> list[list[str]]:
+        """The commands that take a stream; made here, never taken from the wire."""
         name = self._dataset(arguments)
-        if list(arguments["command"])[:2] != ["zfs", "receive"]:
-            raise HvmError("only zfs receive is run for a stream")
-        allowed = {"-u", "-s", "-o", "canmount=noauto", "readonly=on", "volmode=none", "mountpoint=none"}
-        if arguments["command"][-1] != name or not set(arguments["command"][2:-1]) <= allowed:
-            raise HvmError(f"unexpected options for zfs receive: {arguments['command']}")
+        if not self._lock.is_held:
+            raise HvmError("a stream comes under the pair's lock only")
+        used = actions.in_use(name)
+        if used:
+            raise HvmError(used, "A replica must be inert: hvm_hypervisor state=stopped makes it so.")
+        new, volume = bool(arguments["new"]), bool(arguments["volume"])
+        command = actions.receive_command(name, new, volume, name in self._config.datasets)
+        return [["zstd", "-q", "-d", "-c"], command] if arguments.get("compressed") else [command]
 
     def abort_receive(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         actions.abort_receive(self._dataset(arguments))
         return {}
+
+    def rename(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        actions.rename(self._dataset(arguments), self._dataset({"dataset": arguments["to"]}))
+        return {}
+
+    def set_aside(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        stamp = str(arguments["stamp"])
+        if not _STAMP.match(stamp):
+            raise HvmError(f"{stamp!r} is no time stamp")
+        return {"kept": actions.set_aside(self._dataset(arguments), stamp, self._config.pair)}
+
+    def settle(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """After the streams: what there is of the set, and on request its protection."""
+        name = self._set(arguments)
+        found = actions.find_set([self._below(str(one)) for one in arguments["datasets"]], name)
+        warnings: list[str] = []
+        if arguments["protect"]:
+            present: inventory.Inventory = {one: {"snapshots": [[name, *found[one]]]} for one in found}
+            warnings = sync.protect_set(self._config, present, name)
+        return {"found": found, "warnings": warnings}
+
+    def content(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        name = self._dataset(arguments)
+        if not content.is_readable(name):
+            return {"digest": None}
+        return {"digest": content.digest(name, self._set(arguments), bool(arguments["volume"]))}
 
     def set_properties(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         unknown = set(arguments["properties"]) - inventory.REPLICATED
@@ -108,8 +176,17 @@ class Agent:
         actions.set_properties(self._dataset(arguments), arguments["properties"])
         return {}
 
-    def prune(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        return {"destroyed": prune.destroy_sets(self._config, arguments["sets"])}
+    def trees(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        kept.flush(self._config.pools)
+        return kept.read(self._config.datasets)
+
+    def swap(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        """A rollback of the replicas, or its undo; nothing is destroyed by either."""
+        self._dataset({"dataset": self._config.datasets[0]})
+        if not self._lock.is_held:
+            raise HvmError("a replica is rolled back under the pair's lock only")
+        words = {name: str(arguments[name]) for name in ("do", "set", "stamp", "aside")}
+        return rollback.swap(self._config, words, lambda text: emit({"text": text}))
 
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), emit)

@@ -27,7 +27,7 @@ def new_set_name(config: PairConfig, datasets: inventory.Inventory, consistency:
 
 
 def take_set(config: PairConfig, consistency: str, epoch: int) -> str:
-    """Snapshot every dataset of every root; checked to be complete."""
+    """Snapshot every dataset of every root. The caller checks it (`check_set`), once nothing waits for that."""
     datasets = inventory.read(config.datasets)
     missing = [root for root in config.datasets if root not in datasets]
     if missing:
@@ -35,6 +35,33 @@ def take_set(config: PairConfig, consistency: str, epoch: int) -> str:
     name = new_set_name(config, datasets, consistency)
     actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
     return name
+
+
+def check_set(config: PairConfig, name: str) -> None:
+    """Whether the set is there as it should be. :raises HvmError: naming what is not."""
+    datasets = list(inventory.read(config.datasets))
+    wrong = set_faults(name, datasets, actions.find_set(datasets, name))
+    if wrong:
+        raise HvmError("; ".join(wrong), f"Take a new set, then destroy this one: hvm_zfs_snapshot state=absent name={name}.")
+
+
+def set_faults(name: str, datasets: t.Sequence[str], found: t.Mapping[str, t.Sequence[t.Any]]) -> list[str]:
+    """Why a set is not complete, or not of one moment in each pool: pure.
+
+    The moment is the transaction group; `creation` may differ by a second within one command (OpenZFS #18220).
+
+    :param found: dataset -> ``[guid, createtxg]``, as `actions.find_set` gives it.
+    """
+    missing = [dataset for dataset in datasets if dataset not in found]
+    wrong = [f"the set {name} is not complete: it is not on {', '.join(missing)}"] if missing else []
+    moments: dict[str, set[int]] = {}
+    for dataset, (dummy, createtxg) in found.items():
+        moments.setdefault(dataset.split("/", 1)[0], set()).add(createtxg)
+    return wrong + [
+        f"the set {name} was not taken at once in pool {pool}: transaction groups {', '.join(map(str, sorted(groups)))}"
+        for pool, groups in sorted(moments.items())
+        if len(groups) > 1
+    ]
 
 
 def save_all(
@@ -120,6 +147,7 @@ def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> d
         conn.close()
         if failure:
             raise failure
+        check_set(config, name)
     return {
         "changed": True,
         "set": name,

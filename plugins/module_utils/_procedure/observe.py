@@ -17,8 +17,10 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, recall
 
+#: What `recall` remembers.
+SNAPSHOTS = f"{role.STATE}/snapshots.json"
 UNIT = "libvirtd.service"
 SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
@@ -57,11 +59,20 @@ def _free(path: str) -> int | None:
     return stat.f_bavail * stat.f_frsize
 
 
-def observe(config: PairConfig, users: bool = False) -> dict[str, t.Any]:
-    """:param users: also look which processes use the mounted datasets (walks /proc)."""
+def read_datasets(config: PairConfig) -> inventory.Inventory:
+    """The inventory of the roots whose pools are there."""
     pools = actions.pool_health(config.pools)
     usable = [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
-    datasets = inventory.read(usable) if usable else {}
+    return recall.read(usable, SNAPSHOTS) if usable else {}
+
+
+def observe(config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None) -> dict[str, t.Any]:
+    """:param users: also look which processes use the mounted datasets (walks /proc).
+    :param datasets: what `read_datasets` has just read; read here when left out.
+    """
+    pools = actions.pool_health(config.pools)
+    if datasets is None:
+        datasets = read_datasets(config)
     running = hypervisor_running()
     current = role.load()
     mounts = inventory.mountable(datasets)

@@ -22,11 +22,16 @@ OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "sync": guards
 def look(config: PairConfig) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
     """Both observations; the other is None, with the reason, when it does not answer."""
     me = observe(config, users=True)
+    return (me, *ask(config))
+
+
+def ask(config: PairConfig) -> tuple[dict[str, t.Any] | None, str]:
+    """The other host's observation; None, with the reason, when it does not answer."""
     try:
         with Peer(config) as peer:
-            return me, peer.call("observe"), ""
+            return peer.call("observe"), ""
     except HvmError as exc:
-        return me, None, str(exc)
+        return None, str(exc)
 
 
 def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:

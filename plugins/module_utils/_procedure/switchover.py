@@ -32,6 +32,7 @@ OPERATION = "migrate_secure"
 SMALL = 4 << 20
 ROUNDS = 3
 ACTIVATE_TIMEOUT = 1800.0
+UNPROTECTED = sync.Options(protect=False)
 #: Seconds in which the other host must answer after the link was lost, until this host stays down.
 ASK_TIMEOUT = 120.0
 
@@ -74,7 +75,8 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False) -> dict
                 "plan": _plan_lines(config, running),
             }
         with operation.Lock().held(OPERATION, operation.owner()):
-            peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}")
+            epoch = me["role"]["epoch"]
+            peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
             presync = _presync(config, peer, progress, me["role"]["epoch"])
             result = _Switch(config, peer, progress, me, other, running).execute()
     result.update(presync=presync, total=round(time.monotonic() - started, 3))
@@ -146,7 +148,8 @@ class _Switch:
             name = checkpoint.take_set(self.config, "state", self.epoch)
             self.watch.step("snapshot")
             self.journal.step("last sync", set=name)
-            done = sync.sync(self.config, self.peer, self.progress, name)
+            # its protection has no place in an interruption: the last hot set is held until it is made up for, below
+            done = sync.sync(self.config, self.peer, self.progress, name, UNPROTECTED)
             self.watch.step("sync and verify")
             self.journal.step("hand over", set=name)
             actions.make_inert(self.config.datasets, inventory.read(self.config.datasets))
@@ -158,6 +161,7 @@ class _Switch:
             self.revert(exc)
             raise
         role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE")
+        warnings = done["warnings"] + self._settle(name)
         self.journal.done(f"{self.config.peer.name} is ACTIVE")
         vms = {
             vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in sorted(self.paused) if vm in self.resumed
@@ -170,6 +174,7 @@ class _Switch:
             "bytes": done["bytes"],
             "vms": vms,
             "steps": self.watch.steps + answer["steps"],
+            "warnings": warnings,
             "window": round(max(self.resumed.values(), default=first) - first, 3),
         }
         if answer["errors"]:
@@ -180,6 +185,12 @@ class _Switch:
                 **result,
             )
         return result
+
+    def _settle(self, name: str) -> list[str]:
+        try:
+            return sync.settle(self.config, self.peer, name)
+        except HvmError as exc:  # everything has moved already
+            return [f"the set {name} is not held: {exc}"]
 
     def _activate(self, name: str) -> dict[str, t.Any]:
         def event(what: dict[str, t.Any]) -> None:
@@ -277,8 +288,8 @@ def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[s
     Fails as a whole, and undoes itself, until the first VM runs; after that this host stays ACTIVE.
     """
     class Told(Progress):
-        def say(self, text: str) -> None:
-            super().say(text)
+        def say(self, text: str, **facts: t.Any) -> None:
+            super().say(text, **facts)
             emit({"text": text})
 
     progress = Told()

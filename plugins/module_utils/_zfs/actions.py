@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, is_volume, mountable, prop
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, is_volume, mountable, prop
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step, Token
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT, KEPT_BY, KEPT_WAS
 
 #: Seconds for /dev/zvol links to appear after volmode changes (LXD #13656: 0.5 s was too little, 30 s is not).
 DEVICE_TIMEOUT = 60.0
@@ -39,13 +42,6 @@ def snapshot_set(inventory: Inventory, name: str, properties: dict[str, str]) ->
     commands = [["zfs", "snapshot", *options, *members] for members in pools.values()]
     with concurrent.futures.ThreadPoolExecutor(len(commands) or 1) as pool:
         list(pool.map(run, commands))
-
-
-def destroy_snapshots(dataset: str, snapshots: t.Sequence[str]) -> None:
-    """Snapshots only, by name; never recursive, never with clones."""
-    if any("@" in name or "%" in name or "," in name for name in snapshots) or not snapshots:
-        raise HvmError(f"{snapshots!r} are not snapshot names")
-    run(["zfs", "destroy", f"{dataset}@{','.join(snapshots)}"])
 
 
 def make_writable(roots: t.Sequence[str]) -> None:
@@ -160,10 +156,18 @@ def abort_receive(dataset: str) -> None:
     run(["zfs", "receive", "-A", dataset])
 
 
-def send_command(dataset: str, base: str | None, snapshot: str, raw: bool) -> list[str]:
-    """`-L -c -e` always the same: toggling -L between increments once zeroed files (OpenZFS #6224). -I keeps all in between."""
-    flags = ["-L", "-w"] if raw else ["-L", "-c", "-e"]
-    return ["zfs", "send", *flags, *(["-I", f"@{base}"] if base else []), f"{dataset}@{snapshot}"]
+def send_command(step: Step) -> list[str]:
+    """`-L -c -e` always the same: toggling -L between increments once zeroed files (OpenZFS #6224). -I keeps all in between.
+
+    From a bookmark there is only -i (zfs-send(8)); a token holds its flags itself.
+    """
+    if step.token:
+        return ["zfs", "send", "-t", step.token]
+    flags = ["-L", "-w"] if step.raw else ["-L", "-c", "-e"]
+    base: list[str] = []
+    if step.base:
+        base = ["-i", f"{step.dataset}{step.base}"] if step.base.startswith("#") else ["-I", f"@{step.base}"]
+    return ["zfs", "send", *flags, *base, f"{step.dataset}@{step.snapshot}"]
 
 
 def receive_command(dataset: str, new: bool, volume: bool, root: bool) -> list[str]:
@@ -172,5 +176,138 @@ def receive_command(dataset: str, new: bool, volume: bool, root: bool) -> list[s
     if new and not volume:
         options += ["-o", "canmount=noauto"]
     if new and root:
-        options += ["-o", "readonly=on", "-o", "volmode=none", "-o", "mountpoint=none"]
+        options += ["-o", "readonly=on", "-o", "volmode=none"]
+        if not volume:
+            options += ["-o", "mountpoint=none"]
     return ["zfs", "receive", *options, dataset]
+
+
+#: What zfs receive says (libzfs_sendrecv.c) -> what to do about it on the host {peer}
+RECEIVE_REMEDIES = (
+    (("out of space", "quota exceeded", "No space left"), "Free space on {peer} (hvm_zfs_prune), or raise the quota. {again}"),
+    (("has been modified",), "The replica was written to. Run this again: it says what to do then."),
+    (("is busy",), "Something on {peer} uses the dataset: look for a clone, a mount or another zfs receive there. {again}"),
+    (("incomplete stream", "failed to read from stream"), "Run this again: it goes on where it was cut."),
+    (("checksum mismatch", "invalid stream", "bad magic"), "The stream was damaged on its way. {again}"),
+    (("feature", "unsupported"), "The pool on {peer} lacks a feature that this stream needs: see zpool upgrade there."),
+)
+
+
+def receive_remedy(said: str, peer: str) -> str:
+    """What to do about a zfs receive that failed; empty for what nobody has thought of."""
+    for words, remedy in RECEIVE_REMEDIES:
+        if any(word in said for word in words):
+            return remedy.format(peer=peer, again="Then run this again: it goes on where it was cut.")
+    return ""
+
+
+def estimate(step: Step) -> int | None:
+    """Bytes of a stream as ZFS guesses them; None when it cannot say."""
+    command = send_command(step)
+    try:
+        out = run([*command[:2], "-nP", *command[2:]])
+    except CommandError:
+        return None
+    for line in out.splitlines():
+        words = line.split("\t") if "\t" in line else line.split()
+        if words[0] == "size" and words[-1].isdigit():
+            return int(words[-1])
+    return None
+
+
+def parse_token(text: str) -> Token:
+    """What `zfs send -nvt` prints of a resume token: one `key = value` per line; numbers as decimal text, names as they are."""
+    found: Token = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition(" = ")
+        if not equals:
+            continue
+        found[key] = str(int(value, 16)) if value.startswith("0x") else value
+    return found
+
+
+def decode_token(token: str) -> Token | None:
+    """None for one that this host cannot read. It is printed also when its snapshots are gone."""
+    try:
+        out = run(["zfs", "send", "-nvt", token])
+    except CommandError as exc:
+        out = str(exc.details.get("stdout", ""))
+    found = parse_token(out)
+    return found if "toguid" in found else None
+
+
+def find_set(datasets: t.Sequence[str], snapshot: str) -> dict[str, list[t.Any]]:
+    """dataset -> ``[guid, createtxg]`` of `snapshot`, for those that have it."""
+    names = [f"{dataset}@{snapshot}" for dataset in datasets]
+    if not names:
+        return {}
+    try:
+        out = run(["zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,guid,createtxg", *names])
+    except CommandError as exc:
+        if "does not exist" not in exc.stderr:
+            raise
+        out = str(exc.details.get("stdout", ""))  # those that are there are listed all the same
+    found = {}
+    for line in out.splitlines():
+        name, guid, createtxg = line.split("\t")
+        found[name.split("@", 1)[0]] = [guid, int(createtxg)]
+    return found
+
+
+def in_use(dataset: str, mounts: str = "/proc/self/mounts") -> str:
+    """Why nothing may be received into a dataset now, as a sentence without its full stop; empty when it may.
+
+    ZFS does not ask: it receives into a mounted filesystem and into an open volume without a word (OpenZFS #11482).
+    """
+    with open(mounts, encoding="utf-8", errors="surrogateescape") as handle:
+        for line in handle:
+            source, point, kind = line.split(" ")[:3]
+            if kind == "zfs" and unescape_mount(source) == dataset:
+                return f"{dataset} is mounted at {unescape_mount(point)}"
+    return f"{dataset} has a device: /dev/zvol/{dataset}" if os.path.exists(f"/dev/zvol/{dataset}") else ""
+
+
+def unescape_mount(text: str) -> str:
+    """proc_pid_mounts(5), getmntent(3): space, tab, newline and backslash as octal."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def rename(old: str, new: str) -> None:
+    """Never over something that exists (zfs-rename(8)); -u: nothing is mounted or unmounted by it."""
+    run(["zfs", "rename", *([] if _is_volume(old) else ["-u"]), old, new])
+
+
+def _is_volume(dataset: str) -> bool:
+    return run(["zfs", "get", "-H", "-o", "value", "type", dataset]).strip() == "volume"
+
+
+def set_aside(dataset: str, stamp: str, pair: str) -> str:
+    """Rename a replica, with all below it, to a place outside of the roots where it stays, inert, until somebody drops it.
+
+    :return: its name there: ``POOL/hvm-kept/DATASET-WITH-DASHES-STAMP``. What it was is in its properties (hvm_zfs_kept).
+    """
+    pool, rest = dataset.split("/", 1)
+    parent = f"{pool}/hvm-kept"
+    inert = ["-o", "mountpoint=none", "-o", "canmount=off", "-o", "readonly=on"]
+    if not existing([parent]):
+        run(["zfs", "create", *inert, parent])
+    kept = f"{parent}/{rest.replace('/', '-')}-{stamp}"
+    marks = {KEPT: pair, KEPT_BY: "sync", KEPT_WAS: dataset}
+    set_properties(dataset, {"readonly": "on", "volmode": "none", **marks})  # before the rename: none is kept without them
+    rename(dataset, kept)
+    return kept
+
+
+def receivers(datasets: t.Sequence[str]) -> dict[int, str]:
+    """Running `zfs receive` processes below `datasets`: pid -> dataset."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as handle:
+                words = handle.read().decode(errors="surrogateescape").rstrip("\0").split("\0")
+        except OSError:
+            continue
+        ours = any(words[-1] == root or words[-1].startswith(root + "/") for root in datasets)
+        if ours and os.path.basename(words[0]) == "zfs" and words[1:2] in (["receive"], ["recv"]):
+            found[int(pid)] = words[-1]
+    return found

@@ -4,12 +4,14 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""What is there: datasets and snapshots of the roots, read with two `zfs` processes, as plain data.
+"""What is there: datasets, snapshots and bookmarks of the roots, read with two `zfs` processes, as plain data.
 
 An inventory travels between the hosts as JSON, so it is dicts and lists all through::
 
     {"ssd/shared": {"type": "filesystem", "guid": "123", "props": {"mountpoint": ["none", "local"], ...},
-                    "snapshots": [["hvm_..._B", "guid", createtxg], ...]}}     # oldest first
+                    "snapshots": [["hvm_..._B", "guid", createtxg], ...],     # oldest first
+                    "bookmarks": [["hvm_..._B", "guid", createtxg], ...],     # the same
+                    "ivset": {"guid": "ivsetguid", ...}}}                     # of encrypted datasets only
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ Inventory = dict[str, dict[str, t.Any]]
 #: Read for every dataset. What a replica must have too is in REPLICATED.
 PROPERTIES = (
     "type guid createtxg written used available mounted mountpoint canmount readonly volmode volsize encryption "
-    "receive_resume_token compression recordsize atime relatime xattr acltype primarycache logbias sync snapdir"
+    "usedbydataset usedbysnapshots receive_resume_token "
+    "compression recordsize atime relatime xattr acltype primarycache logbias sync snapdir"
 ).split()
 
 #: Properties whose local value on the source is set on the replica too.
@@ -39,7 +42,7 @@ def parse_datasets(text: str) -> Inventory:
     found: Inventory = {}
     for line in text.splitlines():
         name, prop, value, source = line.split("\t")
-        entry = found.setdefault(name, {"props": {}, "snapshots": []})
+        entry = found.setdefault(name, {"props": {}, "snapshots": [], "bookmarks": []})
         if prop in ("type", "guid"):
             entry[prop] = value
         else:
@@ -48,14 +51,36 @@ def parse_datasets(text: str) -> Inventory:
 
 
 def parse_snapshots(text: str, into: Inventory) -> None:
-    """`zfs list -Hp -t snapshot -o name,guid,createtxg`, added to `into` in the order of their createtxg."""
+    """`zfs list -Hp -t snapshot,bookmark -o name,guid,createtxg`, added to `into` in the order of their createtxg."""
     for line in text.splitlines():
         full, guid, createtxg = line.split("\t")
-        dataset, name = full.split("@", 1)
+        kind = "snapshots" if "@" in full else "bookmarks"
+        dataset, name = full.split("@" if kind == "snapshots" else "#", 1)
         if dataset in into:
-            into[dataset]["snapshots"].append([name, guid, int(createtxg)])
+            into[dataset][kind].append([name, guid, int(createtxg)])
     for entry in into.values():
-        entry["snapshots"].sort(key=lambda snap: snap[2])
+        entry["snapshots"].sort(key=_createtxg)
+        entry["bookmarks"].sort(key=_createtxg)
+
+
+def _createtxg(snap: list[t.Any]) -> int:
+    return int(snap[2])
+
+
+def is_encrypted(entry: dict[str, t.Any]) -> bool:
+    return prop(entry, "encryption") not in ("off", "-")
+
+
+def parse_ivsets(guids: str, into: Inventory) -> None:
+    """`zfs get -Hp -t snapshot,bookmark -o name,property,value guid,ivsetguid`, added to the entries as guid -> ivsetguid."""
+    seen: dict[str, dict[str, str]] = {}
+    for line in guids.splitlines():
+        full, name, value = line.split("\t")
+        seen.setdefault(full, {})[name] = value
+    for full, values in seen.items():
+        dataset = full.split("@", 1)[0].split("#", 1)[0]
+        if dataset in into and values.get("ivsetguid", "-") != "-":
+            into[dataset].setdefault("ivset", {})[values["guid"]] = values["ivsetguid"]
 
 
 def existing(datasets: t.Sequence[str], execute: Run = run) -> list[str]:
@@ -72,9 +97,10 @@ def existing(datasets: t.Sequence[str], execute: Run = run) -> list[str]:
     return found
 
 
-def read(roots: t.Sequence[str], execute: Run = run) -> Inventory:
-    """Datasets and snapshots of `roots` and all below them; a root that does not exist is left out."""
-    get = ["zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", ",".join(PROPERTIES)]
+def read_datasets(roots: t.Sequence[str], execute: Run = run, more: t.Sequence[str] = ()) -> Inventory:
+    """The datasets alone, with their properties and those of `more`; a root that does not exist is left out."""
+    properties = ",".join([*PROPERTIES, *more])
+    get = ["zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", properties]
     try:
         text = execute([*get, *roots])
     except CommandError as exc:
@@ -82,12 +108,30 @@ def read(roots: t.Sequence[str], execute: Run = run) -> Inventory:
             raise
         roots = existing(roots, execute)
         text = execute([*get, *roots]) if roots else ""
-    found = parse_datasets(text)
+    return parse_datasets(text)
+
+
+def read_snapshots(roots: t.Sequence[str], into: Inventory, execute: Run = run) -> None:
+    """All snapshots and bookmarks of `roots`, those of them that are in `into`."""
+    # name, guid and createtxg only: the fast path of ZFS 2.2 (OpenZFS commit dc95911)
+    listing = ["zfs", "list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg", "-s", "createtxg"]
+    parse_snapshots(execute([*listing, *(root for root in roots if root in into)]), into)
+
+
+def read_ivsets(into: Inventory, datasets: t.Collection[str], execute: Run = run) -> None:
+    """Of the encrypted ones among `datasets`, which differ in this when raw and plain increments were mixed (OpenZFS #18784)."""
+    encrypted = [name for name, entry in into.items() if name in datasets and is_encrypted(entry) and entry["snapshots"]]
+    if encrypted:  # one more process, and only here
+        columns = ["-d", "1", "-t", "snapshot,bookmark", "-o", "name,property,value", "guid,ivsetguid"]
+        parse_ivsets(execute(["zfs", "get", "-Hp", *columns, *encrypted]), into)
+
+
+def read(roots: t.Sequence[str], execute: Run = run) -> Inventory:
+    """Datasets, snapshots and bookmarks of `roots` and all below them; a root that does not exist is left out."""
+    found = read_datasets(roots, execute)
     if found:
-        # name, guid and createtxg only: the fast path of ZFS 2.2 (OpenZFS commit dc95911)
-        parse_snapshots(
-            execute(["zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,guid,createtxg", "-s", "createtxg", *roots]), found
-        )
+        read_snapshots(roots, found, execute)
+        read_ivsets(found, found, execute)
     return found
 
 

@@ -33,14 +33,13 @@ def test_a_migration() -> None:
         "window": 12.1,
         "total": 20.0,
     }
-    text = "\n".join(report(result, prune={"destroyed": {"hv2": ["a", "b"], "hv1": []}}))
+    text = "\n".join(report(result))
     for line in (
         "ACTIVE host: hv2",
         "web                   1.2 s",
         "Snapshot set: hvm_20261123T094512Z_office_B (B: VM states inside)",
         "Sent: 1.5 KiB, verified on the other host by GUID",
         "Before the interruption: 2.0 KiB in 0.5 s",
-        "Old sets pruned: 2 on hv2",
         "Total: 20.0 s",
     ):
         assert line in text
@@ -54,4 +53,28 @@ def test_a_backup_takes_the_host_and_the_bytes_from_elsewhere() -> None:
         "No VM was running",
         "Snapshot set: hvm_x_C",
         "Sent: 0 B, verified on the other host by GUID",
+    ]
+
+
+PRUNED = {
+    "hv2": {"destroyed": ["hvm_a", "hvm_b"], "bytes": 1536, "blocked": {}},
+    "hv1": {"destroyed": ["hvm_a"], "bytes": None, "blocked": {"hvm_b": ["d/a@hvm_b is held as x", "d/b@hvm_b is held as x"]}},
+    "hv3": {"destroyed": [], "bytes": 0, "blocked": {}},
+    "hv4": {"failed": True, "msg": "another operation is running"},
+}
+
+
+def test_what_went_and_what_could_not_go_is_told_for_each_host() -> None:
+    assert report({"set": "hvm_x_C"}, active="hv1", prune=PRUNED)[-2:] == [
+        "Old sets pruned: 1 on hv1, 2 on hv2 (1.5 KiB)",
+        "Old set hvm_b stays on hv1: d/a@hvm_b is held as x; d/b@hvm_b is held as x",
+    ]
+    assert not any("pruned" in line for line in report({"set": "hvm_x_C"}, prune={"hv3": PRUNED["hv3"]}))
+
+
+def test_a_plan_tells_what_would_be_pruned() -> None:
+    assert report({"plan": ["save web"]}, prune=PRUNED)[1:] == [
+        "  save web",
+        "  old sets that go: 1 on hv1",
+        "  old sets that go: 2 on hv2 (1.5 KiB)",
     ]

@@ -381,3 +381,237 @@ def test_silence_is_no_proof_but_the_operators_word_is(now: str, was: str, word:
     me, dummy = pair()
     become("me", now, was)(me, dummy)
     assert [finding.sentence() for finding in guards.start(me, None, word)] == said
+
+
+# zfs mount, zfs umount
+
+REPLICA = (
+    "hv1: this host is PASSIVE, and mounting alone changes a replica (OpenZFS #12580): the next sync would be refused. "
+    "Look at a clone of a snapshot instead (zfs clone). If this host shall take over: hvm_hypervisor state=started."
+)
+ACTIVE_THERE = "hv2: hv2 is ACTIVE and its hypervisor is not stopped. Migrate from there instead."
+
+
+@pytest.mark.parametrize(
+    ("now", "peer_now", "word", "said"),
+    [
+        ("ACTIVE", "PASSIVE", "", []),
+        ("ACTIVE", None, "", []),
+        ("ACTIVE", "ACTIVE", "", [ACTIVE_THERE]),
+        ("PASSIVE", "ACTIVE", "", [REPLICA]),
+        ("PASSIVE", "PASSIVE", "", [REPLICA]),
+        ("PASSIVE", None, "hv2", [REPLICA]),
+        ("UNKNOWN", "PASSIVE", "", []),
+        ("UNKNOWN", "UNKNOWN", "", []),
+        ("UNKNOWN", "ACTIVE", "", [ACTIVE_THERE]),
+        ("UNKNOWN", "ACTIVE", "hv2", [ACTIVE_THERE]),
+        ("UNKNOWN", None, "", [SILENT]),
+        ("UNKNOWN", None, "hv1", [SILENT]),
+        ("UNKNOWN", None, "hv2", []),
+        ("DIVERGED", "PASSIVE", "", []),
+        ("DIVERGED", "ACTIVE", "", [ACTIVE_THERE]),
+        ("DIVERGED", None, "", [SILENT]),
+        ("DIVERGED", None, "hv2", []),
+    ],
+)
+def test_mounting_needs_what_starting_needs_and_never_touches_a_replica(
+    now: str, peer_now: str | None, word: str, said: list[str]
+) -> None:
+    me, peer = pair()
+    become("me", now, "ACTIVE" if now == "UNKNOWN" else now)(me, peer)
+    become("peer", peer_now or "PASSIVE")(me, peer)
+    assert [finding.sentence() for finding in guards.mount(me, peer if peer_now else None, word)] == said
+
+
+def test_mounting_is_refused_when_the_other_was_active_later_or_a_pool_is_ill() -> None:
+    me, peer = pair()
+    become("me", "UNKNOWN", "ACTIVE")(me, peer)
+    peer["role"]["epoch"], me["pools"]["ssd"] = 9, "DEGRADED"
+    assert [finding.sentence() for finding in guards.mount(me, peer)] == [MIGRATE["pool degraded"][1], STARTS["later there"][1]]
+
+
+UNMOUNTS: dict[str, tuple[Change, list[str]]] = {
+    "a VM runs": (
+        put("me", "qemu", ["db", "web"]),
+        ["hv1: VMs are running: db, web. Shut them down, save them, or migrate them first."],
+    ),
+    "the hypervisor runs": (
+        put("me", "hypervisor", "running", True),
+        ["hv1: the hypervisor is running and uses the datasets. Stop it, which unmounts them too: hvm_hypervisor state=stopped."],
+    ),
+    "somebody is in there": (
+        put("me", "foreign_users", {"/srv/vms": ["bash (12)"], "/srv": ["vi (7)", "less (8)"]}),
+        [
+            "hv1: /srv/vms is in use by bash (12). End that (a shell with its directory there?).",
+            "hv1: /srv is in use by vi (7), less (8). End that (a shell with its directory there?).",
+        ],
+    ),
+    "nothing in the way": (put("me", "foreign_users", {}), []),
+}
+
+
+@pytest.mark.parametrize("now", ["ACTIVE", "PASSIVE", "UNKNOWN", "DIVERGED"])
+@pytest.mark.parametrize(("change", "said"), UNMOUNTS.values(), ids=UNMOUNTS)
+def test_unmounting_is_refused_under_a_hypervisor_or_a_vm_in_any_role(change: Change, said: list[str], now: str) -> None:
+    me, peer = pair()
+    become("me", now)(me, peer)
+    me["hypervisor"]["running"], me["qemu"] = False, []
+    change(me, peer)
+    assert [finding.sentence() for finding in guards.unmount(me)] == said
+
+
+# Rollback, and the replicas that follow it
+
+HALF = {"operation": "rollback", "started": "2026-11-23T10:00:00+00:00", "step": "zfs promote x", "remedy": "Run it again."}
+HALF_SAID = "hv1: rollback, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'zfs promote x'. Run it again."
+
+
+def stopped() -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    me, peer = pair()
+    me["hypervisor"]["running"], me["qemu"] = False, []
+    return me, peer
+
+
+def sentences(findings: list[t.Any]) -> list[str]:
+    return [finding.sentence() for finding in findings]
+
+
+ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
+    "all is well": (put("me", "lock", None), []),
+    "after a boot": (become("me", "UNKNOWN", "ACTIVE"), []),
+    "its own remains": (put("me", "pending", HALF), []),
+    "the remains of its undo": (put("me", "pending", {**HALF, "operation": "undo"}), []),
+    "a root is between two renames": (
+        lambda me, dummy: me.update(pending=HALF, missing_datasets=["ssd/shared"]),
+        [],
+    ),
+    "a root is gone": (
+        put("me", "missing_datasets", ["ssd/shared"]),
+        ["hv1: dataset ssd/shared does not exist. Look at it: zfs list; correct hvm_datasets."],
+    ),
+    "other remains": (put("me", "pending", INTERRUPTED), [MIGRATE["interrupted"][1].replace("hv2:", "hv1:")]),
+    "the hypervisor runs": (
+        put("me", "hypervisor", "running", True),
+        ["hv1: the hypervisor is running on the present datasets. Stop it: hvm_hypervisor state=stopped."],
+    ),
+    "a VM runs without libvirt": (
+        put("me", "qemu", ["db", "web"]),
+        ["hv1: VMs are running: db, web. Shut them down, or save them."],
+    ),
+    "pool degraded": (put("me", "pools", "ssd", "DEGRADED"), [MIGRATE["pool degraded"][1]]),
+    "PASSIVE": (
+        become("me", "PASSIVE"),
+        [
+            (
+                "hv1: this host is PASSIVE: its datasets are copies of those of hv2. Run it on hv2. If that host is lost, "
+                "start this one (hvm_hypervisor state=started), stop it, and roll back."
+            )
+        ],
+    ),
+    "DIVERGED": (
+        become("me", "DIVERGED"),
+        ["hv1: this host is DIVERGED: it holds writes that the other lacks. Decide about them first."],
+    ),
+    "new": (
+        become("me", "UNKNOWN"),
+        ["hv1: this host has no role yet. Run the playbook hvm.pair.install on both hosts."],
+    ),
+    "the other is ACTIVE": (
+        become("peer", "ACTIVE"),
+        ["hv2: it is ACTIVE. Roll back there: hv1 is not the ACTIVE host any more."],
+    ),
+    "the other was ACTIVE, earlier": (become("peer", "UNKNOWN", "ACTIVE"), []),
+    "the other was ACTIVE, later": (
+        put("peer", "role", "epoch", 9),
+        [
+            (
+                "hv2: it was ACTIVE later (epoch 9, hv1 has epoch 3). "
+                "Its data are the newer ones: start it there, and look at 'status' of both."
+            )
+        ],
+    ),
+    "the other's hypervisor runs": (
+        put("peer", "hypervisor", "running", True),
+        ["hv2: its hypervisor is not stopped. Stop it there: hvm_hypervisor state=stopped."],
+    ),
+    "the other's VMs run": (
+        put("peer", "qemu", ["web"]),
+        ["hv2: its hypervisor is not stopped. Stop it there: hvm_hypervisor state=stopped."],
+    ),
+    "another pair": (
+        put("peer", "pair", "lab"),
+        ["hv2: it belongs to the pair lab, not to office. Correct hvm_hosts in the inventory and run hvm.pair.install."],
+    ),
+    "the other's remains": (put("peer", "pending", INTERRUPTED), []),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), ROLLBACKS.values(), ids=ROLLBACKS)
+def test_a_rollback_is_for_the_last_active_host_while_it_is_stopped(change: Change, said: list[str]) -> None:
+    me, peer = stopped()
+    change(me, peer)
+    assert sentences(guards.rollback(me, peer)) == said
+
+
+def test_a_silent_host_is_no_reason_against_a_rollback() -> None:
+    me, dummy = stopped()
+    assert guards.rollback(me, None) == []
+    become("me", "PASSIVE")(me, {})
+    assert len(guards.rollback(me, None)) == 1
+
+
+@pytest.mark.parametrize("operation", [guards.backup, guards.sync, guards.migrate, guards.start, guards.mount])
+def test_nothing_else_begins_on_what_a_rollback_has_left(operation: t.Callable[..., list[t.Any]]) -> None:
+    me, peer = pair()
+    me["pending"] = HALF
+    assert sentences(operation(me, peer)) == [HALF_SAID]
+
+
+FOLLOWERS: dict[str, tuple[Change, list[str]]] = {
+    "all is well": (put("peer", "lock", None), []),
+    "its own remains": (put("peer", "pending", HALF), []),
+    "other remains": (put("peer", "pending", INTERRUPTED), [MIGRATE["interrupted"][1]]),
+    "busy": (
+        put("peer", "lock", "a sync by root"),
+        ["hv2: another operation is running: a sync by root. Wait until it has ended."],
+    ),
+    "ACTIVE": (become("peer", "ACTIVE"), [MIGRATE["both active"][1]]),
+    "was ACTIVE": (
+        become("peer", "UNKNOWN", "ACTIVE"),
+        [
+            (
+                "hv2: it was ACTIVE (epoch 2) before it rebooted. "
+                "Find out which host has the newest data before anything is sent there."
+            )
+        ],
+    ),
+    "UNKNOWN": (become("peer", "UNKNOWN"), ["hv2: it is UNKNOWN. Only the replicas of a PASSIVE host follow."]),
+    "later": (
+        put("peer", "role", "epoch", 9),
+        [
+            (
+                "hv2: hv2 has seen epoch 9 and hv1 only 3. "
+                "hv2 was ACTIVE after hv1: its data are newer. Nothing may be sent over them."
+            )
+        ],
+    ),
+    "writable": (
+        put("peer", "not_inert", ["ssd/shared is writable"]),
+        [
+            (
+                "hv2: ssd/shared is writable although it is PASSIVE. "
+                "A replica must be inert: hvm_hypervisor state=stopped makes it so."
+            )
+        ],
+    ),
+    "this host is PASSIVE": (become("me", "PASSIVE"), [ROLLBACKS["PASSIVE"][1][0]]),
+}
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize(("change", "said"), FOLLOWERS.values(), ids=FOLLOWERS)
+def test_replicas_follow_on_a_passive_host_only(change: Change, said: list[str], running: bool) -> None:
+    me, peer = pair()
+    me["hypervisor"]["running"] = running
+    change(me, peer)
+    assert sentences(guards.follower(me, peer)) == said

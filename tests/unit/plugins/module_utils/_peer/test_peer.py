@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 import typing as t
 
@@ -22,8 +23,9 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, protocol
+from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, flow, protocol
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Server
 
 CONFIG = PairConfig("office", Host("hv1", "192.0.2.11"), Host("hv2", "192.0.2.12"), ("ssd/shared",), "/var/lib/libvirt/hvm")
@@ -66,36 +68,70 @@ def write(arguments, emit):
 def receive(arguments, emit):
     if arguments["dataset"] == "forbidden":
         raise HvmError("dataset forbidden is not below the datasets of the pair")
+    return arguments["commands"]
 
 print("Welcome to hv2, a banner", flush=True)
 print('{"id": 77, "result": "to nobody"}', flush=True)
-Server({f.__name__: f for f in (hello, echo, count, refuse, fail, nap, write, receive)}).serve()
+operations = {f.__name__: f for f in (hello, echo, count, refuse, fail, nap, write, receive)}
+Server(operations, silence=float(os.environ.get("SILENCE", "45"))).serve()
 """
 
 
-@pytest.fixture(name="command")
-def _command(tmp_path: pathlib.Path) -> list[str]:
-    (tmp_path / "agent.py").write_text(AGENT)
-    return [sys.executable, "-S", str(tmp_path / "agent.py")]
+@pytest.fixture(name="command", scope="module")
+def _command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    path = tmp_path_factory.mktemp("agent") / "agent.py"
+    path.write_text(AGENT)
+    return [sys.executable, "-S", str(path)]
+
+
+@pytest.fixture(name="peers", scope="module")
+def _peers() -> t.Iterator[list[Peer]]:
+    peers: list[Peer] = []
+    yield peers
+    for peer in peers:
+        peer.close()
 
 
 @pytest.fixture(name="peer")
-def _peer(command: list[str]) -> t.Iterator[Peer]:
-    with Peer(CONFIG, command) as peer:
-        yield peer
+def _peer(command: list[str], peers: list[Peer]) -> Peer:
+    """A connection; the one of the test before, unless that has ended it: the agent's start is what takes time here."""
+    if not peers or peers[-1]._process.poll() is not None:
+        peers.append(Peer(CONFIG, command))
+    peers[-1].bytes_sent = 0
+    return peers[-1]
 
 
-def open_stream(peer: Peer, stream: int, script: str, dataset: str = "ssd/shared") -> concurrent.futures.Future[t.Any]:
-    return peer.begin("receive", stream=stream, dataset=dataset, command=["sh", "-c", script])
+def open_stream(peer: Peer, stream: int, *scripts: str, dataset: str = "ssd/shared") -> concurrent.futures.Future[t.Any]:
+    return peer.begin("receive", stream=stream, dataset=dataset, commands=[["sh", "-c", script] for script in scripts])
+
+
+def whole(tmp_path: pathlib.Path) -> str:
+    """Takes a stream as zfs receive does: one that breaks off is no whole one; here a whole one says END."""
+    out = f"'{tmp_path}/out'"
+    incomplete = "{ echo 'cannot receive: incomplete stream' >&2; exit 1; }"
+    return f"cat >{out}; tail -c 3 {out} | grep -q END || {incomplete}; touch '{tmp_path}/complete'"
+
+
+class Cut(Meter):
+    """Ends the connection when more than `after` bytes have gone."""
+
+    def __init__(self, peer: Peer, after: int) -> None:
+        super().__init__("ssd/shared")
+        self.peer, self.after = peer, after
+
+    def add(self, count: int) -> None:
+        super().add(count)
+        if self.bytes > self.after:
+            os.kill(self.peer.hello["pid"], signal.SIGKILL)
+            self.peer._process.wait()
 
 
 # Requests
 
 
 def test_hello_says_who_asks(peer: Peer) -> None:
-    pid = peer.hello.pop("pid")
-    assert pid != os.getpid()
-    assert peer.hello == {"pair": "office", "me": "hv1", "protocol": protocol.PROTOCOL}
+    assert peer.hello["pid"] != os.getpid()
+    assert peer.hello == {"pid": peer.hello["pid"], "pair": "office", "me": "hv1", "protocol": protocol.PROTOCOL}
 
 
 def test_a_result_comes_back_as_it_was(peer: Peer) -> None:
@@ -211,8 +247,8 @@ def test_a_stream_of_several_megabytes_arrives_as_it_was_sent(peer: Peer, tmp_pa
     content = random.Random(1).randbytes(9_000_001)
     (tmp_path / "in").write_bytes(content)
     future = open_stream(peer, 1, f"exec cat >'{tmp_path}/out'")
-    seen: list[int] = []
-    assert peer.send(1, ["cat", str(tmp_path / "in")], seen.append) == len(content) == sum(seen)
+    meter = Meter("ssd/shared")
+    assert peer.send(1, [["cat", str(tmp_path / "in")]], meter) == len(content) == meter.bytes
     assert peer.result(future, "receive", 30) == {}
     assert (tmp_path / "out").read_bytes() == content
     assert peer.bytes_sent == len(content)
@@ -224,7 +260,7 @@ def test_streams_and_requests_share_the_connection(peer: Peer, tmp_path: pathlib
     def carry(number: int) -> None:
         (tmp_path / f"in{number}").write_bytes(contents[number])
         future = open_stream(peer, number, f"exec cat >'{tmp_path}/out{number}'")
-        peer.send(number, ["cat", str(tmp_path / f"in{number}")])
+        peer.send(number, [["cat", str(tmp_path / f"in{number}")]])
         peer.result(future, "receive", 30)
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
@@ -239,7 +275,7 @@ def test_streams_and_requests_share_the_connection(peer: Peer, tmp_path: pathlib
 
 def test_a_stream_of_nothing(peer: Peer, tmp_path: pathlib.Path) -> None:
     future = open_stream(peer, 1, f"exec cat >'{tmp_path}/out'")
-    assert peer.send(1, ["true"]) == 0
+    assert peer.send(1, [["true"]]) == 0
     assert peer.result(future, "receive", 30) == {}
     assert (tmp_path / "out").read_bytes() == b""
 
@@ -247,7 +283,7 @@ def test_a_stream_of_nothing(peer: Peer, tmp_path: pathlib.Path) -> None:
 def test_a_receiver_that_dies_early_says_why_and_the_connection_lives(peer: Peer, tmp_path: pathlib.Path) -> None:
     (tmp_path / "in").write_bytes(bytes(6_000_000))
     future = open_stream(peer, 1, "head -c 100000 >/dev/null; echo 'cannot receive: out of space' >&2; exit 3")
-    assert peer.send(1, ["cat", str(tmp_path / "in")]) == 6_000_000
+    assert peer.send(1, [["cat", str(tmp_path / "in")]]) == 6_000_000
     with pytest.raises(HvmError, match=r"hv2: 'sh -c .*' failed \(3\): cannot receive: out of space"):
         peer.result(future, "receive", 30)
     assert peer.call("echo", still=1) == {"still": 1}
@@ -256,7 +292,7 @@ def test_a_receiver_that_dies_early_says_why_and_the_connection_lives(peer: Peer
 def test_a_stream_that_is_not_allowed_is_dropped(peer: Peer, tmp_path: pathlib.Path) -> None:
     (tmp_path / "in").write_bytes(bytes(3_000_000))
     future = open_stream(peer, 1, f"exec cat >'{tmp_path}/out'", dataset="forbidden")
-    peer.send(1, ["cat", str(tmp_path / "in")])
+    peer.send(1, [["cat", str(tmp_path / "in")]])
     with pytest.raises(HvmError, match="hv2: dataset forbidden is not below"):
         peer.result(future, "receive", 30)
     assert not (tmp_path / "out").exists()
@@ -264,28 +300,20 @@ def test_a_stream_that_is_not_allowed_is_dropped(peer: Peer, tmp_path: pathlib.P
 
 
 def test_a_sender_that_fails_is_never_taken_for_the_end(peer: Peer, tmp_path: pathlib.Path) -> None:
-    script = f"cat >'{tmp_path}/out'; touch '{tmp_path}/complete'"
-    future = open_stream(peer, 1, script)
+    future = open_stream(peer, 1, whole(tmp_path))
     with pytest.raises(CommandError, match=r"failed \(1\): cannot send: snapshot is gone"):
-        peer.send(1, ["sh", "-c", "head -c 500000 /dev/zero; echo 'cannot send: snapshot is gone' >&2; exit 1"])
-    with pytest.raises(HvmError, match=r"hv2: .* failed"):
+        peer.send(1, [["sh", "-c", "head -c 500000 /dev/zero; echo 'cannot send: snapshot is gone' >&2; exit 1"]])
+    with pytest.raises(HvmError, match=r"hv2: .* failed \(1\): cannot receive: incomplete stream"):
         peer.result(future, "receive", 30)
     assert not (tmp_path / "complete").exists()
+    assert (tmp_path / "out").stat().st_size == 500_000  # what there was is kept: it can be gone on with
     assert peer.bytes_sent == 0
 
 
 def test_a_connection_that_is_cut_while_a_stream_runs(peer: Peer, tmp_path: pathlib.Path) -> None:
     future = open_stream(peer, 1, "exec cat >/dev/null")
-    total = 0
-
-    def cut(count: int) -> None:
-        nonlocal total
-        total += count
-        if total > 2_000_000:
-            os.kill(peer.hello["pid"], signal.SIGKILL)
-
     with pytest.raises(PeerLost, match="the connection to hv2 ended while /dev/zero was sent") as caught:
-        peer.send(1, ["cat", "/dev/zero"], cut)
+        peer.send(1, [["cat", "/dev/zero"]], Cut(peer, 2_000_000))
     assert caught.value.remedy.startswith("Run this again")
     with pytest.raises(PeerLost, match="the connection to hv2 ended"):
         peer.result(future, "receive", 30)
@@ -294,12 +322,7 @@ def test_a_connection_that_is_cut_while_a_stream_runs(peer: Peer, tmp_path: path
 def test_a_connection_that_is_cut_at_the_very_end(peer: Peer) -> None:
     future = open_stream(peer, 1, "exec cat >/dev/null")
     peer.call("echo")
-
-    def cut(dummy: int) -> None:
-        os.kill(peer.hello["pid"], signal.SIGKILL)
-        peer._process.wait()
-
-    peer.send(1, ["echo", "all of it"], cut)
+    peer.send(1, [["echo", "all of it"]], Cut(peer, 0))
     with pytest.raises(PeerLost, match="the connection to hv2 ended"):
         peer.result(future, "receive", 30)
 
@@ -311,30 +334,35 @@ def frame(kind: bytes, stream: int, payload: bytes) -> bytes:
     return protocol.HEADER.pack(kind, stream, len(payload)) + payload
 
 
+def answers(tmp_path: pathlib.Path) -> list[dict[str, t.Any]]:
+    return [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()]
+
+
 def serve(data: bytes, tmp_path: pathlib.Path) -> list[dict[str, t.Any]]:
     """What a server answers to `data` and then the end of the connection."""
     (tmp_path / "wire").write_bytes(data)
     with (tmp_path / "wire").open("rb") as source, (tmp_path / "answers").open("wb") as target:
-        Server({"receive": lambda *dummy: None}, source.fileno(), target.fileno()).serve()
-    return [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()]
+        Server({"receive": lambda arguments, dummy: arguments["commands"]}, source.fileno(), target.fileno()).serve()
+    return answers(tmp_path)
 
 
 def request(tmp_path: pathlib.Path) -> bytes:
-    script = f"cat >'{tmp_path}/out'; touch '{tmp_path}/complete'"
-    arguments = {"stream": 1, "dataset": "d", "command": ["sh", "-c", script]}
+    arguments = {"stream": 1, "dataset": "d", "commands": [["sh", "-c", whole(tmp_path)]]}
     return frame(b"J", 0, json.dumps({"id": 1, "op": "receive", "args": arguments}).encode())
 
 
 def test_a_stream_with_its_end_is_whole(tmp_path: pathlib.Path) -> None:
-    data = request(tmp_path) + frame(b"D", 1, b"half ") + frame(b"D", 1, b"and half") + frame(b"E", 1, b"")
+    data = request(tmp_path) + frame(b"D", 1, b"half ") + frame(b"D", 1, b"and half END") + frame(b"E", 1, b"")
     assert serve(data, tmp_path) == [{"id": 1, "result": {}}]
-    assert (tmp_path / "out").read_text() == "half and half"
+    assert (tmp_path / "out").read_text() == "half and half END"
+    assert (tmp_path / "complete").exists()
 
 
 @pytest.mark.parametrize("rest", [b"", frame(b"X", 1, b""), frame(b"D", 1, b"x" * 100)[:50], b"D\0\0"])
 def test_a_stream_without_its_end_is_cut(tmp_path: pathlib.Path, rest: bytes) -> None:
     (answer,) = serve(request(tmp_path) + frame(b"D", 1, b"half ") + rest, tmp_path)
-    assert "failed (-15)" in answer["error"]["what"]
+    assert "failed (1): cannot receive: incomplete stream" in answer["error"]["what"]
+    assert (tmp_path / "out").read_bytes().startswith(b"half ")
     assert not (tmp_path / "complete").exists()
 
 
@@ -342,3 +370,241 @@ def test_data_of_a_stream_that_nobody_opened_is_dropped(tmp_path: pathlib.Path) 
     data = frame(b"D", 9, b"x" * 100_000) + frame(b"E", 9, b"") + frame(b"J", 0, b'{"id": 2, "op": "nothing"}')
     (answer,) = serve(data, tmp_path)
     assert (answer["id"], answer["error"]["what"]) == (2, "the agent does not know the operation 'nothing'")
+
+
+@pytest.mark.parametrize("half", [b'{"id": 2, "op": "nothing"}', b""])
+def test_half_a_request_is_none(tmp_path: pathlib.Path, half: bytes) -> None:
+    assert serve(protocol.HEADER.pack(b"J", 0, 100) + half, tmp_path) == []
+
+
+# Pipelines: any part that fails is a failure of all
+
+
+CAT, SAY_AND_FAIL = "exec cat", "cat; echo 'it broke' >&2; exit 4"
+BROKEN = "cat 2>/dev/null; echo 'cannot send: Broken pipe' >&2; exit 1"
+PARTS = {
+    "the first": ([SAY_AND_FAIL, CAT, CAT], r"failed \(4\): it broke"),
+    "one in between": ([CAT, SAY_AND_FAIL, CAT], r"failed \(4\): it broke"),
+    "the last": ([CAT, CAT, SAY_AND_FAIL], r"failed \(4\): it broke"),
+    "the last, early, so that those before it break their pipes": ([CAT, CAT, "exit 5"], r"'sh -c exit 5' failed \(5\)"),
+    "the last, early, and the first tells of its broken pipe": ([BROKEN, "exit 5"], r"'sh -c exit 5' failed \(5\)"),
+}
+
+
+@pytest.mark.parametrize(("scripts", "said"), PARTS.values(), ids=PARTS)
+def test_a_sending_pipeline_fails_with_any_part(peer: Peer, tmp_path: pathlib.Path, scripts: list[str], said: str) -> None:
+    (tmp_path / "in").write_bytes(bytes(2_000_000) + b"END")
+    future = open_stream(peer, 1, f"cat >'{tmp_path}/out'")
+    first, *rest = scripts
+    with pytest.raises(CommandError, match=said):
+        peer.send(1, [["sh", "-c", f"exec <'{tmp_path}/in'; {first}"], *(["sh", "-c", script] for script in rest)])
+    assert peer.result(future, "receive", 30) == {}
+    assert peer.bytes_sent == 0
+    assert peer.call("echo", still=1) == {"still": 1}
+
+
+def test_a_pipeline_changes_the_stream_and_changes_it_back(peer: Peer, tmp_path: pathlib.Path) -> None:
+    content = random.Random(2).randbytes(1_000_000)
+    (tmp_path / "in").write_bytes(content)
+    future = open_stream(peer, 1, "exec gzip -d", f"exec cat >'{tmp_path}/out'")
+    count = peer.send(1, [["cat", str(tmp_path / "in")], ["gzip", "-1"], ["cat"]])
+    assert peer.result(future, "receive", 30) == {}
+    assert (tmp_path / "out").read_bytes() == content
+    assert count > len(content)  # what went is what is counted; random bytes only grow
+
+
+@pytest.mark.parametrize(
+    ("scripts", "said"),
+    [
+        (["cat; echo 'bad frame' >&2; exit 6", "cat >/dev/null"], r"failed \(6\): bad frame"),
+        (["cat", "cat >/dev/null; echo 'out of space' >&2; exit 1"], r"failed \(1\): out of space"),
+        (["cat; echo 'bad frame' >&2; exit 6", "cat >/dev/null; echo 'incomplete' >&2; exit 1"], r"failed \(1\): incomplete"),
+        (["cat", "head -c 10 >/dev/null; echo 'out of space' >&2; exit 1"], r"failed \(1\): out of space"),
+    ],
+)
+def test_a_receiving_pipeline_fails_with_any_part_and_its_last_word_counts(
+    peer: Peer, tmp_path: pathlib.Path, scripts: list[str], said: str
+) -> None:
+    (tmp_path / "in").write_bytes(bytes(2_000_000))
+    future = open_stream(peer, 1, *scripts)
+    assert peer.send(1, [["cat", str(tmp_path / "in")]]) == 2_000_000
+    with pytest.raises(HvmError, match=said):
+        peer.result(future, "receive", 30)
+    assert peer.call("echo", still=1) == {"still": 1}
+
+
+def test_a_program_that_is_missing_here_cuts_the_stream_at_once(peer: Peer, tmp_path: pathlib.Path) -> None:
+    future = open_stream(peer, 1, whole(tmp_path))
+    with pytest.raises(HvmError, match="/no/such/zstd is not installed on this host") as caught:
+        peer.send(1, [["sleep", "60"], ["/no/such/zstd"]])
+    assert caught.value.remedy == "Install it, or do without compression."
+    with pytest.raises(HvmError, match="incomplete stream"):
+        peer.result(future, "receive", 30)
+
+
+def test_a_program_that_is_missing_there_is_named(peer: Peer) -> None:
+    future = peer.begin("receive", stream=1, dataset="d", commands=[["/no/such/zstd", "-d"], ["cat"]])
+    assert peer.send(1, [["echo", "dropped"]]) == 8
+    with pytest.raises(HvmError, match="hv2: /no/such/zstd is not installed on this host") as caught:
+        peer.result(future, "receive", 30)
+    assert caught.value.remedy == "Install it, or do without compression."
+
+
+# Streams that stand still
+
+
+@pytest.fixture(name="watch")
+def _watch(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[tuple[Watch, list[str]]]:
+    monkeypatch.setattr(flow, "LOOK", 0.05)
+    lines: list[str] = []
+    with Watch(lambda text, **dummy: lines.append(text), stalled=0.2, give_up=0.8) as watch:
+        yield watch, lines
+
+
+def test_a_stream_that_nobody_reads_is_named_and_ended_with_its_connection(
+    peer: Peer, watch: tuple[Watch, list[str]]
+) -> None:
+    """The write of it holds the connection, so nothing else can get through either; and no kill of the sender ends a write."""
+    future = open_stream(peer, 1, "exec sleep 10")
+    with pytest.raises(PeerLost, match=r"no byte of ssd/shared has moved for \d s: it waits for hv2") as caught:
+        peer.send(1, [["cat", "/dev/zero"]], watch[0].begin("ssd/shared"))
+    assert caught.value.remedy == "Run this again: it goes on where it was cut."
+    assert watch[1] == ["ssd/shared stands still for 0 s: it waits for hv2"]
+    with pytest.raises(PeerLost, match="the connection to hv2 ended"):
+        peer.result(future, "receive", 30)
+
+
+def test_a_stream_behind_one_that_nobody_reads_is_told_to_wait_for_the_other_host(
+    peer: Peer, watch: tuple[Watch, list[str]]
+) -> None:
+    open_stream(peer, 1, "exec sleep 10")
+    open_stream(peer, 2, "exec cat >/dev/null")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(peer.send, n, [["cat", "/dev/zero"]], watch[0].begin(f"ssd/shared/{n}")) for n in (1, 2)]
+        for job in jobs:
+            with pytest.raises(PeerLost, match=r"has moved for \d s: it waits for hv2"):
+                job.result(30)
+    assert sorted(watch[1]) == [f"ssd/shared/{n} stands still for 0 s: it waits for hv2" for n in (1, 2)]
+
+
+def test_a_sender_that_says_nothing_is_named_and_ended_and_the_connection_lives(
+    peer: Peer, tmp_path: pathlib.Path, watch: tuple[Watch, list[str]]
+) -> None:
+    future = open_stream(peer, 1, whole(tmp_path))
+    with pytest.raises(HvmError, match=r"no byte of ssd/shared has moved for \d s: it waits for sh -c") as caught:
+        peer.send(1, [["sh", "-c", "echo half; exec sleep 30"], ["cat"]], watch[0].begin("ssd/shared"))
+    assert not isinstance(caught.value, (PeerLost, CommandError))
+    assert watch[1] == ["ssd/shared stands still for 0 s: it waits for sh -c"]
+    with pytest.raises(HvmError, match="incomplete stream"):
+        peer.result(future, "receive", 30)
+    assert peer.call("echo", still=1) == {"still": 1}
+
+
+def test_at_its_end_a_stream_waits_for_the_other_host(peer: Peer) -> None:
+    future = open_stream(peer, 1, "exec cat >/dev/null")
+    meter = Meter("ssd/shared")
+    peer.send(1, [["echo", "all of it"]], meter)
+    assert meter.waits_for == "hv2"
+    peer.result(future, "receive", 30)
+
+
+def test_streams_keep_to_their_rate_together(peer: Peer) -> None:
+    limiter = Limiter(400_000)
+    began = time.monotonic()
+
+    def carry(number: int) -> int:
+        future = open_stream(peer, number, "exec cat >/dev/null")
+        count = peer.send(number, [["head", "-c", "150000", "/dev/zero"]], Meter(str(number)), limiter)
+        peer.result(future, "receive", 30)
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(carry, (1, 2))) == [150_000, 150_000]
+    # the last piece of at most 100,000 bytes does not wait for its own time
+    assert time.monotonic() - began > 0.5
+
+
+# Whether anybody is there
+
+
+def talk(tmp_path: pathlib.Path, silence: float, *said: bytes, every: float = 0.05) -> float:
+    """Seconds that a server serves somebody who says these things and then no more, without the connection's end."""
+    source, wire = os.pipe()
+    with (tmp_path / "answers").open("wb") as target:
+        server = Server({"receive": lambda arguments, dummy: arguments["commands"]}, source, target.fileno(), silence)
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        began = time.monotonic()
+        for one in said:
+            os.write(wire, one)
+            time.sleep(every)
+        thread.join(20)
+        assert not thread.is_alive()
+        took = time.monotonic() - began
+    os.close(source)
+    os.close(wire)
+    return took
+
+
+def test_nobody_is_waited_for_who_says_nothing(tmp_path: pathlib.Path) -> None:
+    assert talk(tmp_path, 0.2) < 5
+
+
+def test_somebody_who_says_that_he_is_there_is_waited_for(tmp_path: pathlib.Path) -> None:
+    assert talk(tmp_path, 1.0, *[frame(b"P", 0, b"")] * 11, every=0.1) > 1.9
+
+
+@pytest.mark.parametrize(
+    "last", [frame(b"D", 1, b"x" * 100)[:50], b"D\0\0", frame(b"J", 0, b"{}" * 50)[:50], frame(b"D", 7, b"x" * 100)[:50]]
+)
+def test_a_link_that_is_cut_in_the_midst_of_a_frame_is_a_silence(tmp_path: pathlib.Path, last: bytes) -> None:
+    """Where else would it be cut while a stream runs. The stream breaks off then, and the agent ends and gives its lock back."""
+    assert talk(tmp_path, 0.2, request(tmp_path) + frame(b"D", 1, b"half ") + last) < 5
+    (answer,) = answers(tmp_path)
+    assert "cannot receive: incomplete stream" in answer["error"]["what"]
+
+
+def test_what_comes_after_a_silence_in_a_frame_is_not_taken_for_a_frame(tmp_path: pathlib.Path) -> None:
+    """A part of a stream that looks like a request."""
+    late = frame(b"J", 0, b'{"id": 9, "op": "receive", "args": {"stream": 2, "commands": [["touch", "late"]]}}')
+    talk(tmp_path, 0.2, frame(b"D", 1, b"x" * 400)[:50], late, every=0.5)
+    assert answers(tmp_path) == []
+
+
+def test_an_agent_that_hears_nothing_ends(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SILENCE", "0.3")
+    with Peer(CONFIG, command) as peer:
+        assert peer._process.wait(20) == 0
+        with pytest.raises(PeerLost, match="the connection to hv2 ended"):
+            peer.call("echo", timeout=20)
+
+
+def test_the_asking_side_says_that_it_is_there(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SILENCE", "1")
+    monkeypatch.setattr(channel, "PING_EVERY", 0.1)
+    with Peer(CONFIG, command) as peer:
+        time.sleep(1.3)
+        assert peer.call("echo", still=1) == {"still": 1}
+
+
+def test_nothing_is_written_after_the_end_to_whatever_has_the_descriptors_number_then(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "PING_EVERY", 0.05)
+    peer = Peer(CONFIG, command)
+    number = peer._stdin
+    peer.close()
+    read, write = os.pipe()
+    try:
+        os.dup2(write, number)
+        with pytest.raises(PeerLost):
+            peer.call("echo", timeout=20)
+        with pytest.raises(PeerLost):
+            peer.send(1, [["echo", "x"]])
+        time.sleep(0.2)
+        os.set_blocking(read, False)
+        with pytest.raises(BlockingIOError):
+            os.read(read, 1)
+    finally:
+        for fd in {read, write, number}:
+            os.close(fd)

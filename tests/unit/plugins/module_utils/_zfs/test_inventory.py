@@ -42,6 +42,9 @@ SNAPSHOTS = "\n".join(
         ("ssd/shared/my vms@before the update", "4", "800"),
         (f"ssd/shared/vm1@{B1}", "5", "701"),
         ("ssd/elsewhere@x", "6", "1"),
+        (f"ssd/shared/my vms#{B1}", "3", "700"),
+        ("ssd/shared/my vms#older", "8", "600"),
+        ("ssd/elsewhere#x", "6", "1"),
     ]
 )
 
@@ -71,6 +74,18 @@ def test_snapshots_are_in_the_order_of_their_creation(found: inventory.Inventory
     assert found["ssd/shared/my vms"]["snapshots"] == [[B1, "3", 700], ["before the update", "4", 800]]
 
 
+def test_bookmarks_are_beside_the_snapshots_in_the_same_order(found: inventory.Inventory) -> None:
+    assert found["ssd/shared/my vms"]["bookmarks"] == [["older", "8", 600], [B1, "3", 700]]
+    assert found["ssd/shared"]["bookmarks"] == []
+
+
+def test_txgs_are_ordered_as_numbers() -> None:
+    found = inventory.parse_datasets("d/a\ttype\tfilesystem\t-")
+    inventory.parse_snapshots("d/a@ten\t1\t10\nd/a@nine\t2\t9\nd/a#hundred\t3\t100\nd/a#b\t4\t99\n", found)
+    assert [snap[0] for snap in found["d/a"]["snapshots"]] == ["nine", "ten"]
+    assert [mark[0] for mark in found["d/a"]["bookmarks"]] == ["b", "hundred"]
+
+
 def test_only_filesystems_with_a_real_mountpoint_are_mounted_outermost_first(found: inventory.Inventory) -> None:
     found["ssd/shared/outer"] = {
         "type": "filesystem",
@@ -97,8 +112,9 @@ def test_sets_oldest_first_and_whether_they_are_complete(found: inventory.Invent
 class Zfs:
     """`zfs` with the root ssd/shared and no other."""
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, error: str = "", encryption: str = "") -> None:
         self.error = error
+        self.encryption = encryption
         self.commands: list[list[str]] = []
 
     def __call__(self, command: t.Sequence[str]) -> str:
@@ -107,7 +123,9 @@ class Zfs:
             raise CommandError(command, 1, "", self.error)
         if "rot/shared" in command:
             raise CommandError(command, 1, "", "cannot open 'rot/shared': dataset does not exist")
-        return {"get": DATASETS, "list": SNAPSHOTS if "snapshot" in command else "ssd/shared\n"}[command[1]]
+        if command[1] == "list":
+            return SNAPSHOTS if "snapshot,bookmark" in command else "ssd/shared\n"
+        return IVSETS if "guid,ivsetguid" in command else DATASETS + self.encryption
 
 
 def test_all_is_read_with_two_processes() -> None:
@@ -115,11 +133,55 @@ def test_all_is_read_with_two_processes() -> None:
     found = inventory.read(["ssd/shared"], zfs)
     assert [command[:2] for command in zfs.commands] == [["zfs", "get"], ["zfs", "list"]]
     assert found["ssd/shared/vm1"]["snapshots"] == [[B1, "5", 701]]
+    assert found["ssd/shared/my vms"]["bookmarks"] == [["older", "8", 600], [B1, "3", 700]]
+
+
+def test_snapshots_are_listed_by_what_needs_no_look_at_each_of_them() -> None:
+    """With any other column ZFS opens every snapshot (OpenZFS commit dc95911)."""
+    zfs = Zfs()
+    inventory.read(["ssd/shared"], zfs)
+    assert zfs.commands[1] == [
+        *["zfs", "list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg", "-s", "createtxg", "ssd/shared"]
+    ]
+
+
+IVSETS = "\n".join(
+    "\t".join(row)
+    for row in [
+        (f"ssd/shared/my vms@{B1}", "guid", "3"),
+        (f"ssd/shared/my vms@{B1}", "ivsetguid", "333"),
+        ("ssd/shared/my vms@before the update", "guid", "4"),
+        ("ssd/shared/my vms@before the update", "ivsetguid", "444"),
+        ("ssd/shared/my vms#older", "ivsetguid", "888"),
+        ("ssd/shared/my vms#older", "guid", "8"),
+        ("ssd/elsewhere@x", "guid", "6"),
+        ("ssd/elsewhere@x", "ivsetguid", "666"),
+        (f"ssd/shared/vm1@{B1}", "guid", "5"),
+        (f"ssd/shared/vm1@{B1}", "ivsetguid", "-"),
+    ]
+)
+
+
+def test_what_is_encrypted_costs_one_process_more_and_nothing_else_does() -> None:
+    zfs = Zfs(encryption="\nssd/shared/my vms\tencryption\taes-256-gcm\t-\nssd/shared\tencryption\toff\t-")
+    found = inventory.read(["ssd/shared"], zfs)
+    assert len(zfs.commands) == 3
+    assert zfs.commands[2][-2:] == ["guid,ivsetguid", "ssd/shared/my vms"]
+    assert found["ssd/shared/my vms"]["ivset"] == {"3": "333", "4": "444", "8": "888"}
+    assert [name for name, entry in found.items() if "ivset" in entry] == ["ssd/shared/my vms"]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("aes-256-gcm", True), ("off", False), ("-", False)])
+def test_what_is_encrypted(value: str, expected: bool) -> None:
+    assert inventory.is_encrypted({"props": {"encryption": [value, "-"]}}) is expected
+    assert inventory.is_encrypted({"props": {}}) is False
 
 
 def test_a_root_that_is_not_there_is_left_out() -> None:
     zfs = Zfs()
     assert list(inventory.read(["rot/shared", "ssd/shared"], zfs)) == ["ssd/shared", "ssd/shared/my vms", "ssd/shared/vm1"]
+    assert zfs.commands[-1][-1] == "ssd/shared"
+    assert "rot/shared" not in zfs.commands[-1]
     assert inventory.read(["rot/shared"], zfs) == {}
 
 

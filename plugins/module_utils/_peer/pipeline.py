@@ -1,0 +1,62 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Commands of which each reads what the one before writes; the failure of any of them counts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+
+Processes = t.Sequence["subprocess.Popen[bytes]"]
+
+
+def start(commands: t.Sequence[t.Sequence[str]], stdin: int, stdout: int) -> list[subprocess.Popen[bytes]]:
+    """:param stdin: of the first command, `stdout`: of the last, as `subprocess.Popen` takes them.
+
+    :raises HvmError: when one of them is not installed; the others are gone then.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    for command in commands:
+        before = processes[-1].stdout if processes else None
+        try:
+            processes.append(
+                subprocess.Popen(
+                    list(command),
+                    stdin=before or stdin,
+                    stdout=stdout if command is commands[-1] else subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env={**os.environ, **ENVIRONMENT},
+                )
+            )
+        except FileNotFoundError as exc:
+            reap(processes, kill=True)
+            raise HvmError(f"{command[0]} is not installed on this host", "Install it, or do without compression.") from exc
+        if before:
+            before.close()  # so that the one before hears of it when the next one ends
+    return processes
+
+
+def reap(processes: Processes, kill: bool = False) -> CommandError | None:
+    """Wait for all of them. Returns why it failed: the first, in the order given, that did not end for a broken pipe only."""
+    failures = []
+    for process in processes:
+        if kill:
+            process.kill()
+        said = t.cast("t.IO[bytes]", process.stderr).read().decode(errors="replace")
+        code = process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+        if code:
+            failures.append(CommandError(t.cast("list[str]", process.args), code, "", said))
+    failures.sort(key=lambda failure: failure.rc == -signal.SIGPIPE or "Broken pipe" in failure.stderr)
+    return failures[0] if failures else None

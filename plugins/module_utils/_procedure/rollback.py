@@ -1,0 +1,410 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Back to a snapshot set, and back from there: first on the host that was ACTIVE last, then on the replicas, so that the next
+sync is an increment. What is newer is kept on both hosts until somebody drops it by name.
+
+How is in `_zfs.rollback`. Here is when: guards, locks, the journal, the other host, and the protection of the new base.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import (
+    actions,
+    content,
+    inventory,
+    kept,
+    names,
+    plan,
+    protect,
+    rollback,
+)
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim, Tree
+
+STATES = ("rolled_back", "undone", "followed")
+#: Seconds that the other host may take for its part.
+TIMEOUT = 1800.0
+AGAIN = "Run hvm_zfs_rollback again: it goes on where it was. To go back instead: hvm_zfs_rollback state=undone."
+FOLLOW = "hvm_zfs_rollback state=followed"
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z\Z")
+
+
+def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progress) -> dict[str, t.Any]:
+    """:param state: one of STATES.
+    :param to: the set to go back to (`_zfs.rollback.choose`); of "undone" the stamp under which it is kept, or "".
+    :return: ``{changed, do, set, stamp, kept, datasets, state_images, replica, warnings}``
+    :raises Refused: when it may not be done; nothing was changed then.
+    """
+    with contextlib.ExitStack() as stack:
+        me = observe(config)
+        peer, other, reason = _reach(config, stack)
+        if state == "followed":
+            if other is None:
+                raise HvmError(f"{config.peer.name} does not answer: {reason}", "Its replicas can follow when it is back.")
+            findings = guards.common(me, guards.ROLLBACK) + guards.follower(me, other)
+        else:
+            findings = guards.rollback(me, other)
+        if findings:
+            raise Refused("the rollback", findings)
+        hindered = [f"{config.peer.name} does not answer: {reason}"]
+        if other is not None:
+            hindered = [finding.sentence() for finding in guards.follower(me, other)]
+        if not check:
+            stack.enter_context(operation.Lock().held("rollback", operation.owner()))
+            if peer is not None and not hindered:
+                owner = f"{operation.owner()} on {config.me.name}"
+                peer.call("lock", operation="rollback", owner=owner, epoch=me["role"]["epoch"])
+        begun_there = ((other or {}).get("pending") or {}).get("operation", "")
+        return _Work(config, None if hindered else peer, hindered, begun_there, check, progress).run(state, to)
+
+
+def _reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:
+    try:
+        peer = stack.enter_context(Peer(config))
+        return peer, peer.call("observe"), ""
+    except HvmError as exc:
+        return None, None, exc.what
+
+
+class _Work:
+    """One run, under the locks.
+
+    :param peer: None when the replicas cannot follow now, and then `hindered` says why.
+    :param begun_there: what did not end on the other host, or "".
+    """
+
+    def __init__(
+        self, config: PairConfig, peer: Peer | None, hindered: list[str], begun_there: str, check: bool, progress: Progress
+    ) -> None:
+        self.config = config
+        self.peer = peer
+        self.hindered = hindered
+        self.begun_there = begun_there
+        self.check = check
+        self.progress = progress
+        self.warnings: list[str] = []
+
+    def run(self, state: str, to: str) -> dict[str, t.Any]:
+        config, roots = self.config, self.config.datasets
+        kept.flush(config.pools)
+        mine, theirs = kept.read(roots), self._theirs()
+        wanted = Aim("", "", "", "")
+        if state == "followed":
+            left = rollback.unfinished(mine, roots)
+            if left:
+                raise HvmError(f"the {left.action} of {left.stamp} on this host did not end", AGAIN)
+        else:
+            undo = state == "undone"
+            begun = operation.pending() or {}
+            if undo and not to and begun.get("operation") in guards.ROLLBACK:
+                to = str(begun.get("stamp", ""))  # what did not end, not the newest that is kept
+            # one that ended before its first step has left nothing to undo
+            nothing = undo and begun.get("operation") == "rollback" and to not in rollback.stamps(mine)
+            if not nothing:
+                now = datetime.datetime.now(datetime.UTC)
+                wanted = rollback.aim(mine, roots, config.pair, undo, to, now, theirs)
+        result: dict[str, t.Any] = {"changed": bool(wanted.do), "do": wanted.do, "set": wanted.set, "stamp": wanted.stamp}
+        if wanted.do:
+            if not self.check and _make_inert(config):
+                mine = kept.read(roots)
+            made = _plan(config, mine, wanted)
+            result.update(_described(config, mine, wanted), plan=[step.sentence() for step in made.steps])
+            result["state_images"] = self._images(mine, wanted.set)
+            if self.check:
+                mine = rollback.after(mine, made.steps)
+            else:
+                self.warnings += _carry_out(config, wanted, made, self.progress.say)
+                mine = kept.read(roots)
+                self.warnings += kept.load_keys(rollback.in_use(mine, roots))
+        result["replica"] = replica = self._replica(state, wanted, mine, theirs)
+        result["changed"] = result["changed"] or replica["do"] != ""
+        if not self.check:
+            if result["changed"]:
+                self._protect(wanted, mine)
+            if wanted.do or state != "followed":
+                _end_journal()
+        return {**result, "warnings": self.warnings}
+
+    def _theirs(self) -> Tree:
+        return t.cast("Tree", self.peer.call("trees", timeout=TIMEOUT)) if self.peer else {}
+
+    def _images(self, mine: Tree, name: str) -> list[str]:
+        """VMs whose saved state comes back with the set."""
+        if not name.endswith("_B"):
+            return []
+        place = state_images_at(mine, self.config.datasets, self.config.state_dir, name)
+        try:
+            found = content.names_in(place[0], name, place[1]) if place else []
+        except HvmError as exc:
+            self.warnings.append(f"the state images in {name} cannot be listed: {exc.what}")
+            return []
+        return [entry.removesuffix(".state") for entry in found if entry.endswith(".state")]
+
+    # ---- the other host
+
+    def _replica(self, state: str, wanted: Aim, mine: Tree, theirs: Tree) -> dict[str, t.Any]:
+        """Let the replicas follow. Here it is done by now: what fails there is a warning, unless it was all that was wanted."""
+        host = self.config.peer.name
+        if self.peer is None:
+            if wanted.do:
+                self.warnings += [*self.hindered, f"The replicas on {host} do not follow yet: {FOLLOW}, before the next sync."]
+            return {"host": host, "do": "", "in_step": None}
+        try:
+            return self._follow(self.peer, wanted, mine, theirs)
+        except HvmError as exc:
+            if state == "followed" or not wanted.do:
+                raise
+            self.warnings.append(f"The replicas on {host} do not follow yet: {exc}. When that is mended: {FOLLOW}.")
+            return {"host": host, "do": "", "in_step": False}
+
+    def _follow(self, peer: Peer, wanted: Aim, mine: Tree, theirs: Tree) -> dict[str, t.Any]:
+        config, roots, host = self.config, self.config.datasets, self.config.peer.name
+        done = {"host": host, "do": "", "in_step": True}
+        left = rollback.unfinished(theirs, roots)
+        if left:
+            theirs = self._swap(peer, Aim(left.action, left.set, left.stamp, left.aside), theirs)
+            done["do"] = left.action
+        newest = (rollback.kept_trees(mine, roots, config.pair) or [rollback.Kept("", "", "", {}, 0)])[-1]
+        eager = wanted.do == "undo"
+        decided = rollback.follow(mine, theirs, roots, config.pair, newest.back, eager, plan.ZIL_SLACK, host)
+        if decided.findings:
+            raise Refused("letting the replica follow", decided.findings)
+        if decided.do:
+            used = rollback.stamps(theirs)
+            stamp = newest.stamp if newest.stamp and newest.stamp not in used else ""
+            stamp = stamp or rollback.new_stamp(datetime.datetime.now(datetime.UTC), {**mine, **theirs})
+            if decided.do == "undo":
+                theirs = self._swap(peer, Aim("undo", "", newest.back, stamp), theirs)
+            else:
+                theirs = self._swap(peer, Aim("rollback", decided.set, stamp, ""), theirs)
+                done.update(set=decided.set)
+            done.update(do=decided.do, kept=_tops(roots, stamp, theirs))
+        elif self.begun_there in guards.ROLLBACK and not left:  # it was interrupted behind its last step
+            done["do"] = self.begun_there
+            self._swap(peer, Aim("", "", "", ""), theirs)
+        for name in decided.anew:
+            self.warnings.append(f"{name} on {host} has nothing in common with this host: the next sync sends it anew")
+        only = sorted(set(rollback.in_use(theirs, roots)) - set(mine))
+        if only and decided.do:
+            self.warnings.append(f"only {host} has {', '.join(only)}: destroyed here since, or renamed")
+        return done
+
+    def _swap(self, peer: Peer, there: Aim, theirs: Tree) -> Tree:
+        """:return: the other host's trees afterwards."""
+        if self.check:
+            return rollback.after(theirs, _plan(self.config, theirs, there, replica=True).steps) if there.do else theirs
+        host = self.config.peer.name
+
+        def told(event: dict[str, t.Any]) -> None:
+            self.progress.say(f"{host}: {event['text']}")
+
+        answer = peer.call("swap", timeout=TIMEOUT, on_event=told, **there._asdict())
+        self.warnings += [f"{host}: {text}" for text in answer["warnings"]]
+        return t.cast("Tree", peer.call("trees", timeout=TIMEOUT))
+
+    def _protect(self, wanted: Aim, mine: Tree) -> None:
+        """Hold and bookmark the base of the next increment, on both hosts; here alone it is the set that was gone back to."""
+        config = self.config
+        datasets = rollback.in_use(mine, config.datasets)
+        base = None
+        if self.peer is not None:
+            try:
+                base = rollback.common_set(datasets, rollback.in_use(self._theirs(), config.datasets), config.pair)
+                if base:
+                    self.warnings += sync.settle(config, self.peer, base)
+            except HvmError as exc:
+                self.warnings.append(f"{base or 'the new base'} is not protected on both hosts: {exc}")
+        if not base and wanted.set:
+            self.warnings += protect.hold_and_mark(config.datasets, datasets, wanted.set, config.pair, lambda dummy: None)
+
+
+def _plan(config: PairConfig, tree: Tree, wanted: Aim, replica: bool = False) -> rollback.Plan:
+    """:raises Refused: when it cannot be done."""
+    if wanted.do == "undo":
+        made = rollback.plan_undo(tree, config.datasets, config.pair, wanted.stamp, wanted.aside)
+    else:
+        made = rollback.plan(tree, config.datasets, config.pair, wanted.set, wanted.stamp, replica)
+    if made.findings:
+        raise Refused("the rollback" if wanted.do == "rollback" else "the undo", made.findings)
+    return made
+
+
+def _described(config: PairConfig, tree: Tree, wanted: Aim) -> dict[str, t.Any]:
+    roots = config.datasets
+    if wanted.do == "rollback":
+        tops = [rollback.kept(root, wanted.stamp) for root in roots]
+        return {"kept": tops, "datasets": rollback.describe(tree, roots, wanted)}
+    back = {root: rollback.kept(root, wanted.stamp) for root in roots}
+    return {
+        "kept": [rollback.kept(root, wanted.aside) for root in roots if root in tree],
+        "datasets": {
+            root + name[len(top) :]: {"comes_back": True, "newer": [], "written": 0, "kept": ""}
+            for root, top in back.items()
+            for name in rollback.below(tree, top)
+        },
+    }
+
+
+def _tops(roots: t.Sequence[str], stamp: str, tree: Tree) -> list[str]:
+    return [top for root in roots if (top := rollback.kept(root, stamp)) in tree]
+
+
+def state_images_at(tree: Tree, roots: t.Sequence[str], state_dir: str, name: str) -> tuple[str, str] | None:
+    """The dataset in use that holds the state images, and their directory below its mountpoint."""
+    found: tuple[int, str, str] | None = None
+    for dataset, entry in rollback.in_use(tree, roots).items():
+        point = inventory.prop(entry, "mountpoint")
+        inside = state_dir == point or state_dir.startswith(point.rstrip("/") + "/")
+        if point.startswith("/") and inside and any(snap[0] == name for snap in entry["snapshots"]):
+            found = max(found or (0, "", ""), (len(point), dataset, state_dir[len(point) :].strip("/")))
+    return (found[1], found[2]) if found else None
+
+
+def _make_inert(config: PairConfig) -> bool:
+    """As `hv stop` leaves the datasets: after a crash they are not. Returns whether anything had to be done."""
+    datasets = inventory.read(config.datasets)
+    if not actions.is_inert(config.datasets, datasets):
+        return False
+    actions.unmount_all(datasets)
+    actions.make_inert(config.datasets, datasets)
+    return True
+
+
+def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Callable[[str], None]) -> list[str]:
+    """Take the steps, then look whether it is as it was planned. The trees tell how far it came; the journal that it began.
+
+    :return: warnings.
+    """
+    entry = {"set": wanted.set, "stamp": wanted.stamp, "remedy": AGAIN}
+    journal = operation.Journal(wanted.do, **entry)
+
+    def said(sentence: str) -> None:
+        journal.step(sentence)
+        say(sentence)
+
+    journal.step("begin")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(sync.LEDGER)  # holds go and come with their snapshots: the next one who needs to know asks ZFS
+    warnings = kept.take(made.steps, said)
+    tree = kept.read(config.datasets)
+    wrong = [step.sentence() for step in _plan(config, tree, wanted, replica=True).steps] if wanted.do == "rollback" else []
+    wrong += [f"no {root}" for root in config.datasets if root not in tree]
+    wrong += actions.is_inert(config.datasets, inventory.read(config.datasets))
+    if rollback.unfinished(tree, config.datasets):
+        wrong.append("the mark of a swap is still there")
+    if wrong:
+        raise HvmError(f"the {wanted.do} is not complete: {'; '.join(wrong[:5])}", AGAIN)
+    journal.done(wanted.set or wanted.stamp)
+    return warnings
+
+
+def _end_journal() -> None:
+    """One that was interrupted behind its last step is still pending."""
+    entry = operation.pending()
+    if entry and entry["operation"] in guards.ROLLBACK:
+        operation.Journal(entry["operation"]).done("nothing was left to do")
+
+
+# ---- the agent's part
+
+
+def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], None]) -> dict[str, t.Any]:
+    """The same on a PASSIVE host, under its lock, for the host that asks. The second time it does nothing.
+
+    :param words: an Aim, from the wire; with nothing to do it takes the mark of one away that is finished.
+    """
+    wanted = Aim(**words)
+    if not wanted.do:
+        left = rollback.unfinished(kept.read(config.datasets), config.datasets)
+        if left:
+            raise HvmError(f"the {left.action} of {left.stamp} did not end", AGAIN)
+        _end_journal()
+        return {"changed": False, "warnings": []}
+    parsed = names.parse(wanted.set)
+    if wanted.do not in guards.ROLLBACK or (wanted.do == "rollback" and (parsed is None or parsed.pair != config.pair)):
+        raise HvmError(f"{wanted.do!r} to {wanted.set!r} is nothing that a replica can do")
+    if not _STAMP.match(wanted.stamp) or (wanted.do == "undo" and not _STAMP.match(wanted.aside)):
+        raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
+    sync.wait_for_receivers(config.datasets)
+    tree = kept.read(config.datasets)
+    for name, entry in rollback.in_use(tree, config.datasets).items():
+        if inventory.prop(entry, "receive_resume_token") not in ("-", ""):
+            actions.abort_receive(name)  # its base may go aside; the sender has it all
+    made = _plan(config, tree, wanted, replica=True)
+    warnings = _carry_out(config, wanted, made, say) if made.steps else []
+    _end_journal()
+    return {"changed": bool(made.steps), "warnings": warnings}
+
+
+# ---- what is kept
+
+
+def kept_list(config: PairConfig) -> list[dict[str, t.Any]]:
+    """Everything that is kept on this host, oldest first."""
+    dummy, trees = _kept(config)
+    return [one.as_dict() for one in trees]
+
+
+def _kept(config: PairConfig) -> tuple[Tree, list[rollback.Kept]]:
+    tree = {**kept.read(config.datasets), **kept.read_aside(config.pools)}
+    trees = rollback.kept_trees(tree, config.datasets, config.pair) + rollback.aside_trees(tree, config.pair)
+    return tree, sorted(trees, key=lambda one: (one.stamp, one.name))
+
+
+def drop(config: PairConfig, name: str, check: bool) -> dict[str, t.Any]:
+    """Destroy what is kept under `name`, and nothing else.
+
+    :return: ``{changed, destroyed: {dataset: [snapshots]}, freed}``; bytes.
+    :raises Refused: when something depends on it, holds it or has it mounted; nothing was destroyed then.
+    """
+    with contextlib.ExitStack() as stack:
+        if not check:
+            stack.enter_context(operation.Lock().held("drop", operation.owner()))
+        pending = operation.pending()
+        if pending and pending["operation"] in guards.ROLLBACK:
+            raise HvmError(f"{pending['operation']}, begun {pending['started']}, did not end", AGAIN)
+        kept.flush(config.pools)
+        tree, trees = _kept(config)
+        chosen = [one for one in trees if one.name == name]
+        if not chosen:
+            _refuse_what_is_not_kept(config, name)
+            return {"changed": False, "destroyed": {}, "freed": 0}
+        left = rollback.unfinished(tree, config.datasets)
+        if left:
+            raise HvmError(f"the {left.action} of {left.stamp} did not end", AGAIN)
+        tops = [top for one in chosen for top in one.tops.values()]
+        tag = protect.tag(config.pair)
+        held = kept.holds(tops)
+        foreign = {snap: others for snap, tags in held.items() if (others := [one for one in tags if one != tag])}
+        made = rollback.plan_drop(tree, chosen, kept.clones(tops), foreign)
+        if made.findings:
+            raise Refused(f"dropping {name}", made.findings)
+        if not check:
+            kept.destroy(made.datasets, {snap for snap, tags in held.items() if tag in tags}, tag)
+        return {"changed": True, "destroyed": dict(made.datasets), "freed": sum(one.used for one in chosen)}
+
+
+def _refuse_what_is_not_kept(config: PairConfig, name: str) -> None:
+    """A name under which nothing is kept any more is fine; anything that exists and is not kept is somebody's data."""
+    place = "/" in name and name.split("/")[1:2] == [rollback.ASIDE] and name.count("/") == 2
+    if _STAMP.match(name) or (place and not inventory.existing([name])):
+        return
+    what = f"{name} is not kept by this collection for the pair {config.pair}"
+    raise Refused(f"dropping {name}", [Finding(what, "See hvm_zfs_kept for the names.", config.me.name)])

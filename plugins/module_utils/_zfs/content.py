@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What a snapshot holds, as one digest: the same on both hosts, or the replica is none.
+
+A filesystem's snapshot is mounted read-only by itself; a volume's is read through a clone that lives for the time of the reading.
+Neither touches the dataset, so a replica stays inert.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import existing
+
+CHUNK = 1 << 20
+#: Clones for reading are called so, beside the pool's roots; one that a crash left is removed by the next run.
+READING = "hvm-reading"
+
+Said = t.Callable[[int], None]
+
+
+def digest(dataset: str, snapshot: str, volume: bool, said: Said = lambda dummy: None) -> str:
+    """SHA-256 of the names, kinds, modes, owners, sizes and contents below a snapshot, or of a volume's bytes.
+
+    :param said: gets the bytes read so far, now and then.
+    """
+    if volume:
+        with _clone(dataset, snapshot) as path:
+            try:
+                return str(_file(path, hashlib.sha256(), said).hexdigest())
+            except OSError as exc:
+                raise _unreadable(exc, path) from exc
+    with _mounted(dataset, snapshot) as path:
+        return tree(path, said)
+
+
+def is_readable(dataset: str) -> bool:
+    """False for an encrypted dataset whose key is not loaded, as a raw replica's is."""
+    return run(["zfs", "get", "-H", "-o", "value", "keystatus", dataset]).strip() != "unavailable"
+
+
+def names_in(dataset: str, snapshot: str, directory: str = "") -> list[str]:
+    """Names in a directory (relative to the dataset's mountpoint) as the snapshot has it; [] when it is not there."""
+    with _mounted(dataset, snapshot) as path:
+        try:
+            return sorted(os.listdir(os.path.join(path, directory)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def tree(top: str, said: Said = lambda dummy: None) -> str:
+    """The digest of a directory tree; times of access and change are not part of it, nor are extended attributes.
+
+    :raises HvmError: when any of it cannot be read; what is left out is never taken for equal.
+    """
+    total = hashlib.sha256()
+    done = 0
+    start = os.fsencode(top)  # names as bytes: the two hosts may have other locales
+
+    def add(path: bytes, info: os.stat_result, what: bytes | int = 0) -> None:
+        # as a tuple, so that no name or target can look like the entry behind it
+        total.update(repr((os.path.relpath(path, start), info.st_mode, info.st_uid, info.st_gid, what)).encode())
+
+    def refuse(exc: OSError) -> t.NoReturn:
+        raise exc
+
+    def told(count: int) -> None:
+        said(done + count)
+
+    try:
+        add(start, os.lstat(start))
+        for directory, names, files in os.walk(start, onerror=refuse, followlinks=False):
+            names.sort()
+            for name in sorted([*names, *files]):
+                path = os.path.join(directory, name)
+                info = os.lstat(path)
+                what: bytes | int = 0
+                if stat.S_ISREG(info.st_mode):
+                    what = _file(path, hashlib.sha256(), told).digest()
+                    done += info.st_size
+                elif stat.S_ISLNK(info.st_mode):
+                    what = os.readlink(path)
+                elif stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
+                    what = info.st_rdev
+                add(path, info, what)
+    except OSError as exc:
+        raise _unreadable(exc, top) from exc
+    return total.hexdigest()
+
+
+def _unreadable(exc: OSError, path: str) -> HvmError:
+    name = os.fsdecode(exc.filename) if isinstance(exc.filename, (str, bytes)) else path
+    return HvmError(f"{name} cannot be read: {exc.strerror or exc}", "Look at 'zpool status -v' on that host.")
+
+
+def _file(path: str | bytes, into: t.Any, said: Said) -> t.Any:
+    done = 0
+    buffer = bytearray(CHUNK)
+    view = memoryview(buffer)
+    with open(path, "rb", buffering=0) as handle:
+        while count := handle.readinto(buffer):
+            into.update(view[:count])
+            done += count
+            said(done)
+    return into
+
+
+@contextlib.contextmanager
+def _mounted(dataset: str, snapshot: str) -> t.Iterator[str]:
+    directory = tempfile.mkdtemp(prefix="hvm-reading-")
+    try:
+        run(["mount", "-t", "zfs", "-o", "ro", f"{dataset}@{snapshot}", directory])
+        try:
+            yield directory
+        finally:
+            run(["umount", directory])
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)  # and nothing else: it may still be mounted
+
+
+@contextlib.contextmanager
+def _clone(dataset: str, snapshot: str) -> t.Iterator[str]:
+    name = f"{dataset.split('/', 1)[0]}/{READING}-{hashlib.sha256(f'{dataset}@{snapshot}'.encode()).hexdigest()[:12]}"
+    if existing([name]):
+        _drop(name)
+    # volmode=dev: a device for us, and no look for partitions in it by the host
+    run(["zfs", "clone", "-o", "readonly=on", "-o", "volmode=dev", f"{dataset}@{snapshot}", name])
+    try:
+        path = f"/dev/zvol/{name}"
+        deadline = time.monotonic() + 60
+        while not os.path.exists(path):
+            if time.monotonic() > deadline:
+                raise HvmError(f"no device {path} after 60 s", "Look at 'udevadm monitor'.")
+            time.sleep(0.05)
+        yield path
+    finally:
+        _drop(name)
+
+
+def _drop(name: str) -> None:
+    for left in range(50, -1, -1):
+        try:
+            run(["zfs", "destroy", name])  # a clone without snapshots: without -r it takes nothing with it
+        except HvmError:
+            if not left:
+                raise
+            time.sleep(0.1)  # udev may still look at the device
+        else:
+            return

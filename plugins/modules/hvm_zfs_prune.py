@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: hvm_zfs_prune
+short_description: Let old snapshot sets of this host go
+description:
+  - C(hvm zfs snap purge). Works on the host that it runs on, alone, in any role; run it on both hosts.
+  - Each rule only keeps. A set goes when no rule keeps it and the pair does not need it. When no rule is given, nothing goes.
+  - "Whatever the rules say, these stay: the set that the next sync starts from, and after a sync that was cut each one that it
+    may start from; the newest set, and the newest with VM states (B); any that is held or cloned, as a whole; everything that is
+    not this pair's."
+  - Which set the next sync starts from, a host knows by itself after a sync that was verified. Only when that does not prove what
+    may go is the other host asked; if it does not answer, all that it may have stays, and each set says why.
+  - Bookmarks of the pair that are older than that set go too.
+  - What cannot be destroyed is a warning, not a failure.
+version_added: 0.1.0
+options:
+  older_than:
+    description:
+      - Hours. A younger set stays.
+      - V(0), like leaving it out, switches the rule off.
+    type: float
+  except_at:
+    description:
+      - Local times of day of the host, as C(HH:MM) in quotes. Of each day the first set from then on, within an hour, stays.
+      - Only together with O(older_than).
+    type: list
+    elements: str
+    default: []
+  keep_last:
+    description: The newest so many stay.
+    type: int
+    default: 48
+  keep_hourly:
+    description: The newest set of each of the last so many hours that have one stays.
+    type: int
+    default: 0
+  keep_daily:
+    description: The same with days, by the host's time zone.
+    type: int
+    default: 0
+  keep_weekly:
+    description: The same with ISO weeks.
+    type: int
+    default: 0
+  keep_monthly:
+    description: The same with months.
+    type: int
+    default: 0
+  progress_file:
+    description:
+      - A file on the host that gets one JSON line per step, for whoever watches.
+      - The action plugin of the same name sets it and shows the lines while the play runs.
+    type: path
+attributes:
+  check_mode:
+    description: Says what it would do, and changes nothing. This is the C(-show) of the original, and the run its C(-exec).
+    support: full
+  diff_mode:
+    description: Shows the sets before and after.
+    support: full
+extends_documentation_fragment:
+  - hvm.pair._pair
+"""
+
+EXAMPLES = r"""
+- name: Keep the last 20 sets
+  hvm.pair.hvm_zfs_prune:
+    keep_last: 20
+
+- name: After two days only those of noon and of the evening stay, and always the last 10
+  hvm.pair.hvm_zfs_prune:
+    older_than: 48
+    except_at: ["12:00", "20:00"]
+    keep_last: 10
+
+- name: A day of hourly sets, two weeks of daily ones, a year of monthly ones
+  hvm.pair.hvm_zfs_prune:
+    keep_last: 4
+    keep_hourly: 24
+    keep_daily: 14
+    keep_monthly: 12
+"""
+
+RETURN = r"""
+decisions:
+  description: Every set of the pair on this host, by age, with C(set), C(keep) and C(reason).
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - set: hvm_20261123T094512Z_office_B
+      keep: true
+      reason: "the next sync starts from it (held as hvm:office)"
+destroyed:
+  description: Sets that went; in check mode, that would.
+  type: list
+  elements: str
+  returned: success
+bytes:
+  description: Bytes that come back, as ZFS estimates them; nothing when it cannot tell, or when not everything went.
+  type: int
+  returned: success
+blocked:
+  description: Sets that no rule keeps and that cannot go, each with the reasons, such as who holds it or which clone needs it.
+  type: dict
+  returned: success
+left:
+  description: Snapshots that stay although their set goes, since they are the last one that their dataset has.
+  type: list
+  elements: str
+  returned: success
+bookmarks:
+  description: Bookmarks that went; in check mode, that would.
+  type: list
+  elements: str
+  returned: success
+asked:
+  description: Whether the other host was asked.
+  type: bool
+  returned: success
+"""
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import prune
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
+
+COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly")
+
+
+def work(module: HvmModule) -> dict[str, t.Any]:
+    p = module.params
+    rules = Rules(older_than=p["older_than"], except_at=tuple(p["except_at"]), **{name: p[name] for name in COUNTS})
+    return prune.prune(config.load(p["config"]), rules, Progress(p["progress_file"]), module.check_mode)
+
+
+def main() -> None:
+    HvmModule(
+        {
+            "older_than": {"type": "float"},
+            "except_at": {"type": "list", "elements": "str", "default": []},
+            "keep_last": {"type": "int", "default": 48},
+            "keep_hourly": {"type": "int", "default": 0},
+            "keep_daily": {"type": "int", "default": 0},
+            "keep_weekly": {"type": "int", "default": 0},
+            "keep_monthly": {"type": "int", "default": 0},
+            "progress_file": {"type": "path"},
+        }
+    ).run(work)
+
+
+if __name__ == "__main__":
+    main()
