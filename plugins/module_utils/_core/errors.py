@@ -60,7 +60,9 @@ class CommandError(HvmError):
     """A command of the host failed. `stderr` is what it said."""
 
     def __init__(self, command: t.Sequence[str], rc: int, stdout: str, stderr: str, remedy: str = "") -> None:
-        said = (stderr.strip() or stdout.strip() or "it said nothing").splitlines()[-1]
+        lines = (stderr.strip() or stdout.strip() or "it said nothing").splitlines()
+        # zfs breaks some of its sentences: "destination X has been modified" / "since most recent snapshot"
+        said = " ".join(lines[-2:]) if lines[-1][:1].islower() else lines[-1]
         super().__init__(
             f"'{' '.join(command)}' failed ({rc}): {said}", remedy, command=list(command), rc=rc, stdout=stdout, stderr=stderr
         )

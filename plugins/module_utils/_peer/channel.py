@@ -43,7 +43,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
 
 KEY = "/etc/hvm/id_ed25519"
 KNOWN_HOSTS = "/etc/hvm/known_hosts"
-REQUEST_TIMEOUT = 120.0
+#: Seconds. A lost link is noticed earlier (ssh_command); this is for work that takes long, such as listing a hundred thousand
+#: snapshots, and is as long as any command of the other host may take.
+REQUEST_TIMEOUT = 300.0
 GO_ON = "Run this again: it goes on where it was cut."
 
 Event = t.Callable[[dict[str, t.Any]], None]
@@ -106,7 +108,7 @@ class Peer:
         threading.Thread(target=self._ping, name="ping", daemon=True).start()
         try:
             self.hello = self.call(
-                "hello", timeout=60, protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello
+                "hello", protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello
             )
         except BaseException:
             self.close()

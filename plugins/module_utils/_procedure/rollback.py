@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import re
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
@@ -119,7 +121,8 @@ class _Work:
             nothing = undo and begun.get("operation") == "rollback" and to not in rollback.stamps(mine)
             if not nothing:
                 now = datetime.datetime.now(datetime.UTC)
-                wanted = rollback.aim(mine, roots, config.pair, undo, to, now, theirs)
+                untouched = kept.untouched if _was_rolled_back(mine) else lambda *dummy: False
+                wanted = rollback.aim(mine, roots, config.pair, undo, to, now, theirs, untouched)
         result: dict[str, t.Any] = {"changed": bool(wanted.do), "do": wanted.do, "set": wanted.set, "stamp": wanted.stamp}
         if wanted.do:
             if not self.check and _make_inert(config):
@@ -292,7 +295,7 @@ def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Call
 
     :return: warnings.
     """
-    entry = {"set": wanted.set, "stamp": wanted.stamp, "remedy": AGAIN}
+    entry = {"set": wanted.set, "stamp": wanted.stamp, "boot": role.boot_id(), "remedy": AGAIN}
     journal = operation.Journal(wanted.do, **entry)
 
     def said(sentence: str) -> None:
@@ -319,7 +322,21 @@ def _end_journal() -> None:
     """One that was interrupted behind its last step is still pending."""
     entry = operation.pending()
     if entry and entry["operation"] in guards.ROLLBACK:
-        operation.Journal(entry["operation"]).done("nothing was left to do")
+        journal = operation.Journal(entry["operation"])
+        journal.entry.update(entry)
+        journal.done("nothing was left to do")
+
+
+def _was_rolled_back(tree: Tree) -> bool:
+    """Whether the last thing that was done here, in this very boot, was a rollback. Then no crash has left anything in the intent
+    logs of what is in use, and few bytes "written" may be none.
+    """
+    try:
+        last = json.loads(read_text(operation.JOURNAL) or "{}")
+        done = bool(last.get("done")) or last.get("stamp") in rollback.stamps(tree)
+        return last.get("operation") == "rollback" and last.get("boot") == role.boot_id() and done
+    except (ValueError, AttributeError):
+        return False
 
 
 # ---- the agent's part

@@ -317,7 +317,7 @@ def send_one(config: PairConfig, peer: Peer, step: plan.Step, meter: Meter, limi
     except HvmError as exc:
         # the receiver may have failed first, and then it knows better why
         theirs = _failure(future)
-        raise (_explained(theirs, config) if theirs else exc) from exc
+        raise (_explained(theirs, config, step.dataset) if theirs else exc) from exc
     try:
         peer.result(future, f"receive {step.dataset}", timeout=3600)
     except PeerLost as exc:
@@ -325,13 +325,13 @@ def send_one(config: PairConfig, peer: Peer, step: plan.Step, meter: Meter, limi
             raise PeerLost(meter.failure, GO_ON) from exc
         raise
     except HvmError as exc:
-        raise _explained(exc, config) from exc
+        raise _explained(exc, config, step.dataset) from exc
     return count
 
 
-def _explained(exc: BaseException, config: PairConfig) -> BaseException:
+def _explained(exc: BaseException, config: PairConfig, dataset: str) -> BaseException:
     if isinstance(exc, HvmError) and not isinstance(exc, PeerLost) and not exc.remedy:
-        exc.remedy = actions.receive_remedy(str(exc.details.get("stderr", "")), config.peer.name)
+        exc.remedy = actions.receive_remedy(str(exc.details.get("stderr", "")), config.peer.name, dataset)
     return exc
 
 

@@ -185,7 +185,13 @@ def receive_command(dataset: str, new: bool, volume: bool, root: bool) -> list[s
 #: What zfs receive says (libzfs_sendrecv.c) -> what to do about it on the host {peer}
 RECEIVE_REMEDIES = (
     (("out of space", "quota exceeded", "No space left"), "Free space on {peer} (hvm_zfs_prune), or raise the quota. {again}"),
-    (("has been modified",), "The replica was written to. Run this again: it says what to do then."),
+    (
+        ("has been modified",),
+        (
+            "If nobody needs what was written there, go back by hand (zfs rollback to its newest snapshot). "
+            "To have it sent anew, and the replica kept under another name: hvm_zfs_sync with set_aside [{dataset}]."
+        ),
+    ),
     (("is busy",), "Something on {peer} uses the dataset: look for a clone, a mount or another zfs receive there. {again}"),
     (("incomplete stream", "failed to read from stream"), "Run this again: it goes on where it was cut."),
     (("checksum mismatch", "invalid stream", "bad magic"), "The stream was damaged on its way. {again}"),
@@ -193,11 +199,11 @@ RECEIVE_REMEDIES = (
 )
 
 
-def receive_remedy(said: str, peer: str) -> str:
+def receive_remedy(said: str, peer: str, dataset: str) -> str:
     """What to do about a zfs receive that failed; empty for what nobody has thought of."""
     for words, remedy in RECEIVE_REMEDIES:
         if any(word in said for word in words):
-            return remedy.format(peer=peer, again="Then run this again: it goes on where it was cut.")
+            return remedy.format(peer=peer, dataset=dataset, again="Then run this again: it goes on where it was cut.")
     return ""
 
 

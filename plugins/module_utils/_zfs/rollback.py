@@ -30,6 +30,7 @@ import copy
 import dataclasses
 import datetime
 import re
+import struct
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError
@@ -57,8 +58,9 @@ NOT_CLONED = frozenset(
 )
 #: ZFS_MAX_DATASET_NAME_LEN less the end of the string
 NAME_MAX = 255
-#: BEGIN and END record of a stream with nothing in between (dmu_replay_record, 312 bytes each)
-EMPTY_STREAM = 624
+#: Bytes of a record of a stream (dmu_replay_record), and the type of the last one (DRR_END); its type and the length of what
+#: follows it come first.
+RECORD, END, TYPE_AND_LENGTH = 312, 5, "=II"
 
 _TOP = re.compile(r"(?P<root>.+)-hvm-(?P<kind>rollback|kept)-(?P<stamp>\d{8}T\d{6}Z)\Z", re.DOTALL)
 _SOURCES = ("local", "received", "default", "temporary", "inherited", "-")
@@ -484,11 +486,19 @@ def _put_in_use(work: _Work, top: str) -> None:
                 work.clear(name, WAS + one)
 
 
+def is_empty_stream(head: bytes) -> bool:
+    """Whether a stream ends where it begins: BEGIN, with its payload if it is raw, then END. `head` is its beginning."""
+    if len(head) < RECORD:
+        return False
+    at = RECORD + struct.unpack_from(TYPE_AND_LENGTH, head)[1]
+    return len(head) >= at + RECORD and struct.unpack_from(TYPE_AND_LENGTH, head, at)[0] == END
+
+
 # ---- the swap
 
 
-def _leads_into(tree: Tree, dataset: str, incoming: str, current: str) -> bool:
-    """Whether `dataset` of the tree `incoming` is a clone, over however many others, of its counterpart in `current`.
+def _leads_out(tree: Tree, dataset: str, incoming: str, others: t.Sequence[str]) -> bool:
+    """Whether `dataset` of the tree `incoming` is a clone, over however many others, of its counterpart in one of the `others`.
 
     A dataset that was cloned from another one inside the tree (a VM from a template) is no such case: the template's counterpart
     is promoted itself, and the relation stays as it was.
@@ -496,18 +506,20 @@ def _leads_into(tree: Tree, dataset: str, incoming: str, current: str) -> bool:
     origin = tree[dataset]["origin"]
     while origin:
         owner = origin.split("@", 1)[0]
-        if owner == current or owner.startswith(current + "/"):
-            relative = owner[len(current) :]
-            if incoming + relative == dataset or incoming + relative not in tree:
-                return True
+        for other in others:
+            if owner == other or owner.startswith(other + "/"):
+                mine = incoming + owner[len(other) :]
+                if mine == dataset or mine not in tree:
+                    return True
         origin = tree[owner]["origin"] if owner in tree else ""
     return False
 
 
-def _promote_all(work: _Work, incoming: str, current: str) -> None:
-    """Until nothing of `incoming` depends on `current`: then that one can go, and replication goes on from here."""
+def _promote_all(work: _Work, incoming: str, root: str) -> None:
+    """Until nothing of `incoming` depends on another tree of this root: then those can go, and replication goes on from here."""
+    others = [name for name in tops([root], work.tree) if name != incoming]
     for dataset in below(work.tree, incoming):
-        while _leads_into(work.tree, dataset, incoming, current):
+        while _leads_out(work.tree, dataset, incoming, others):
             clash = _clash(work.tree, dataset)
             if clash:
                 work.findings.append(clash)
@@ -564,8 +576,7 @@ def plan(tree: Tree, roots: t.Sequence[str], pair: str, name: str, stamp: str, r
     if not work.findings:
         for root in roots:
             if building(root, stamp) in work.tree:
-                current = root if root in work.tree else kept(root, stamp)
-                _promote_all(work, building(root, stamp), current)
+                _promote_all(work, building(root, stamp), root)
     if not work.findings:
         for root in roots:
             if building(root, stamp) in work.tree:
@@ -637,7 +648,7 @@ def plan_undo(tree: Tree, roots: t.Sequence[str], pair: str, stamp: str, aside: 
                 _swap(work, root, building(root, stamp), kept(root, stamp), {KEPT: pair, KEPT_SET: name, KEPT_BY: "rollback"})
         for root in roots:
             if kept(root, stamp) in work.tree:
-                _promote_all(work, kept(root, stamp), root if root in work.tree else kept(root, aside))
+                _promote_all(work, kept(root, stamp), root)
         if not work.findings:
             for root in roots:
                 if kept(root, stamp) in work.tree:
@@ -647,7 +658,7 @@ def plan_undo(tree: Tree, roots: t.Sequence[str], pair: str, stamp: str, aside: 
         for root in roots:
             new = building(root, stamp)
             if new in work.tree:
-                _promote_all(work, root, new)
+                _promote_all(work, root, root)
         if not work.findings:
             for root in roots:
                 new = building(root, stamp)
@@ -713,9 +724,11 @@ def aim(
     to: str,
     now: datetime.datetime,
     others: t.Iterable[str] = (),
+    untouched: t.Callable[[str, str], bool] = lambda *dummy: False,
 ) -> Aim:
     """:param to: of a rollback, what `choose` takes; of an undo, the stamp or "".
     :param others: datasets of the other host: a new stamp is behind those too.
+    :param untouched: (dataset, its newest snapshot) -> proven to hold no write since, although it shows some bytes as written.
     :raises HvmError: when it cannot be had, or another swap must be finished first.
     """
     left = unfinished(tree, roots)
@@ -737,7 +750,7 @@ def aim(
             f"Finish it first (hvm_zfs_rollback to={left.set}), or go back (state=undone).",
         )
     name = choose(to, tree, roots, pair)
-    modified = [dataset for dataset, entry in in_use(tree, roots).items() if _written(entry)]
+    modified = [dataset for dataset, entry in in_use(tree, roots).items() if _written(entry) and not untouched(dataset, name)]
     return Aim("", name, "", "") if is_there(tree, roots, name, modified) else Aim("rollback", name, new, "")
 
 

@@ -94,7 +94,7 @@ def test_what_receives_a_stream_is_inert_resumable_and_never_forced(
 SAID = {
     "cannot receive new filesystem stream: out of space": "Free space on hv2",
     "cannot receive incremental stream: destination d/a space quota exceeded.": "Free space on hv2",
-    "cannot receive incremental stream: destination d/a has been modified\nsince most recent snapshot": "was written to",
+    "cannot receive incremental stream: destination d/a has been modified\nsince most recent snapshot": "set_aside [d/a]",
     "cannot receive incremental stream: dataset is busy": "Something on hv2 uses the dataset",
     "cannot receive: failed to read from stream": "it goes on where it was cut",
     "cannot receive incremental stream: checksum mismatch or incomplete stream.": "it goes on where it was cut",
@@ -105,13 +105,13 @@ SAID = {
 
 @pytest.mark.parametrize(("said", "remedy"), SAID.items())
 def test_a_receive_that_failed_has_a_remedy(said: str, remedy: str) -> None:
-    found = actions.receive_remedy(said, "hv2")
+    found = actions.receive_remedy(said, "hv2", "d/a")
     assert remedy in found
     assert "{" not in found and found.endswith(".")
 
 
 def test_what_nobody_has_thought_of_has_none() -> None:
-    assert actions.receive_remedy("cannot receive: the moon is full", "hv2") == ""
+    assert actions.receive_remedy("cannot receive: the moon is full", "hv2", "d/a") == ""
 
 
 # How large a stream is

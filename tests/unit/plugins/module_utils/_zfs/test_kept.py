@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import typing as t
 
 import pytest
@@ -162,3 +163,12 @@ def test_a_snapshot_that_does_not_go_stops_a_drop(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(HvmError, match=f"{TOP}@s2 is still there: it is held or in use"):
         kept.destroy([(TOP, ["s2"])], [], "hvm:office")
     assert zfs.asked == []
+
+
+@pytest.mark.parametrize(
+    ("code", "empty"), [("zeros(0) + zeros(5)", True), ("zeros(0) + zeros(1) * 9999", False), ("b''", False)]
+)
+def test_only_the_beginning_of_what_would_be_sent_is_read(code: str, empty: bool) -> None:
+    asked = "sys.argv[1:] == ['-i', '@s', 'd']"
+    text = f"import sys; zeros = lambda n: bytes([n]) + bytes(311); sys.stdout.buffer.write(({code}) * ({asked}))"
+    assert kept.untouched("d", "s", [sys.executable, "-c", text]) is empty

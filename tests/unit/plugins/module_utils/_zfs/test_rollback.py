@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import datetime
 import re
+import struct
 import typing as t
 
 import pytest
@@ -539,6 +540,41 @@ def test_a_rollback_to_where_everything_is_already_is_none() -> None:
     assert rollback.aim(tree, A, PAIR, False, "last", MOMENT) == ("rollback", S3, NOW, "")
 
 
+def test_bytes_that_are_proven_to_be_none_do_not_count() -> None:
+    tree = small().tree()
+    for dataset in ("ssd/a", "ssd/a/vol"):
+        tree[dataset]["props"]["written"] = ["1024", "-"]
+    asked: list[tuple[str, str]] = []
+
+    def untouched(*words: str) -> bool:
+        asked.append(words)  # type: ignore[arg-type]
+        return words[0] != "ssd/a/vol"
+
+    assert rollback.aim(tree, A, PAIR, False, "last", MOMENT, untouched=lambda *dummy: True).do == ""
+    assert rollback.aim(tree, A, PAIR, False, "last", MOMENT, untouched=untouched).do == "rollback"
+    assert asked == [("ssd/a", S3), ("ssd/a/vol", S3)]
+
+
+def record(kind: int, payload: bytes = b"") -> bytes:
+    return struct.pack("=II", kind, len(payload)).ljust(312, b"\0") + payload
+
+
+@pytest.mark.parametrize(
+    ("stream", "empty"),
+    [
+        (record(0) + record(5), True),
+        (record(0, b"k" * 1028) + record(5), True),
+        (record(0) + record(1) + record(5), False),
+        (record(0, b"\5" * 1028) + record(9), False),
+        (record(0), False),
+        (record(0) + record(5)[:100], False),
+        (b"", False),
+    ],
+)
+def test_a_stream_with_nothing_in_it(stream: bytes, empty: bool) -> None:
+    assert rollback.is_empty_stream(stream) is empty
+
+
 def test_a_new_stamp_is_behind_those_of_the_other_host_too() -> None:
     others = [f"ssd/a-hvm-kept-{LATER}", "ssd/a"]
     assert rollback.aim(small().tree(), A, PAIR, False, S1, MOMENT, others).stamp == "20261125T000001Z"
@@ -609,6 +645,7 @@ def replica_of(pool: Pool) -> Pool:
     there = copy.deepcopy(pool)
     there.datasets = {name: one for name, one in there.datasets.items() if not re.search("-hvm-(kept|rollback)-", name)}
     for one in there.datasets.values():
+        one.origin = None  # sent whole, once
         one.txg += 1000
         for snap in [*one.snaps, *one.marks]:
             snap.txg += 1000
