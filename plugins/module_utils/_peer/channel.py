@@ -55,6 +55,10 @@ class PeerLost(HvmError):
     """The connection ended; what the other host did after the last answer is not known."""
 
 
+class PeerSilent(PeerLost):
+    """There was no connection at all."""
+
+
 def ssh_command(config: PairConfig) -> list[str]:
     """Own key, pinned host key, nothing of the user's configuration, nothing shared with other connections."""
     options = {
@@ -110,6 +114,9 @@ class Peer:
             self.hello = self.call(
                 "hello", protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello
             )
+        except PeerLost as exc:
+            self.close()
+            raise PeerSilent(exc.what, exc.remedy) from exc
         except BaseException:
             self.close()
             raise

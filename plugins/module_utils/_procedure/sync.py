@@ -28,7 +28,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, oper
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import owner
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe, read_datasets
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, plan, protect
@@ -198,8 +198,8 @@ def run(
         try:
             return _run(config, progress, snapshot, check, dataclasses.replace(options, aside=aside), kept)
         except PeerLost as exc:
-            if not left or check:
-                raise
+            if not left or check or (left == options.retries and isinstance(exc, PeerSilent)):
+                raise  # a host that is down is no lost connection
             progress.say(f"{exc.what}; trying again in {RETRY_AFTER:.0f} s ({left} left)")
             time.sleep(RETRY_AFTER)
     raise AssertionError("unreachable")

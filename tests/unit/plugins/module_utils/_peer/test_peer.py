@@ -13,6 +13,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,8 +24,8 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, flow, protocol
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, flow, pipeline, protocol
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Server
 
@@ -213,7 +214,7 @@ def test_a_file_that_is_missing_there_differs() -> None:
 
 
 def test_no_connection_says_what_ssh_said() -> None:
-    with pytest.raises(PeerLost) as caught:
+    with pytest.raises(PeerSilent) as caught:
         Peer(CONFIG, ["sh", "-c", "echo 'ssh: connect to host hv2: No route to host' >&2; exit 255"])
     assert caught.value.what == "the connection to hv2 ended: ssh: connect to host hv2: No route to host"
 
@@ -440,6 +441,20 @@ def test_a_program_that_is_missing_here_cuts_the_stream_at_once(peer: Peer, tmp_
     assert caught.value.remedy == "Install it, or do without compression."
     with pytest.raises(HvmError, match="incomplete stream"):
         peer.result(future, "receive", 30)
+
+
+def test_a_program_that_is_missing_leaves_none_of_the_others_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: t.Any, **more: t.Any) -> None:
+            super().__init__(*arguments, **more)
+            started.append(self)
+
+    monkeypatch.setattr(pipeline.subprocess, "Popen", Popen)
+    with pytest.raises(HvmError, match="is not installed"):
+        pipeline.start([["sleep", "60"], ["cat"], ["/no/such/zstd"]], subprocess.DEVNULL, subprocess.DEVNULL)
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_a_program_that_is_missing_there_is_named(peer: Peer) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Comma
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.sync import Options
@@ -642,6 +642,18 @@ def test_a_lost_connection_is_made_again(attempts: list[t.Any]) -> None:
     assert [line["text"] for line in progress.lines] == [
         f"the connection to hv2 ended: timeout; trying again in 50 s ({left} left)" for left in (2, 1)
     ]
+
+
+def test_a_host_that_is_down_is_an_error_at_once_and_one_that_went_down_is_waited_for(attempts: list[t.Any]) -> None:
+    found, naps = attempts
+    silent = PeerSilent("the connection to hv2 ended: connect: No route to host", "Check that hv2 is up.")
+    found += [silent]
+    with pytest.raises(PeerSilent):
+        sync.run(CONFIG, Progress(), None, False)
+    assert naps == []
+    found += [LOST, silent, lambda *dummy: {"changed": True}]
+    assert sync.run(CONFIG, Progress(), None, False) == {"changed": True}
+    assert naps == [50.0, 50.0]
 
 
 def test_it_is_not_made_for_ever(attempts: list[t.Any]) -> None:

@@ -355,3 +355,32 @@ def test_a_receive_below_the_datasets_is_seen_while_it_runs(tmp_path: pathlib.Pa
         assert actions.receivers(["d/r", "e/s"]) == {one: "d/r/my vms", two: "d/r"}
         assert actions.receivers(["e/s"]) == {}
     assert actions.receivers(["d/r"]) == {}
+
+
+# A replica that is in use
+
+
+MOUNTS = """sysfs /sys sysfs rw,nosuid 0 0
+d/r /srv zfs rw 0 0
+d/my\\040vms /srv/my\\040\\134vms zfs rw,xattr 0 0
+d/other /mnt ext4 rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "why"),
+    [
+        ("d/r", "d/r is mounted at /srv"),
+        ("d/my vms", "d/my vms is mounted at /srv/my \\vms"),
+        ("d/other", ""),  # a device of that name that is no dataset
+        ("d", ""),
+        ("d/r/a", ""),
+        ("d/volume", "d/volume has a device: /dev/zvol/d/volume"),
+    ],
+)
+def test_what_is_mounted_or_has_a_device_takes_nothing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, dataset: str, why: str
+) -> None:
+    (tmp_path / "mounts").write_text(MOUNTS)
+    monkeypatch.setattr(actions.os.path, "exists", lambda path: path == "/dev/zvol/d/volume")
+    assert actions.in_use(dataset, str(tmp_path / "mounts")) == why
