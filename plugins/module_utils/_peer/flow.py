@@ -93,6 +93,7 @@ class Watch:
     :param say: ``(text, **facts)``.
     :param estimate: name of the stream -> bytes or None; asked once for one that is worth a line.
     :param stalled: seconds without a byte until it is said; `give_up`: until the stream is ended.
+    :ivar failure: of the first stream that was ended.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Watch:
         give_up: float = 900.0,
     ) -> None:
         self._say, self._estimate, self._stalled, self._give_up = say, estimate, stalled, give_up
+        self.failure = ""
         self._meters: dict[str, Meter] = {}
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -137,6 +139,7 @@ class Watch:
         """One look at one stream; what `_run` does each second."""
         if meter.idle > self._give_up:
             meter.failure = f"no byte of {meter.name} has moved for {meter.idle:.0f} s: {self._whom(meter)}"
+            self.failure = self.failure or meter.failure
             meter.abort()
             return
         if meter.idle > self._stalled:

@@ -121,8 +121,7 @@ class Agent:
     def look(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """The observation and the inventory that it was made from, read once."""
         sync.wait_for_receivers(self._config.datasets)
-        datasets = observe.read_datasets(self._config)
-        found = observe.observe(self._config, datasets=datasets)
+        found, datasets = observe.look(self._config)
         if self._lock.is_held:
             found["lock"] = None
         return {"observation": found, "inventory": datasets, "protected": sync.ledger() or {}}

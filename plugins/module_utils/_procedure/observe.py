@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import typing as t
 
@@ -26,7 +27,7 @@ SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
 
 def hypervisor_running() -> bool:
-    return succeeds(["systemctl", "is-active", "--quiet", UNIT]) or succeeds(["systemctl", "is-active", "--quiet", SOCKETS[0]])
+    return succeeds(["systemctl", "is-active", "--quiet", UNIT, SOCKETS[0]])  # 0 when one of them is (systemctl(1))
 
 
 def qemu_processes() -> list[str]:
@@ -59,21 +60,33 @@ def _free(path: str) -> int | None:
     return stat.f_bavail * stat.f_frsize
 
 
-def read_datasets(config: PairConfig) -> inventory.Inventory:
+def read_datasets(config: PairConfig, bookmarks: bool = True) -> inventory.Inventory:
     """The inventory of the roots whose pools are there."""
     pools = actions.pool_health(config.pools)
     usable = [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
-    return recall.read(usable, SNAPSHOTS) if usable else {}
+    return recall.read(usable, SNAPSHOTS, bookmarks) if usable else {}
 
 
-def observe(config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None) -> dict[str, t.Any]:
+def look(config: PairConfig) -> tuple[dict[str, t.Any], inventory.Inventory]:
+    """The observation and the inventory that it was made from, without bookmarks: what a sync begins with, as fast as it goes."""
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        running = beside.submit(hypervisor_running)
+        datasets = read_datasets(config, bookmarks=False)
+        return observe(config, datasets=datasets, running=running.result()), datasets
+
+
+def observe(
+    config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None, running: bool | None = None
+) -> dict[str, t.Any]:
     """:param users: also look which processes use the mounted datasets (walks /proc).
     :param datasets: what `read_datasets` has just read; read here when left out.
+    :param running: what `hypervisor_running` has just said.
     """
     pools = actions.pool_health(config.pools)
     if datasets is None:
         datasets = read_datasets(config)
-    running = hypervisor_running()
+    if running is None:
+        running = hypervisor_running()
     current = role.load()
     mounts = inventory.mountable(datasets)
     found: dict[str, t.Any] = {

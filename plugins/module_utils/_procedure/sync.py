@@ -30,7 +30,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import ow
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe, read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look, read_datasets
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, plan, protect
 
 #: Sets that this pair may hold on this host -> whether the hold is known to be there. Written before a hold is taken, so that
@@ -209,7 +209,7 @@ def _run(
     config: PairConfig, progress: Progress, snapshot: str | None, check: bool, options: Options, kept: dict[str, str]
 ) -> dict[str, t.Any]:
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        looked = beside.submit(_look, config)
+        looked = beside.submit(look, config)
         with Peer(config, look=True) as peer:
             other = peer.hello["look"]
             (me, mine), theirs = looked.result(), other["inventory"]
@@ -219,6 +219,8 @@ def _run(
             if check and snapshot is None and newest_complete(mine, config.pair) is None:
                 return {"changed": True, "set": "the one that will be taken", "plan": []}
             name = choose(config, mine, snapshot)
+            if plan.needs_bookmarks(mine, theirs):
+                inventory.read_bookmarks(mine)
             made = make_plan(config, mine, theirs, name, options.aside)
             if check:
                 return describe(made, name)
@@ -230,11 +232,6 @@ def _run(
                 peer.call("lock", operation="sync", owner=f"{owner()} on {config.me.name}", epoch=epoch)
                 # read again: somebody may have worked between the look and the lock
                 return sync(config, peer, progress, snapshot and name, options, unprotected=unprotected, kept=kept)
-
-
-def _look(config: PairConfig) -> tuple[dict[str, t.Any], inventory.Inventory]:
-    datasets = read_datasets(config)
-    return observe(config, datasets=datasets), datasets
 
 
 def describe(made: plan.Plan, name: str) -> dict[str, t.Any]:
@@ -292,8 +289,10 @@ def _send_all(
                 try:
                     for job in concurrent.futures.as_completed(jobs):
                         job.result()
-                except BaseException:
+                except BaseException as exc:
                     pool.shutdown(cancel_futures=True)  # what runs ends by itself; nothing new begins
+                    if watch.failure and isinstance(exc, PeerLost):
+                        raise PeerLost(watch.failure, GO_ON) from exc  # whichever stream hears of the end first
                     raise
 
 

@@ -14,7 +14,6 @@ ZFS 2.1, everything is listed.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import os
 import time
@@ -62,13 +61,16 @@ def understands(version: str) -> bool:
 def read(
     roots: t.Sequence[str],
     path: str,
+    bookmarks: bool = True,
     execute: Run = run,
     now: t.Callable[[], float] = time.time,
     version: str = VERSION,
 ) -> Inventory:
-    """As `inventory.read`, with what `path` remembers; two processes when nothing has changed.
+    """As `inventory.read`, with what `path` remembers; two processes when nothing has changed, one without bookmarks.
 
     The properties and bookmarks are always read: nothing says when those change.
+
+    :param bookmarks: whether they are wanted.
     """
     if not understands(read_text(version) or ""):
         return inventory.read(roots, execute)
@@ -85,25 +87,19 @@ def read(
             found[name]["snapshots"] = known[name]["snapshots"]
             if known[name]["ivset"]:
                 found[name]["ivset"] = known[name]["ivset"]
-        _list_some(found, unknown, execute)
+        _list_snapshots(found, unknown, execute)
+        if bookmarks:
+            inventory.read_bookmarks(found, execute)
     inventory.read_ivsets(found, unknown, execute)
     if unknown or known.keys() - found.keys():
         _remember(path, found, known, set(unknown), listed)
     return found
 
 
-def _list_some(found: Inventory, unknown: t.Sequence[str], execute: Run) -> None:
-    """All bookmarks, and the snapshots of `unknown`."""
-    tops = [name for name in found if name.rsplit("/", 1)[0] not in found]
-    jobs = [["-r", "-t", "bookmark", *_COLUMNS, *tops]]
-    if unknown:
-        jobs.append(["-d", "1", "-t", "snapshot", *_COLUMNS, *unknown])
-    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
-        texts = list(pool.map(lambda words: execute(["zfs", "list", "-Hp", *words]), jobs))
-    inventory.parse_snapshots("".join(texts), found)
-
-
-_COLUMNS = ("-o", "name,guid,createtxg", "-s", "createtxg")
+def _list_snapshots(found: Inventory, datasets: t.Sequence[str], execute: Run) -> None:
+    if datasets:
+        words = ["-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg", "-s", "createtxg"]
+        inventory.parse_snapshots(execute(["zfs", "list", "-Hp", *words, *datasets]), found)
 
 
 def _load(path: str) -> Known:

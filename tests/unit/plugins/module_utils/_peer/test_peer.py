@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -454,7 +455,9 @@ def test_a_program_that_is_missing_leaves_none_of_the_others_running(monkeypatch
     monkeypatch.setattr(pipeline.subprocess, "Popen", Popen)
     with pytest.raises(HvmError, match="is not installed"):
         pipeline.start([["sleep", "60"], ["cat"], ["/no/such/zstd"]], subprocess.DEVNULL, subprocess.DEVNULL)
-    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+    # cat may see the end of its input before it is killed
+    assert started[0].returncode == -signal.SIGKILL
+    assert started[1].returncode in (0, -signal.SIGKILL)
 
 
 def test_a_program_that_is_missing_there_is_named(peer: Peer) -> None:
@@ -472,8 +475,13 @@ def test_a_program_that_is_missing_there_is_named(peer: Peer) -> None:
 def _watch(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[tuple[Watch, list[str]]]:
     monkeypatch.setattr(flow, "LOOK", 0.05)
     lines: list[str] = []
-    with Watch(lambda text, **dummy: lines.append(text), stalled=0.2, give_up=0.8) as watch:
+    with Watch(lambda text, **dummy: lines.append(text), stalled=0.3, give_up=2.5) as watch:
         yield watch, lines
+
+
+def named(lines: list[str]) -> set[str]:
+    """Who stood still, and why; on a busy machine it may be for longer, and more than once."""
+    return {re.sub(r" for \d+ s:", ":", line) for line in lines if "stands still" in line}
 
 
 def test_a_stream_that_nobody_reads_is_named_and_ended_with_its_connection(
@@ -484,7 +492,7 @@ def test_a_stream_that_nobody_reads_is_named_and_ended_with_its_connection(
     with pytest.raises(PeerLost, match=r"no byte of ssd/shared has moved for \d s: it waits for hv2") as caught:
         peer.send(1, [["cat", "/dev/zero"]], watch[0].begin("ssd/shared"))
     assert caught.value.remedy == "Run this again: it goes on where it was cut."
-    assert watch[1] == ["ssd/shared stands still for 0 s: it waits for hv2"]
+    assert named(watch[1]) == {"ssd/shared stands still: it waits for hv2"}
     with pytest.raises(PeerLost, match="the connection to hv2 ended"):
         peer.result(future, "receive", 30)
 
@@ -499,7 +507,7 @@ def test_a_stream_behind_one_that_nobody_reads_is_told_to_wait_for_the_other_hos
         for job in jobs:
             with pytest.raises(PeerLost, match=r"has moved for \d s: it waits for hv2"):
                 job.result(30)
-    assert sorted(watch[1]) == [f"ssd/shared/{n} stands still for 0 s: it waits for hv2" for n in (1, 2)]
+    assert named(watch[1]) == {f"ssd/shared/{n} stands still: it waits for hv2" for n in (1, 2)}
 
 
 def test_a_sender_that_says_nothing_is_named_and_ended_and_the_connection_lives(
@@ -509,7 +517,7 @@ def test_a_sender_that_says_nothing_is_named_and_ended_and_the_connection_lives(
     with pytest.raises(HvmError, match=r"no byte of ssd/shared has moved for \d s: it waits for sh -c") as caught:
         peer.send(1, [["sh", "-c", "echo half; exec sleep 30"], ["cat"]], watch[0].begin("ssd/shared"))
     assert not isinstance(caught.value, (PeerLost, CommandError))
-    assert watch[1] == ["ssd/shared stands still for 0 s: it waits for sh -c"]
+    assert named(watch[1]) == {"ssd/shared stands still: it waits for sh -c"}
     with pytest.raises(HvmError, match="incomplete stream"):
         peer.result(future, "receive", 30)
     assert peer.call("echo", still=1) == {"still": 1}

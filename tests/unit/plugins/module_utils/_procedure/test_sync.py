@@ -740,7 +740,7 @@ def _pair(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, protection: t
 
     found.peer.answers["datasets"] = lambda: found.theirs
     monkeypatch.setattr(sync, "Peer", connect)
-    monkeypatch.setattr(sync, "_look", lambda dummy: ({"role": {"epoch": 3}}, found.mine))
+    monkeypatch.setattr(sync, "look", lambda dummy: ({"role": {"epoch": 3}}, found.mine))
     monkeypatch.setattr(sync.guards, "sync", guard)
     monkeypatch.setattr(sync, "read_datasets", lambda dummy: found.mine)
     monkeypatch.setattr(sync.actions, "estimate", lambda dummy: 5)

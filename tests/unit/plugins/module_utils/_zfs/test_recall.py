@@ -73,7 +73,7 @@ class Zfs:
 
     def read(self) -> inventory.Inventory:
         self.commands.clear()
-        found = recall.read([A], self.path, self, lambda: self.now, str(self.version))
+        found = recall.read([A], self.path, True, self, lambda: self.now, str(self.version))
         done = list(self.commands)
         plain = inventory.read([A], self)
         for entry in found.values():
@@ -119,6 +119,16 @@ def test_a_list_that_was_read_in_the_second_of_its_change_is_not_believed(zfs: Z
     zfs.take(A, "three", "30")  # the same second: the time of the change is the same
     zfs.read()
     assert zfs.listed() == [A]
+
+
+def test_without_bookmarks_it_is_one_process(zfs: Zfs) -> None:
+    zfs.read()
+    zfs.commands.clear()
+    found = recall.read([A], zfs.path, False, zfs, lambda: zfs.now, str(zfs.version))
+    assert [command[1] for command in zfs.commands] == ["get"]
+    assert [entry["snapshots"] for entry in found.values()] == [[["one", "11", 5]], [["one", "12", 5]]]
+    inventory.read_bookmarks(found, zfs)
+    assert found[A]["bookmarks"] == [["old", "9", 2]]
 
 
 def test_bookmarks_are_always_read(zfs: Zfs) -> None:
@@ -204,5 +214,5 @@ def test_a_root_that_is_not_there_is_left_out(zfs: Zfs) -> None:
             raise CommandError(command, 1, "", "cannot open 'rot/shared': dataset does not exist")
         return zfs(command)
 
-    assert list(recall.read([A, "rot/shared"], zfs.path, execute, lambda: zfs.now, str(zfs.version))) == [A, B]
-    assert list(recall.read([A, "rot/shared"], zfs.path, execute, lambda: zfs.now, str(zfs.version))) == [A, B]
+    assert list(recall.read([A, "rot/shared"], zfs.path, True, execute, lambda: zfs.now, str(zfs.version))) == [A, B]
+    assert list(recall.read([A, "rot/shared"], zfs.path, True, execute, lambda: zfs.now, str(zfs.version))) == [A, B]
