@@ -308,7 +308,8 @@ def _model_of_two_hosts(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[random.R
         futures = types.SimpleNamespace(ThreadPoolExecutor=Pool, as_completed=shuffled, Future=concurrent.futures.Future)
         monkeypatch.setattr(sync, "concurrent", types.SimpleNamespace(futures=futures))
         monkeypatch.setattr(sync, "send_one", world.send_one)
-        monkeypatch.setattr(sync, "Watch", lambda *dummy: contextlib.nullcontext(types.SimpleNamespace(begin=Meter, end=str)))
+        watch = types.SimpleNamespace(begin=Meter, end=str, failure="")
+        monkeypatch.setattr(sync, "Watch", lambda *dummy: contextlib.nullcontext(watch))
         monkeypatch.setattr(sync.actions, "decode_token", decode)
         return world
 
@@ -597,7 +598,7 @@ def test_each_stream_is_measured_against_its_own_estimate(
     def watch(say: t.Any, estimate: t.Callable[[str], int | None], stalled: float, give_up: float) -> t.Any:
         watches.append((stalled, give_up))
         return contextlib.nullcontext(
-            types.SimpleNamespace(begin=lambda name: asked.append((name, estimate(name))) or Meter(name), end=str)
+            types.SimpleNamespace(begin=lambda name: asked.append((name, estimate(name))) or Meter(name), end=str, failure="")
         )
 
     monkeypatch.setattr(sync, "Watch", watch)

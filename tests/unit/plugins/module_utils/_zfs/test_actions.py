@@ -286,8 +286,19 @@ def test_a_set_is_one_command_for_each_pool(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pool_that_is_not_imported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "KSTAT", "/nowhere")
     Host(monkeypatch, zpool_list="ssd\tONLINE\nother\tDEGRADED\n")
     assert actions.pool_health(["ssd", "rot"]) == {"ssd": "ONLINE", "rot": "missing"}
+
+
+def test_the_kernel_says_the_same_of_pools_without_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(actions, "KSTAT", str(tmp_path))
+    for pool, state in (("ssd", "ONLINE\n"), ("other", "DEGRADED\n")):
+        (tmp_path / pool).mkdir()
+        (tmp_path / pool / "state").write_text(state)
+    host = Host(monkeypatch)
+    assert actions.pool_health(["ssd", "rot", "other"]) == {"ssd": "ONLINE", "rot": "missing", "other": "DEGRADED"}
+    assert host.commands == []
 
 
 # Inert
