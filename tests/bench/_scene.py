@@ -15,6 +15,7 @@ import hashlib
 import inspect
 import json
 import os
+import shlex
 import subprocess
 import sys
 import typing as t
@@ -24,7 +25,7 @@ import _hostside
 import _image
 import _tools
 from _image import LabError, say
-from _machines import FRESH, HOSTS, Lab, LabHost
+from _machines import FRESH, HOSTS, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIVE, PASSIVE = HOSTS
@@ -80,6 +81,9 @@ tar -C /var/lib -cSf - {os.path.basename(POOL_FILE)} | zstd -q -1 -T0 | ssh {PAS
 zpool import -d {POOL_FILE} bench
 """
 
+#: A pair that has synced before: it knows that it holds nothing. Without that, the first sync of all looks at every snapshot.
+LEDGER = "echo '{}' > /var/lib/hvm/holds.json"
+
 REPLICA = f"""
 set -e
 zpool import -N -d {POOL_FILE} bench
@@ -122,8 +126,11 @@ def state_name(lab: Lab) -> str:
     return "bench_" + hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
-def prepare(lab: Lab) -> None:
-    """The lab up, with everything in place and the library of this checkout on both hosts. Quick when it was prepared before."""
+def prepare(lab: Lab, first: t.Mapping[str, t.Sequence[str]]) -> None:
+    """The lab up, with everything in place and the library of this checkout on both hosts. Quick when it was prepared before.
+
+    :param first: commands by tool, run once before the state is saved, with nothing to send.
+    """
     lab.up()
     state = state_name(lab)
     if state in lab.state().get("states", []):
@@ -131,13 +138,19 @@ def prepare(lab: Lab) -> None:
         say("bringing the agents to the version of this checkout")
         _ansible(lab, "ansible", "hvm", "-m", "hvm.pair.hvm_agent")
         return
-    say("nothing is prepared yet: this takes about 10 minutes, once")
+    say("nothing is prepared yet: this takes about 15 minutes, once")
     lab.reset(FRESH)
     _ansible(lab, "ansible-playbook", "install.yml")
     _tools.install(lab, lab.suite)
     _scripts(lab)
     _keys(lab)
     _datasets(lab)
+    point_pair_at(lab, MANY)
+    for tool, command in first.items():
+        say(f"{tool}: the first run, which reads everything")
+        ran = timed(lab, command, 3600)
+        if ran.rc:
+            raise LabError(f"{tool} failed ({ran.rc}): {(ran.err or ran.out).strip()[-800:]}")
     lab.save(state)
 
 
@@ -196,6 +209,8 @@ def _datasets(lab: Lab) -> None:
     lab.run(ACTIVE, COPY, timeout=1200)
     lab.run(PASSIVE, REPLICA, timeout=300)
     lab.run(ACTIVE, OPEN, timeout=300)
+    for host in HOSTS:
+        lab.run(host, LEDGER)
     say(f"{ACTIVE.name}: {LARGE_MIB} MiB that cannot be compressed")
     lab.run(ACTIVE, MAKE_LARGE, timeout=600)
     lab.run(ACTIVE, f"zfs snapshot {LARGE}@{LARGE_SET}; zpool sync")
@@ -236,14 +251,15 @@ class Ran(t.NamedTuple):
     err: str
 
 
-def timed(lab: Lab, command: t.Sequence[str], timeout: float = 900, host: LabHost = ACTIVE) -> Ran:
-    """A command on the ACTIVE host, timed there."""
-    import shlex
+def timed(lab: Lab, command: t.Sequence[str], timeout: float = 1800, keep: bool = False) -> Ran:
+    """A command on the ACTIVE host, timed there.
 
+    :param keep: leave the ssh connections open that tools have left; otherwise it begins without any, as a timer's run does.
+    """
     lab.run(PASSIVE, "zpool sync", timeout=120)
-    lab.run(ACTIVE, "zpool sync", timeout=120)
+    lab.run(ACTIVE, "zpool sync" + ("" if keep else "; pkill -f '^ssh: .*mux]$'; true"), timeout=120)
     line = shlex.join(["python3", "-I", f"{_tools.HOME}/_timed.py", json.dumps(list(command))])
-    return Ran(**json.loads(lab.run(host, line, timeout=timeout).stdout))
+    return Ran(**json.loads(lab.run(ACTIVE, line, timeout=timeout).stdout))
 
 
 class Counts(t.NamedTuple):
@@ -256,7 +272,7 @@ class Counts(t.NamedTuple):
     connections: int
 
 
-def counted(lab: Lab, command: t.Sequence[str], timeout: float = 900) -> tuple[Ran, Counts]:
+def counted(lab: Lab, command: t.Sequence[str], timeout: float = 1800) -> tuple[Ran, Counts]:
     """The same, not timed: what it starts on both hosts is counted."""
     links = " ".join(f"{_tools.HOME}/count/{name}" for name in COUNTED)
     drop = " ".join(f"/usr/local/sbin/{name}" for name in COUNTED)

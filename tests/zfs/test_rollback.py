@@ -360,7 +360,7 @@ def test_encrypted_datasets_whose_key_the_other_host_has_not(rolling: Pair) -> N
     last = pair.sync()["set"]
     pair.correct(last, content=False)
     # what arrived raw can be read there with the key
-    pair.b.sh(f"echo 12345678 > /run/hvm-test-key; zfs load-key {root}; mkdir -p /run/look")
+    pair.b.sh(f"echo 12345678 > /run/hvm-test-key; mkdir -p /run/look; zfs load-key -L file:///run/hvm-test-key {root}")
     read = pair.b.sh(f"mount -t zfs -o ro {root}@{last} /run/look; cat /run/look/data; umount /run/look")
     pair.b.sh(f"zfs unload-key -r {root}; rm /run/hvm-test-key")
     assert read == "two"

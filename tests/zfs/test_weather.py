@@ -333,11 +333,15 @@ def test_a_stream_that_stands_still_is_named_and_at_last_ended(synced: Pair) -> 
     synced.correct(done["set"])
 
 
+RECEIVING = "ps -C zfs -o args= | grep -q receive"
+
+
 def test_the_link_is_cut_and_comes_back(synced: Pair) -> None:
     synced.write(1500)
     name = synced.a.call("take")["set"]
     running = synced.a.begin("sync", rate=150 << 10, retry_after=50)
-    time.sleep(6)
+    synced.wait(synced.b, RECEIVING, 60)
+    time.sleep(3)
     synced.lab.link(synced.b.host, up=False)
     time.sleep(25)
     synced.lab.link(synced.b.host, up=True)
@@ -352,7 +356,8 @@ def test_the_receiver_loses_its_power(synced: Pair) -> None:
     synced.write(2500)
     name = synced.a.call("take")["set"]
     running = synced.a.begin("sync", rate=200 << 10, retries=0)
-    time.sleep(10)
+    synced.wait(synced.b, RECEIVING, 60)
+    time.sleep(6)
     synced.b.forget()
     synced.lab.power(synced.b.host, on=False)
     refused(finish(running), "hvb")

@@ -59,8 +59,11 @@ class PeerSilent(PeerLost):
     """There was no connection at all."""
 
 
-def ssh_command(config: PairConfig) -> list[str]:
-    """Own key, pinned host key, nothing of the user's configuration, nothing shared with other connections."""
+def ssh_command(config: PairConfig, ask: str = "") -> list[str]:
+    """Own key, pinned host key, nothing of the user's configuration, nothing shared with other connections.
+
+    :param ask: what the agent may begin with before it is asked (SSH_ORIGINAL_COMMAND).
+    """
     options = {
         "IdentitiesOnly": "yes",
         "BatchMode": "yes",
@@ -76,7 +79,7 @@ def ssh_command(config: PairConfig) -> list[str]:
         "LogLevel": "ERROR",
     }
     words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return ["ssh", "-T", "-F", "/dev/null", "-i", KEY, *words, f"root@{config.peer.address}", "hvm-agent"]
+    return ["ssh", "-T", "-F", "/dev/null", "-i", KEY, *words, f"root@{config.peer.address}", f"hvm-agent {ask}".strip()]
 
 
 class Peer:
@@ -90,13 +93,14 @@ class Peer:
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
         self._closed = False  # the descriptor is; guarded by the lock
+        self._only_greeted = True
         self._ended = False  # the reader has told everybody who waited
         self._telling = threading.Lock()
         self._said = ""  # the last line that ssh said: it can be read once only
         self.bytes_sent = 0
         try:
             self._process = subprocess.Popen(
-                list(command or ssh_command(config)),
+                list(command or ssh_command(config, "look" if hello.get("look") else "")),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -139,6 +143,8 @@ class Peer:
                 self._process.stdin.close()  # type: ignore[union-attr]
         finally:
             self._lock.release()
+        if self._only_greeted:
+            self._process.terminate()  # nothing was begun there that would have to end first
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -155,6 +161,7 @@ class Peer:
 
     def begin(self, op: str, on_event: Event | None = None, **arguments: t.Any) -> concurrent.futures.Future[t.Any]:
         future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
+        self._only_greeted &= op == "hello"
         number = next(self._numbers)
         self._waiting[number] = (future, on_event)
         payload = json.dumps({"id": number, "op": op, "args": arguments}).encode()

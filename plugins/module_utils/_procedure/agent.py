@@ -20,6 +20,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PRO
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Emit, Server
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     checkpoint,
+    early,
     hypervisor,
     initialise,
     install,
@@ -116,12 +117,11 @@ class Agent:
         return {}
 
     def datasets(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:
-        return observe.read_datasets(self._config)
+        return early.read_datasets(self._config)
 
     def look(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """The observation and the inventory that it was made from, read once."""
-        sync.wait_for_receivers(self._config.datasets)
-        found, datasets = observe.look(self._config)
+        found, datasets = observe.look(self._config, early.take)
         if self._lock.is_held:
             found["lock"] = None
         return {"observation": found, "inventory": datasets, "protected": sync.ledger() or {}}

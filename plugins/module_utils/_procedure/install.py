@@ -30,9 +30,13 @@ HOOK = "/etc/libvirt/hooks/qemu"
 
 AGENT_TEXT = f"""#!/usr/bin/python3 -IB
 # The pair's other host comes in here (forced command of its ssh key).
+import os
 import sys
 
 sys.path.insert(0, "{HOME}/current")
+from {build.PACKAGE}_procedure import early
+
+early.begin(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
 from {build.PACKAGE}_procedure.agent import main
 
 sys.exit(main())

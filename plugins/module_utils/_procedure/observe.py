@@ -18,10 +18,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, recall
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, without_bookmarks
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
-#: What `recall` remembers.
-SNAPSHOTS = f"{role.STATE}/snapshots.json"
 UNIT = "libvirtd.service"
 SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
 
@@ -60,18 +59,13 @@ def _free(path: str) -> int | None:
     return stat.f_bavail * stat.f_frsize
 
 
-def read_datasets(config: PairConfig, bookmarks: bool = True) -> inventory.Inventory:
-    """The inventory of the roots whose pools are there."""
-    pools = actions.pool_health(config.pools)
-    usable = [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
-    return recall.read(usable, SNAPSHOTS, bookmarks) if usable else {}
-
-
-def look(config: PairConfig) -> tuple[dict[str, t.Any], inventory.Inventory]:
-    """The observation and the inventory that it was made from, without bookmarks: what a sync begins with, as fast as it goes."""
+def look(
+    config: PairConfig, datasets_of: t.Callable[[PairConfig], inventory.Inventory] = without_bookmarks
+) -> tuple[dict[str, t.Any], inventory.Inventory]:
+    """The observation and the inventory that it was made from: what a sync begins with, as fast as it goes."""
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         running = beside.submit(hypervisor_running)
-        datasets = read_datasets(config, bookmarks=False)
+        datasets = datasets_of(config)
         return observe(config, datasets=datasets, running=running.result()), datasets
 
 

@@ -26,6 +26,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, oper
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import wait_for_receivers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import (
     actions,
@@ -359,7 +360,7 @@ def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], 
         raise HvmError(f"{wanted.do!r} to {wanted.set!r} is nothing that a replica can do")
     if not _STAMP.match(wanted.stamp) or (wanted.do == "undo" and not _STAMP.match(wanted.aside)):
         raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
-    sync.wait_for_receivers(config.datasets)
+    wait_for_receivers(config.datasets)
     tree = kept.read(config.datasets)
     for name, entry in rollback.in_use(tree, config.datasets).items():
         if inventory.prop(entry, "receive_resume_token") not in ("-", ""):

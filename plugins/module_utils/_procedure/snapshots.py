@@ -17,7 +17,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, prune
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe, read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, listing, names, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Decision
 

@@ -30,7 +30,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import ow
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look, read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, plan, protect
 
 #: Sets that this pair may hold on this host -> whether the hold is known to be there. Written before a hold is taken, so that
@@ -117,12 +118,14 @@ def sync(
     theirs: inventory.Inventory | None = None,
     unprotected: bool = False,
     kept: dict[str, str] | None = None,
+    made: plan.Plan | None = None,
 ) -> dict[str, t.Any]:
     """Send what `config.peer` lacks of a set, then verify. The second run sends nothing. Both locks are the caller's.
 
     :param mine, theirs: inventories that were read under the locks; read here when left out.
     :param unprotected: the set may be there already and not be held (a crash): hold it also when there is nothing to send.
     :param kept: replicas that were set aside -> where they are now; gets what is set aside here.
+    :param made: the plan that was made from `mine` and `theirs`.
     :return: ``{changed, set, bytes, seconds, datasets: {name: bytes}, verified, …}``
     """
     kept = {} if kept is None else kept
@@ -131,8 +134,8 @@ def sync(
         asked = peer.begin("datasets")
         mine = read_datasets(config)
         theirs = t.cast("inventory.Inventory", peer.result(asked, "datasets"))
-    name = choose(config, mine, snapshot)
-    made = make_plan(config, mine, theirs, name, options.aside)
+    name = snapshot if made and snapshot else choose(config, mine, snapshot)
+    made = made or make_plan(config, mine, theirs, name, options.aside)
     changes = not made.is_empty or unprotected
     result: dict[str, t.Any] = {"changed": changes, "set": name, "bytes": 0, "datasets": {}, "warnings": []}
     result.update(properties=made.properties, renamed=made.renames, resumed=[s.dataset for s in made.steps if s.token])
@@ -226,7 +229,7 @@ def _run(
                 return describe(made, name)
             unprotected = not (is_protected(name) and other["protected"].get(name))
             if made.is_empty and not options.content and not unprotected:
-                return sync(config, peer, progress, name, options, mine, theirs, kept=kept)
+                return sync(config, peer, progress, name, options, mine, theirs, kept=kept, made=made)
             with operation.Lock().held("sync", owner()):
                 epoch = me["role"]["epoch"]
                 peer.call("lock", operation="sync", owner=f"{owner()} on {config.me.name}", epoch=epoch)
@@ -341,18 +344,6 @@ def _failure(future: concurrent.futures.Future[t.Any]) -> BaseException | None:
         return None
     # a stream that was cut is no news: what cut it is
     return None if exc is None or "incomplete stream" in str(exc) or "failed to read from stream" in str(exc) else exc
-
-
-def wait_for_receivers(datasets: t.Sequence[str], timeout: float = 20.0) -> None:
-    """Wait for a zfs receive of an earlier connection to end: until then its resume token is not what it will be."""
-    deadline = time.monotonic() + timeout
-    while found := actions.receivers(datasets):
-        if time.monotonic() > deadline:
-            raise HvmError(
-                "a zfs receive is still running here: " + ", ".join(f"{name} (pid {pid})" for pid, name in found.items()),
-                "Wait for its end, or end that process.",
-            )
-        time.sleep(0.2)
 
 
 # ---- protection

@@ -37,11 +37,11 @@ def digest(dataset: str, snapshot: str, volume: bool, said: Said = lambda dummy:
     :param said: gets the bytes read so far, now and then.
     """
     if volume:
-        with _clone(dataset, snapshot) as path:
+        with _clone(dataset, snapshot) as handle:
             try:
-                return str(_file(path, hashlib.sha256(), said).hexdigest())
+                return str(_file(handle, hashlib.sha256(), said).hexdigest())
             except OSError as exc:
-                raise _unreadable(exc, path) from exc
+                raise _unreadable(exc, dataset) from exc
     with _mounted(dataset, snapshot) as path:
         return tree(path, said)
 
@@ -105,11 +105,11 @@ def _unreadable(exc: OSError, path: str) -> HvmError:
     return HvmError(f"{name} cannot be read: {exc.strerror or exc}", "Look at 'zpool status -v' on that host.")
 
 
-def _file(path: str | bytes, into: t.Any, said: Said) -> t.Any:
+def _file(path: str | bytes | int, into: t.Any, said: Said) -> t.Any:
     done = 0
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as handle:
+    with open(path, "rb", buffering=0, closefd=not isinstance(path, int)) as handle:
         while count := handle.readinto(buffer):
             into.update(view[:count])
             done += count
@@ -132,22 +132,32 @@ def _mounted(dataset: str, snapshot: str) -> t.Iterator[str]:
 
 
 @contextlib.contextmanager
-def _clone(dataset: str, snapshot: str) -> t.Iterator[str]:
+def _clone(dataset: str, snapshot: str) -> t.Iterator[int]:
     name = f"{dataset.split('/', 1)[0]}/{READING}-{hashlib.sha256(f'{dataset}@{snapshot}'.encode()).hexdigest()[:12]}"
     if existing([name]):
         _drop(name)
     # volmode=dev: a device for us, and no look for partitions in it by the host
     run(["zfs", "clone", "-o", "readonly=on", "-o", "volmode=dev", f"{dataset}@{snapshot}", name])
     try:
-        path = f"/dev/zvol/{name}"
-        deadline = time.monotonic() + 60
-        while not os.path.exists(path):
-            if time.monotonic() > deadline:
-                raise HvmError(f"no device {path} after 60 s", "Look at 'udevadm monitor'.")
-            time.sleep(0.05)
-        yield path
+        handle = _opened(f"/dev/zvol/{name}")
+        try:
+            yield handle
+        finally:
+            os.close(handle)
     finally:
         _drop(name)
+
+
+def _opened(path: str, timeout: float = 60.0) -> int:
+    """A descriptor of a device that has just been made: its link comes, goes and comes again; what is open stays."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            if time.monotonic() > deadline:
+                raise HvmError(f"no device {path} after {timeout:.0f} s: {exc.strerror}", "Look at 'udevadm monitor'.") from exc
+        time.sleep(0.05)
 
 
 def _drop(name: str) -> None:

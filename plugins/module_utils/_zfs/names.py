@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 import typing as t
 
@@ -42,6 +43,7 @@ class SetName(t.NamedTuple):
         return datetime.datetime.strptime(self.stamp, _FORMAT).replace(tzinfo=datetime.UTC)
 
 
+@functools.lru_cache(maxsize=10000)  # a set's name is on every dataset
 def parse(snapshot: str) -> SetName | None:
     """The set that a snapshot (the part behind the @) belongs to; None for anything that is not ours."""
     match = _SET.match(snapshot)

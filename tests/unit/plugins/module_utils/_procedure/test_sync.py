@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.sync import Options
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, plan
 
@@ -933,14 +933,14 @@ def test_a_receiver_that_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     found = [{7: "d/r"}, {7: "d/r"}, {}]
     monkeypatch.setattr(sync.actions, "receivers", lambda dummy: found.pop(0))
     monkeypatch.setattr(sync.time, "sleep", lambda dummy: None)
-    sync.wait_for_receivers(["d/r"])
+    early.wait_for_receivers(["d/r"])
     assert found == []
 
 
 def test_a_receiver_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync.actions, "receivers", lambda dummy: {7: "d/r", 8: "e/s"})
     with pytest.raises(HvmError, match=r"still running here: d/r \(pid 7\), e/s \(pid 8\)"):
-        sync.wait_for_receivers(["d/r"], timeout=0)
+        early.wait_for_receivers(["d/r"], timeout=0)
 
 
 # Content

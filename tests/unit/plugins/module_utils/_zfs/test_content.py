@@ -12,6 +12,7 @@ import pathlib
 import random
 import socket
 import stat
+import threading
 import typing as t
 
 import pytest
@@ -359,9 +360,8 @@ def test_what_stays_mounted_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
 def _volume(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     data = random.Random(3).randbytes(content.CHUNK + 12345)
     (tmp_path / "device").write_bytes(data)
-    real, there = content._file, os.path.exists
-    monkeypatch.setattr(content, "_file", lambda dummy, into, said: real(str(tmp_path / "device"), into, said))
-    monkeypatch.setattr(content.os.path, "exists", lambda path: path.startswith("/dev/zvol/") or there(path))
+    real = content._opened
+    monkeypatch.setattr(content, "_opened", lambda path: real(str(tmp_path / "device")) if path.startswith("/dev/zvol/") else -1)
     return data
 
 
@@ -389,12 +389,32 @@ def test_a_clone_that_a_crash_has_left_is_made_anew(volume: bytes, monkeypatch: 
     assert host.commands[-1][-1] != name
 
 
-def test_the_clone_goes_when_the_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clone_goes_when_the_reading_fails(volume: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*dummy: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
     host = Host(monkeypatch)
-    monkeypatch.setattr(content.os.path, "exists", lambda dummy: True)
-    with pytest.raises(HvmError, match=r"/dev/zvol/d/hvm-reading-\w+ cannot be read: No such file"):
+    monkeypatch.setattr(content, "_file", broken)
+    with pytest.raises(HvmError, match="d/r/disk cannot be read: Input/output error"):
         content.digest("d/r/disk", "s", volume=True)
     assert host.clones == set()
+
+
+def test_a_device_that_does_not_come_is_named_and_its_clone_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch)
+    real = content._opened
+    monkeypatch.setattr(content, "_opened", lambda path: real(path, 0.2))
+    with pytest.raises(HvmError, match=r"no device /dev/zvol/d/hvm-reading-\w+ after 0 s: No such file"):
+        content.digest("d/r/disk", "s", volume=True)
+    assert host.clones == set()
+
+
+def test_a_link_that_comes_late_is_waited_for(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "device"
+    threading.Timer(0.2, lambda: path.write_bytes(b"x")).start()
+    handle = content._opened(str(path), 30)
+    assert os.read(handle, 9) in (b"", b"x")
+    os.close(handle)
 
 
 def test_a_clone_that_cannot_go_is_told(volume: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
