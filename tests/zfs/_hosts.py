@@ -29,8 +29,8 @@ while read -r type name; do
   if [ "$type" = volume ]; then
     copy=${name%%/*}/test-reading-$$
     zfs clone -o volmode=dev -o readonly=on "$name" "$copy"
-    for try in $(seq 600); do [ -e "/dev/zvol/$copy" ] && break; sleep 0.1; done
-    sum=$(sha256sum < "/dev/zvol/$copy")
+    sum=
+    for try in $(seq 600); do sum=$(sha256sum 2>/dev/null < "/dev/zvol/$copy") && break; sleep 0.1; done
     udevadm settle
     for try in $(seq 50); do zfs destroy "$copy" 2>/dev/null && break; sleep 0.1; done
   else

@@ -60,11 +60,21 @@ class CommandError(HvmError):
     """A command of the host failed. `stderr` is what it said."""
 
     def __init__(self, command: t.Sequence[str], rc: int, stdout: str, stderr: str, remedy: str = "") -> None:
-        lines = (stderr.strip() or stdout.strip() or "it said nothing").splitlines()
-        # zfs breaks some of its sentences: "destination X has been modified" / "since most recent snapshot"
-        said = " ".join(lines[-2:]) if lines[-1][:1].islower() else lines[-1]
         super().__init__(
-            f"'{' '.join(command)}' failed ({rc}): {said}", remedy, command=list(command), rc=rc, stdout=stdout, stderr=stderr
+            f"'{' '.join(command)}' failed ({rc}): {_sentence(stderr.strip() or stdout.strip() or 'it said nothing')}",
+            remedy, command=list(command), rc=rc, stdout=stdout, stderr=stderr
         )
         self.rc = rc
         self.stderr = stderr
+
+
+def _sentence(text: str) -> str:
+    """The one line that says what went wrong: the last, as of most commands.
+
+    Of zfs the one that begins with "cannot": after it may come advice ("A resuming stream can be generated …"), and some are
+    broken in two ("destination X has been modified", "since most recent snapshot").
+    """
+    lines = text.splitlines()
+    at = next((number for number, line in enumerate(lines) if line.startswith("cannot ")), len(lines) - 1)
+    more = lines[at + 1] if at + 1 < len(lines) and lines[at + 1][:1].islower() else ""
+    return f"{lines[at]} {more}".strip()

@@ -18,6 +18,13 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Comma
             "cannot receive incremental stream: destination a/b has been modified since most recent snapshot",
         ),
         ("warning: one thing\nError: another\n", "Error: another"),
+        (
+            (
+                "cannot receive resume stream: checksum mismatch or incomplete stream.\nPartially received snapshot is saved.\n"
+                "A resuming stream can be generated on the sending system by running:\n    zfs send -t 1-1295b15888-138-789c\n"
+            ),
+            "cannot receive resume stream: checksum mismatch or incomplete stream.",
+        ),
         ("nothing but this\n", "nothing but this"),
         ("", "it said nothing"),
     ],
