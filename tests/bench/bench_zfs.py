@@ -147,8 +147,8 @@ class Bench:
                 self._tidy()
 
     def _arrived(self, tool: str, name: str) -> None:
-        listing = f"zfs list -Hp -r -t snapshot -o name,guid {MANY} | grep '@{name}'"
-        here, there = (self.lab.run(host, listing, check=False).stdout for host in (ACTIVE, PASSIVE))
+        every = f"$(zfs list -H -o name -r -t filesystem,volume {MANY} | sed 's/$/@{name}/')"
+        here, there = (self.lab.run(host, f"zfs list -Hp -o name,guid {every}", check=False).stdout for host in (ACTIVE, PASSIVE))
         if here != there or len(here.splitlines()) != _scene.DATASETS:
             raise LabError(f"{tool} has brought {len(there.splitlines())} of {_scene.DATASETS} snapshots {name} over")
 

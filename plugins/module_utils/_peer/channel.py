@@ -252,7 +252,7 @@ class Peer:
         if meter.failure:
             raise HvmError(meter.failure, GO_ON)
         if failed:
-            raise failed
+            raise failed[0]
         with self._lock:
             self.bytes_sent += meter.bytes
         return meter.bytes

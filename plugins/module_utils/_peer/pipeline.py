@@ -45,8 +45,8 @@ def start(commands: t.Sequence[t.Sequence[str]], stdin: int, stdout: int) -> lis
     return processes
 
 
-def reap(processes: Processes, kill: bool = False) -> CommandError | None:
-    """Wait for all of them. Returns why it failed: the first, in the order given, that did not end for a broken pipe only."""
+def reap(processes: Processes, kill: bool = False) -> list[CommandError]:
+    """Wait for all of them. Returns why they failed, the cause first: those that only lost their pipe come last."""
     failures = []
     for process in processes:
         if kill:
@@ -59,4 +59,4 @@ def reap(processes: Processes, kill: bool = False) -> CommandError | None:
         if code:
             failures.append(CommandError(t.cast("list[str]", process.args), code, "", said))
     failures.sort(key=lambda failure: failure.rc == -signal.SIGPIPE or "Broken pipe" in failure.stderr)
-    return failures[0] if failures else None
+    return failures

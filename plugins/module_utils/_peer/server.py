@@ -121,9 +121,9 @@ class Server:
 
     def _receive(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """Wait for the pipeline's end. What its last command, the zfs receive, says comes first."""
-        failure = pipeline.reap(self._receivers.pop(arguments["stream"])[::-1])
-        if failure:
-            raise failure
+        failed = pipeline.reap(self._receivers.pop(arguments["stream"])[::-1])
+        if failed:
+            raise failed[0]
         return {}
 
     def _data(self, stream: int, length: int) -> None:

@@ -119,8 +119,11 @@ class Agent:
     def datasets(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:
         return early.read_datasets(self._config)
 
+    def newest(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:
+        return early.read_newest(self._config)
+
     def look(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        """The observation and the inventory that it was made from, read once."""
+        """The observation and the inventory that it was made from, read once, with the newest snapshots only."""
         found, datasets = observe.look(self._config, early.take)
         if self._lock.is_held:
             found["lock"] = None

@@ -17,22 +17,30 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as pair
-from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, recall
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, newest
 
-#: What `recall` remembers.
-SNAPSHOTS = f"{STATE}/snapshots.json"
 #: Behind the agent's name in the ssh command: the first question will be `hello` with a look.
 LOOK = "look"
 
 _begun: concurrent.futures.Future[inventory.Inventory] | None = None
 
 
-def read_datasets(config: pair.PairConfig, bookmarks: bool = True) -> inventory.Inventory:
-    """The inventory of the roots whose pools are there."""
+def _usable(config: pair.PairConfig) -> list[str]:
+    """The roots whose pools are there."""
     pools = actions.pool_health(config.pools)
-    usable = [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
-    return recall.read(usable, SNAPSHOTS, bookmarks) if usable else {}
+    return [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
+
+
+def read_datasets(config: pair.PairConfig) -> inventory.Inventory:
+    """The inventory of the roots whose pools are there."""
+    usable = _usable(config)
+    return inventory.read(usable) if usable else {}
+
+
+def read_newest(config: pair.PairConfig) -> inventory.Inventory:
+    """The same with the newest snapshots only."""
+    usable = _usable(config)
+    return newest.read(usable) if usable else {}
 
 
 def wait_for_receivers(datasets: t.Sequence[str], timeout: float = 20.0) -> None:
@@ -47,14 +55,10 @@ def wait_for_receivers(datasets: t.Sequence[str], timeout: float = 20.0) -> None
         time.sleep(0.2)
 
 
-def without_bookmarks(config: pair.PairConfig) -> inventory.Inventory:
-    return read_datasets(config, bookmarks=False)
-
-
-def quiet_datasets(config: pair.PairConfig) -> inventory.Inventory:
-    """The datasets of a receiver when nothing is received, without bookmarks: of a replica they are no base."""
+def read_quiet(config: pair.PairConfig) -> inventory.Inventory:
+    """The newest snapshots when nothing is received any more."""
     wait_for_receivers(config.datasets)
-    return without_bookmarks(config)
+    return read_newest(config)
 
 
 def begin(command: str) -> None:
@@ -62,7 +66,7 @@ def begin(command: str) -> None:
     global _begun  # noqa: PLW0603  one for the agent's life
     if command.split()[1:] == [LOOK]:
         pool = concurrent.futures.ThreadPoolExecutor(1)
-        _begun = pool.submit(lambda: quiet_datasets(pair.load()))
+        _begun = pool.submit(lambda: read_quiet(pair.load()))
         pool.shutdown(wait=False)
 
 
@@ -72,4 +76,4 @@ def take(config: pair.PairConfig) -> inventory.Inventory:
     begun, _begun = _begun, None
     if begun is not None and begun.exception() is None:
         return begun.result()
-    return quiet_datasets(config)
+    return read_quiet(config)

@@ -18,7 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, without_bookmarks
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, read_newest
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
 UNIT = "libvirtd.service"
@@ -60,13 +60,14 @@ def _free(path: str) -> int | None:
 
 
 def look(
-    config: PairConfig, datasets_of: t.Callable[[PairConfig], inventory.Inventory] = without_bookmarks
+    config: PairConfig, datasets_of: t.Callable[[PairConfig], inventory.Inventory] = read_newest
 ) -> tuple[dict[str, t.Any], inventory.Inventory]:
-    """The observation and the inventory that it was made from: what a sync begins with, as fast as it goes."""
+    """The observation, without the sets, and the inventory that it was made from: what a sync begins with, as fast as it goes."""
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
         running = beside.submit(hypervisor_running)
         datasets = datasets_of(config)
-        return observe(config, datasets=datasets, running=running.result()), datasets
+        found = observe(config, datasets=datasets, running=running.result())
+        return {**found, "sets": []}, datasets
 
 
 def observe(

@@ -30,9 +30,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import ow
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, read_newest
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, plan, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, newest, plan, protect
 
 #: Sets that this pair may hold on this host -> whether the hold is known to be there. Written before a hold is taken, so that
 #: none is forgotten, and after it, so that a crash between the two is made up for.
@@ -131,9 +131,7 @@ def sync(
     kept = {} if kept is None else kept
     start = time.monotonic()
     if mine is None or theirs is None:
-        asked = peer.begin("datasets")
-        mine = read_datasets(config)
-        theirs = t.cast("inventory.Inventory", peer.result(asked, "datasets"))
+        mine, theirs = read_both(config, peer, snapshot)
     name = snapshot if made and snapshot else choose(config, mine, snapshot)
     made = made or make_plan(config, mine, theirs, name, options.aside)
     changes = not made.is_empty or unprotected
@@ -180,6 +178,31 @@ def sync(
     return result
 
 
+def read_both(
+    config: PairConfig,
+    peer: Peer,
+    snapshot: str | None,
+    looked: tuple[inventory.Inventory, inventory.Inventory] | None = None,
+    brief: bool = False,
+) -> tuple[inventory.Inventory, inventory.Inventory]:
+    """The inventories of both hosts, read at the same time: the newest snapshots when those decide what to do, else everything.
+
+    :param looked: the newest snapshots of both, when they have just been read.
+    :param brief: try it with those.
+    """
+    if looked is None and brief:
+        asked = peer.begin("newest")
+        mine = read_newest(config)
+        looked = mine, t.cast("inventory.Inventory", peer.result(asked, "newest"))
+    if looked is not None:
+        newest.add_bases(*looked)
+        if newest.decide(*looked, config.pair, snapshot):
+            return looked
+    asked = peer.begin("datasets")
+    mine = read_datasets(config)
+    return mine, t.cast("inventory.Inventory", peer.result(asked, "datasets"))
+
+
 def _prepare_replicas(config: PairConfig, peer: Peer, progress: Progress, made: plan.Plan, kept: dict[str, str]) -> None:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     for dataset in made.aside:
@@ -219,11 +242,12 @@ def _run(
             findings = guards.sync(me, other["observation"])
             if findings:
                 raise Refused("the sync", findings)
+            brief = newest.is_partial(mine) and newest.is_partial(theirs) and not options.aside
+            if newest.is_partial(mine) or newest.is_partial(theirs):
+                mine, theirs = read_both(config, peer, snapshot, (mine, theirs) if brief else None)
             if check and snapshot is None and newest_complete(mine, config.pair) is None:
                 return {"changed": True, "set": "the one that will be taken", "plan": []}
             name = choose(config, mine, snapshot)
-            if plan.needs_bookmarks(mine, theirs):
-                inventory.read_bookmarks(mine)
             made = make_plan(config, mine, theirs, name, options.aside)
             if check:
                 return describe(made, name)
@@ -234,7 +258,8 @@ def _run(
                 epoch = me["role"]["epoch"]
                 peer.call("lock", operation="sync", owner=f"{owner()} on {config.me.name}", epoch=epoch)
                 # read again: somebody may have worked between the look and the lock
-                return sync(config, peer, progress, snapshot and name, options, unprotected=unprotected, kept=kept)
+                mine, theirs = read_both(config, peer, snapshot, brief=brief)
+                return sync(config, peer, progress, snapshot and name, options, mine, theirs, unprotected, kept)
 
 
 def describe(made: plan.Plan, name: str) -> dict[str, t.Any]:

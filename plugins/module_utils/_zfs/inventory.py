@@ -118,15 +118,6 @@ def read_snapshots(roots: t.Sequence[str], into: Inventory, execute: Run = run) 
     parse_snapshots(execute([*listing, *(root for root in roots if root in into)]), into)
 
 
-def read_bookmarks(into: Inventory, execute: Run = run) -> None:
-    """All bookmarks of the datasets that are in `into`."""
-    tops = [name for name in into if name.rsplit("/", 1)[0] not in into]
-    for entry in into.values():
-        entry["bookmarks"] = []
-    if tops:
-        parse_snapshots(execute(["zfs", "list", "-Hp", "-r", "-t", "bookmark", "-o", "name,guid,createtxg", *tops]), into)
-
-
 def read_ivsets(into: Inventory, datasets: t.Collection[str], execute: Run = run) -> None:
     """Of the encrypted ones among `datasets`, which differ in this when raw and plain increments were mixed (OpenZFS #18784)."""
     encrypted = [name for name, entry in into.items() if name in datasets and is_encrypted(entry) and entry["snapshots"]]

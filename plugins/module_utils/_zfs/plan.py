@@ -335,18 +335,6 @@ def _mounts_by_itself(entry: dict[str, t.Any]) -> bool:
     return prop(entry, "canmount") == "on" and prop(entry, "mountpoint").startswith("/")
 
 
-def needs_bookmarks(source: Inventory, target: Inventory) -> bool:
-    """Whether a bookmark of the source may be a base; otherwise the source may have been read without them.
-
-    Not when the newest snapshot of each replica is one of the source's snapshots.
-    """
-    for dataset, copy in target.items():
-        known = {snap[1] for snap in source.get(dataset, {"snapshots": []})["snapshots"]}
-        if copy["snapshots"] and copy["snapshots"][-1][1] not in known:
-            return True
-    return False
-
-
 def missing_on_target(source: Inventory, target: Inventory, snapshot: str) -> list[str]:
     """Datasets whose `snapshot` is not on the other side under the same GUID. Empty: the set is complete there."""
     wrong = []

@@ -629,5 +629,5 @@ def test_nothing_is_written_after_the_end_to_whatever_has_the_descriptors_number
         with pytest.raises(BlockingIOError):
             os.read(read, 1)
     finally:
-        for fd in {read, write, number}:
+        for fd in sorted({read, write, number}):
             os.close(fd)

@@ -302,6 +302,7 @@ def _model_of_two_hosts(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[random.R
             return dice.sample(jobs, len(jobs))
 
         world = Synced()
+
         def decode(token: str) -> plan.Token | None:
             return dict(world.tokens[token]) if token in world.tokens else None
 

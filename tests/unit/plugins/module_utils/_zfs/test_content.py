@@ -83,13 +83,13 @@ def test_the_order_in_which_a_directory_lists_its_names_does_not_matter(
             random.Random(len(entries)).shuffle(entries)
             self.entries = iter(entries)
 
-        def __enter__(self) -> Shuffled:
+        def __enter__(self) -> t.Any:
             return self
 
         def __exit__(self, *dummy: t.Any) -> None:
             pass
 
-        def __iter__(self) -> Shuffled:
+        def __iter__(self) -> t.Any:
             return self
 
         def __next__(self) -> t.Any:

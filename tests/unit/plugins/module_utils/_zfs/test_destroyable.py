@@ -70,8 +70,9 @@ def test_what_is_blocked_says_by_what(number: int, more: dict[str, t.Any], sente
 
 def test_a_reason_that_cannot_be_found_out_is_said_to_be_so() -> None:
     name = f"d/r@{A}"
-    (sentence,) = destroyable.blocked([name], Zfs({name: errno.EBUSY}, holds=None)).values()
-    assert sentence == f"{name}: Device or resource busy ('zfs holds -H {name}' failed (1): I/O error)"
+    assert destroyable.blocked([name], Zfs({name: errno.EBUSY}, holds=None)) == {
+        name: f"{name}: Device or resource busy ('zfs holds -H {name}' failed (1): I/O error)"
+    }
 
 
 # Space
