@@ -64,7 +64,7 @@ molecule: venv ## The scenarios, on the two hosts of the lab; MOLECULE_ARGS="-s 
 	@tests/tools/lab-session $(CURDIR)/.venv/bin/molecule test $(or $(MOLECULE_ARGS),--all)
 
 .PHONY: zfs
-zfs: venv ## Replication in bad weather, on the two hosts of the lab; PYTEST_ARGS="-k name", HVM_CUTS=50 cuts streams more often
+zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CUTS=50 for more cuts
 	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/zfs $(PYTEST_ARGS)
 
 .PHONY: demo

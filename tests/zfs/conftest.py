@@ -26,6 +26,17 @@ _numbers = itertools.count(1)
 _session = f"{random.randrange(36**4):x}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes; only with HVM_LONG=1, or when it is named with -k")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not (os.environ.get("HVM_LONG") or config.getoption("keyword")):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: HVM_LONG=1"))
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The lab, up, its hosts a pair with the code of this checkout."""

@@ -14,7 +14,7 @@ import random
 
 from _hosts import Pair
 
-ROUNDS = int(os.environ.get("HVM_CUTS", "6"))
+ROUNDS = int(os.environ.get("HVM_CUTS", "4"))
 
 #: Of the first send of a dataset: what ends it after $N bytes. In `pick` only once, and only that dataset.
 ONCE = """

@@ -148,6 +148,7 @@ def test_the_everyday_case_and_its_undo(rolling: Pair) -> None:
     pair.correct(pair.sync()["set"])
 
 
+@pytest.mark.long
 def test_dropping_what_is_kept(rolling: Pair) -> None:
     pair = rolling
     scribble(pair)
@@ -182,6 +183,7 @@ def test_dropping_what_is_kept(rolling: Pair) -> None:
     pair.correct(pair.sync()["set"])
 
 
+@pytest.mark.long
 def test_the_other_host_is_away_and_follows_later(rolling: Pair) -> None:
     pair = rolling
     at_first = sums(pair)
@@ -231,6 +233,7 @@ def cut(host: Host, number: int, behind: bool) -> None:
     host.wrap(CUT.format(number=number, behind="true" if behind else "false"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("round_", range(3))
 def test_any_step_can_be_the_last(rolling: Pair, seed: random.Random, round_: int) -> None:
     pair = rolling
@@ -272,6 +275,7 @@ def test_any_step_can_be_the_last(rolling: Pair, seed: random.Random, round_: in
     pair.correct(pair.sync()["set"])
 
 
+@pytest.mark.long
 def test_the_power_goes_in_between(rolling: Pair) -> None:
     pair = rolling
     scribble(pair)
@@ -297,6 +301,7 @@ def test_the_power_goes_in_between(rolling: Pair) -> None:
     assert pair.snapshots(pair.a) == before
 
 
+@pytest.mark.long
 def test_datasets_that_came_went_and_grew(rolling: Pair) -> None:
     pair = rolling
     root = pair.roots[0]
@@ -333,6 +338,7 @@ def _second(pair: Pair) -> list[str]:
     return [pair.roots[1], f"{pair.roots[1]}/files"]
 
 
+@pytest.mark.long
 def test_encrypted_datasets_whose_key_the_other_host_has_not(rolling: Pair) -> None:
     pair = rolling
     root = f"{pair.roots[0]}/secret"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+import pytest
 from _hosts import Pair, finish
 
 
@@ -336,6 +337,7 @@ def test_a_stream_that_stands_still_is_named_and_at_last_ended(synced: Pair) -> 
 RECEIVING = "ps -C zfs -o args= | grep -q receive"
 
 
+@pytest.mark.long
 def test_the_link_is_cut_and_comes_back(synced: Pair) -> None:
     synced.write(1500)
     name = synced.a.call("take")["set"]
@@ -352,6 +354,7 @@ def test_the_link_is_cut_and_comes_back(synced: Pair) -> None:
     synced.correct(name)
 
 
+@pytest.mark.long
 def test_the_receiver_loses_its_power(synced: Pair) -> None:
     synced.write(2500)
     name = synced.a.call("take")["set"]
