@@ -70,7 +70,7 @@ def table(times: Times, ours: str, notes: t.Mapping[str, str]) -> list[str]:
 
 
 def replaced(text: str, heading: str, section: str) -> str:
-    """`text` with the section under `heading` (``## ...``) in place of the one that was there, else before the last one.
+    """`text` with the section under `heading` (``## ...``) in place of the one that was there, else at the end.
 
     :param section: with its heading, without an empty line at the end.
     """

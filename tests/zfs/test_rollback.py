@@ -70,6 +70,7 @@ def properties(host: Host, pair: Pair) -> set[str]:
     return {line for line in listed.splitlines() if line.split("\t")[1] not in ("volsize", "refreservation")}
 
 
+@pytest.mark.long
 def test_the_everyday_case_and_its_undo(rolling: Pair) -> None:
     pair = rolling
     pair.a.sh(f"echo memory > {pair.path()}/web.state")
