@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import typing as t
 
@@ -43,8 +42,6 @@ LIBRARY = (
     *(rollback, snapshots, switch, switchover, sync, verbs),
 )
 
-_STAMP = re.compile(r"\d{8}T\d{6}Z\Z")
-
 
 class Agent:
     """Operations by name: every method without an underscore. Arguments are checked here, whoever sends them."""
@@ -64,8 +61,7 @@ class Agent:
 
     def _set(self, arguments: dict[str, t.Any]) -> str:
         name = str(arguments["set"])
-        parsed = names.parse(name)
-        if parsed is None or parsed.pair != self._config.pair:
+        if not names.is_set_of(name, self._config.pair):
             raise HvmError(f"{name!r} is no snapshot set of the pair {self._config.pair}")
         return name
 
@@ -151,7 +147,7 @@ class Agent:
 
     def set_aside(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         stamp = str(arguments["stamp"])
-        if not _STAMP.match(stamp):
+        if not names.is_stamp(stamp):
             raise HvmError(f"{stamp!r} is no time stamp")
         return {"kept": actions.set_aside(self._dataset(arguments), stamp, self._config.pair)}
 

@@ -62,7 +62,7 @@ def local_zone(path: str = LOCALTIME) -> datetime.tzinfo:
 
 def ours(held: t.Mapping[str, t.Sequence[str]], pair: str) -> dict[str, t.Sequence[str]]:
     """Of what carries the pair's tag, the pair's sets: somebody may have held another snapshot with it by hand."""
-    return {name: where for name, where in held.items() if (parsed := names.parse(name)) and parsed.pair == pair}
+    return {name: where for name, where in held.items() if names.is_set_of(name, pair)}
 
 
 def unfinished(pending: t.Mapping[str, t.Any] | None) -> Reasons:

@@ -16,7 +16,6 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
@@ -45,8 +44,6 @@ STATES = ("rolled_back", "undone", "followed")
 TIMEOUT = 1800.0
 AGAIN = "Run hvm_zfs_rollback again: it goes on where it was. To go back instead: hvm_zfs_rollback state=undone."
 FOLLOW = "hvm_zfs_rollback state=followed"
-
-_STAMP = re.compile(r"\d{8}T\d{6}Z\Z")
 
 
 def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progress) -> dict[str, t.Any]:
@@ -355,10 +352,9 @@ def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], 
             raise HvmError(f"the {left.action} of {left.stamp} did not end", AGAIN)
         _end_journal()
         return {"changed": False, "warnings": []}
-    parsed = names.parse(wanted.set)
-    if wanted.do not in guards.ROLLBACK or (wanted.do == "rollback" and (parsed is None or parsed.pair != config.pair)):
+    if wanted.do not in guards.ROLLBACK or (wanted.do == "rollback" and not names.is_set_of(wanted.set, config.pair)):
         raise HvmError(f"{wanted.do!r} to {wanted.set!r} is nothing that a replica can do")
-    if not _STAMP.match(wanted.stamp) or (wanted.do == "undo" and not _STAMP.match(wanted.aside)):
+    if not names.is_stamp(wanted.stamp) or (wanted.do == "undo" and not names.is_stamp(wanted.aside)):
         raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
     wait_for_receivers(config.datasets)
     tree = kept.read(config.datasets)
@@ -422,7 +418,7 @@ def drop(config: PairConfig, name: str, check: bool) -> dict[str, t.Any]:
 def _refuse_what_is_not_kept(config: PairConfig, name: str) -> None:
     """A name under which nothing is kept any more is fine; anything that exists and is not kept is somebody's data."""
     place = "/" in name and name.split("/")[1:2] == [rollback.ASIDE] and name.count("/") == 2
-    if _STAMP.match(name) or (place and not inventory.existing([name])):
+    if names.is_stamp(name) or (place and not inventory.existing([name])):
         return
     what = f"{name} is not kept by this collection for the pair {config.pair}"
     raise Refused(f"dropping {name}", [Finding(what, "See hvm_zfs_kept for the names.", config.me.name)])

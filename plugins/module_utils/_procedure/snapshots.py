@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Dec
 
 
 def apply(config: PairConfig, state: str, name: str | None, consistency: str, check: bool) -> dict[str, t.Any]:
-    if name is not None and ((parsed := names.parse(name)) is None or parsed.pair != config.pair):
+    if name is not None and not names.is_set_of(name, config.pair):
         raise HvmError(
             f"{name!r} is not the name of a snapshot set of the pair {config.pair}", "hvm_zfs_snapshot_info lists the sets."
         )

@@ -80,7 +80,7 @@ def choose(config: PairConfig, mine: inventory.Inventory, snapshot: str | None) 
     missing = [root for root in config.datasets if root not in mine]
     if missing:
         raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
-    if snapshot is not None and ((parsed := names.parse(snapshot)) is None or parsed.pair != config.pair):
+    if snapshot is not None and not names.is_set_of(snapshot, config.pair):
         raise HvmError(f"{snapshot!r} is not the name of a snapshot set of the pair {config.pair}", "See 'status' for the sets.")
     name = snapshot or newest_complete(mine, config.pair)
     if name is None:

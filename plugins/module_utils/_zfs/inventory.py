@@ -160,8 +160,7 @@ def sets(inventory: Inventory, pair: str) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for dataset, entry in inventory.items():
         for snap, guid, dummy in entry["snapshots"]:
-            parsed = names.parse(snap)
-            if parsed and parsed.pair == pair:
+            if names.is_set_of(snap, pair):
                 found.setdefault(snap, {})[dataset] = guid
     return dict(sorted(found.items()))
 

@@ -20,6 +20,7 @@ MARKS = {"state": "B", "frozen": "F", "quiesced": "Q", "crash": "C"}
 CONSISTENCY = {mark: word for word, mark in MARKS.items()}
 PREFIX = "hvm_"
 
+_STAMP = re.compile(r"\d{8}T\d{6}Z\Z")
 _SET = re.compile(r"hvm_(?P<stamp>\d{8}T\d{6}Z)_(?P<pair>[a-z0-9][a-z0-9-]*)_(?P<mark>[BFQC])\Z")
 _FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -48,6 +49,17 @@ def parse(snapshot: str) -> SetName | None:
     """The set that a snapshot (the part behind the @) belongs to; None for anything that is not ours."""
     match = _SET.match(snapshot)
     return SetName(match["stamp"], match["pair"], match["mark"]) if match else None
+
+
+def is_set_of(snapshot: str, pair: str) -> bool:
+    """Whether a snapshot belongs to a set of this very pair."""
+    parsed = parse(snapshot)
+    return parsed is not None and parsed.pair == pair
+
+
+def is_stamp(text: str) -> bool:
+    """Whether it looks like the time in a set's name."""
+    return _STAMP.match(text) is not None
 
 
 def new_name(pair: str, consistency: str, now: datetime.datetime, existing: t.Iterable[str]) -> SetName:

@@ -85,8 +85,7 @@ def decide(source: Inventory, target: Inventory, pair: str, snapshot: str | None
     if len(newest) != 1:
         return False
     name = newest.pop()
-    parsed = names.parse(name)
-    if parsed is None or parsed.pair != pair or snapshot not in (None, name):
+    if not names.is_set_of(name, pair) or snapshot not in (None, name):
         return False
     bases = set()
     for dataset, entry in source.items():

@@ -159,8 +159,7 @@ def stale_bookmarks(datasets: Inventory, pair: str, base: str) -> list[str]:
     found = []
     for dataset, entry in datasets.items():
         for name, dummy, dummy_txg in entry.get("bookmarks", []):
-            parsed = names.parse(name)
-            if parsed and parsed.pair == pair and name < base:
+            if names.is_set_of(name, pair) and name < base:
                 found.append(f"{dataset}#{name}")
     return found
 

@@ -234,7 +234,7 @@ def by_comparison(mine: Inventory, theirs: Inventory, roots: t.Sequence[str], pa
     for dataset, entry in mine.items():
         # under its own name, and under any: it may have been renamed here since
         for guids in ({snap[1] for snap in theirs.get(dataset, {"snapshots": []})["snapshots"]}, everywhere):
-            common = [name for name, guid, dummy in entry["snapshots"] if guid in guids and _is_ours(name, pair)]
+            common = [name for name, guid, dummy in entry["snapshots"] if guid in guids and names.is_set_of(name, pair)]
             if common and dataset not in found[common[-1]]:
                 found[common[-1]].append(dataset)
     return {name: f"it is the newest that {peer} has too ({_some(datasets)})" for name, datasets in found.items()}
@@ -247,7 +247,7 @@ def by_bookmarks(mine: Inventory, pair: str) -> dict[str, str]:
         name: "it has a bookmark, so it was sent once"
         for dataset, entry in mine.items()
         for name, guid, dummy in entry["snapshots"]
-        if (dataset, guid) in marked and _is_ours(name, pair)
+        if (dataset, guid) in marked and names.is_set_of(name, pair)
     }
 
 
@@ -258,11 +258,6 @@ def unproven(sets: t.Iterable[str], peer: str, silent: str) -> dict[str, str]:
     """
     why = f"{peer} does not answer" if silent else f"{peer} has none of them"
     return dict.fromkeys(sets, f"no hold and no bookmark tells which set the next sync starts from, and {why}")
-
-
-def _is_ours(name: str, pair: str) -> bool:
-    parsed = names.parse(name)
-    return parsed is not None and parsed.pair == pair
 
 
 def _some(datasets: t.Sequence[str]) -> str:

@@ -234,8 +234,7 @@ def set_names(tree: Tree, tops_: t.Iterable[str], pair: str) -> list[str]:
     for top in tops_:
         for dataset in below(tree, top):
             for snap, *dummy in tree[dataset]["snapshots"]:
-                parsed = names.parse(snap)
-                if parsed and parsed.pair == pair:
+                if names.is_set_of(snap, pair):
                     found.add(snap)
     return sorted(found)
 

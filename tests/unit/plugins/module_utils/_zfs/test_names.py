@@ -75,3 +75,23 @@ def test_a_new_name_sorts_behind_all_whatever_the_clock_says(
     new = str(names.new_name("office", "state", now, existing))
     assert names.parse(new) is not None
     assert all(new > name for name in existing)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("hvm_20261123T094512Z_a_B", True),
+        ("hvm_20261123T094512Z_ab_B", False),  # the whole name, not how it begins
+        ("hvm_20261123T094512Z_a_X", False),
+        ("manual", False),
+    ],
+)
+def test_a_set_is_of_one_pair(name: str, ours: bool) -> None:
+    assert names.is_set_of(name, "a") is ours
+
+
+@pytest.mark.parametrize(
+    ("text", "stamp"), [("20261123T094512Z", True), ("20261123T094512Z\n", False), ("x/20261123T094512Z", False)]
+)
+def test_what_looks_like_the_time_of_a_set(text: str, stamp: bool) -> None:
+    assert names.is_stamp(text) is stamp
