@@ -45,13 +45,11 @@ version:
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
-    if not agent.LIBRARY:  # importing it loads all of it, so all of it is installed
-        raise HvmError("the library is not loaded")
+    agent.load_rest()  # what is loaded is installed
     return install.remove(module.check_mode) if module.params["state"] == "absent" else install.install(module.check_mode)
 
 

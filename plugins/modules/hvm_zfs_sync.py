@@ -161,11 +161,15 @@ from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
+    pair = config.load(p["config"])
+    ahead = early.ahead(pair)
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync  # loaded while both hosts look
+
     options = sync.Options(
         streams=p["streams"],
         rate=human_to_bytes(p["rate"]),
@@ -176,7 +180,7 @@ def work(module: HvmModule) -> dict[str, t.Any]:
         aside=tuple(p["set_aside"]),
         retries=p["retries"],
     )
-    return sync.run(config.load(p["config"]), Progress(p["progress_file"]), p["set"], module.check_mode, options)
+    return sync.run(pair, Progress(p["progress_file"]), p["set"], module.check_mode, options, ahead)
 
 
 def main() -> None:

@@ -9,20 +9,25 @@ Prints the result as JSON, with the number of requests that went to the other ho
 
 from __future__ import annotations
 
-import json
 import sys
-import typing as t
 
 sys.path.insert(0, "/usr/lib/hvm/current")
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
-from ansible_collections.hvm.pair.plugins.module_utils._peer import channel
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
 
 
 def main() -> int:
+    pair = config.load()
+    ahead = early.ahead(pair)
+    import json
+    import typing as t
+
+    from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+    from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+    from ansible_collections.hvm.pair.plugins.module_utils._peer import channel
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+
     requests: list[str] = []
     begin = channel.Peer.begin
 
@@ -32,7 +37,7 @@ def main() -> int:
 
     channel.Peer.begin = counted  # type: ignore[method-assign]
     try:
-        result = sync.run(config.load(), Progress(), None, False, sync.Options())
+        result = sync.run(pair, Progress(), None, False, sync.Options(), ahead)
     except HvmError as exc:
         print(exc, file=sys.stderr)
         return 1

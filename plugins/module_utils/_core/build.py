@@ -9,15 +9,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 import sys
 
 PACKAGE = "ansible_collections.hvm.pair.plugins.module_utils."
 
 
 def source(name: str) -> str | None:
-    """Source text of one of our loaded files, wherever it was loaded from; None for a package."""
-    loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
+    """Source text of one of our files, wherever it comes from; loaded it need not be. None for a package."""
+    loader = getattr(importlib.util.find_spec(name), "loader", None)
     get_source = getattr(loader, "get_source", None)
     return get_source(name) if get_source else None
 
@@ -42,7 +42,6 @@ def differing(theirs: dict[str, str]) -> list[str]:
     wrong = []
     for name, digest in theirs.items():
         try:
-            importlib.import_module(PACKAGE + name)
             text = source(PACKAGE + name) or ""
         except ImportError:
             text = ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 
@@ -24,6 +23,8 @@ def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
 
     :raises HvmError: when it cannot be written; the old file is as it was then, unless it was the last fsync that failed.
     """
+    import tempfile  # it loads a dozen files more, and most who read write nothing
+
     directory = os.path.dirname(path) or "."
     try:
         # A name of its own for each writer: two at once must not write into one temporary file.

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import ipaddress
 import json
 import re
 import typing as t
@@ -24,16 +22,14 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 
 
-@dataclasses.dataclass(frozen=True)
-class Host:
+class Host(t.NamedTuple):
     """One host of the pair: its inventory name and the address at which the other one reaches it."""
 
     name: str
     address: str
 
 
-@dataclasses.dataclass(frozen=True)
-class PairConfig:
+class PairConfig(t.NamedTuple):
     """The pair as this host sees it.
 
     :ivar pair: name of the pair; part of every snapshot name.
@@ -105,6 +101,8 @@ def parse(text: str) -> PairConfig:
 
 
 def _mistakes(raw: dict[str, t.Any]) -> t.Iterator[str]:
+    import ipaddress
+
     if not isinstance(raw.get("pair"), str) or not _NAME.match(raw["pair"]):
         yield f"'pair' must be lower-case letters, digits and dashes, 31 at most, not {raw.get('pair')!r}"
     hosts = raw.get("hosts")

@@ -18,7 +18,6 @@ import errno
 import fcntl
 import itertools
 import json
-import os
 import select
 import subprocess
 import termios
@@ -27,10 +26,10 @@ import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.build import digests
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer import pipeline
+from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, dial, ssh_command
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
     CHUNK,
@@ -41,8 +40,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
     write_all,
 )
 
-KEY = "/etc/hvm/id_ed25519"
-KNOWN_HOSTS = "/etc/hvm/known_hosts"
 #: Seconds. A lost link is noticed earlier (ssh_command); this is for work that takes long, such as listing a hundred thousand
 #: snapshots, and is as long as any command of the other host may take.
 REQUEST_TIMEOUT = 300.0
@@ -59,34 +56,19 @@ class PeerSilent(PeerLost):
     """There was no connection at all."""
 
 
-def ssh_command(config: PairConfig, ask: str = "") -> list[str]:
-    """Own key, pinned host key, nothing of the user's configuration, nothing shared with other connections.
-
-    :param ask: what the agent may begin with before it is asked (SSH_ORIGINAL_COMMAND).
-    """
-    options = {
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": KNOWN_HOSTS,
-        "GlobalKnownHostsFile": "/dev/null",
-        "HostKeyAlias": config.peer.name,
-        "ControlMaster": "no",
-        "ControlPath": "none",
-        "ConnectTimeout": "10",
-        "ServerAliveInterval": "5",
-        "ServerAliveCountMax": "3",
-        "LogLevel": "ERROR",
-    }
-    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return ["ssh", "-T", "-F", "/dev/null", "-i", KEY, *words, f"root@{config.peer.address}", f"hvm-agent {ask}".strip()]
-
-
 class Peer:
     """The other host. A context manager; requests may come from several threads."""
 
-    def __init__(self, config: PairConfig, command: t.Sequence[str] | None = None, **hello: t.Any) -> None:
-        """:param hello: what the first question asks besides, so that it costs no round trip of its own (``look=True``)."""
+    def __init__(
+        self,
+        config: PairConfig,
+        command: t.Sequence[str] | None = None,
+        dialled: subprocess.Popen[bytes] | None = None,
+        **hello: t.Any,
+    ) -> None:
+        """:param dialled: the connection, when it is under way already (`dial`).
+        :param hello: what the first question asks besides, so that it costs no round trip of its own (``look=True``).
+        """
         self.name = config.peer.name
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[concurrent.futures.Future[t.Any], Event | None]] = {}
@@ -98,16 +80,7 @@ class Peer:
         self._telling = threading.Lock()
         self._said = ""  # the last line that ssh said: it can be read once only
         self.bytes_sent = 0
-        try:
-            self._process = subprocess.Popen(
-                list(command or ssh_command(config, "look" if hello.get("look") else "")),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env={**os.environ, **ENVIRONMENT},
-            )
-        except FileNotFoundError as exc:
-            raise HvmError(f"{exc.filename} is not installed on this host", "Run the playbook hvm.pair.install.") from exc
+        self._process = dialled or dial(command or ssh_command(config, LOOK if hello.get("look") else ""))
         self._stdin = t.cast(t.IO[bytes], self._process.stdin).fileno()
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, CHUNK)
@@ -115,9 +88,7 @@ class Peer:
         self._reader.start()
         threading.Thread(target=self._ping, name="ping", daemon=True).start()
         try:
-            self.hello = self.call(
-                "hello", protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello
-            )
+            self.hello = self.call("hello", protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello)
         except PeerLost as exc:
             self.close()
             raise PeerSilent(exc.what, exc.remedy) from exc

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+import types
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
@@ -17,30 +18,35 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, r
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig, load
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PROTOCOL
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Emit, Server
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
-    checkpoint,
-    early,
-    hypervisor,
-    initialise,
-    install,
-    mount,
-    observe,
-    preflight,
-    prune,
-    rollback,
-    snapshots,
-    switch,
-    switchover,
-    sync,
-    verbs,
-)
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, kept, names
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, holds, observe
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
 
-#: The whole library: it is what gets installed, and nothing is left to load in an interruption.
-LIBRARY = (
-    *(checkpoint, hypervisor, initialise, install, mount, preflight, prune),
-    *(rollback, snapshots, switch, switchover, sync, verbs),
-)
+
+def load_rest() -> tuple[types.ModuleType, ...]:
+    """The whole library: it is what gets installed, and nothing is left to load in an interruption.
+
+    The first answer does not wait for it; `lock` does, which comes before anything is changed.
+    """
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+        checkpoint,
+        hypervisor,
+        initialise,
+        install,
+        mount,
+        preflight,
+        prune,
+        rollback,
+        snapshots,
+        switch,
+        switchover,
+        sync,
+        verbs,
+    )
+
+    return (
+        *(checkpoint, hypervisor, initialise, install, mount, preflight, prune),
+        *(rollback, snapshots, switch, switchover, sync, verbs),
+    )
 
 
 class Agent:
@@ -109,6 +115,7 @@ class Agent:
         running = observe.qemu_processes()
         if running:
             raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first; they run on a copy.")
+        load_rest()
         self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
         return {}
 
@@ -123,7 +130,7 @@ class Agent:
         found, datasets = observe.look(self._config, early.take)
         if self._lock.is_held:
             found["lock"] = None
-        return {"observation": found, "inventory": datasets, "protected": sync.ledger() or {}}
+        return {"observation": found, "inventory": datasets, "protected": holds.ledger() or {}}
 
     def receive(self, arguments: dict[str, t.Any], dummy: Emit) -> list[list[str]]:
         """The commands that take a stream; made here, never taken from the wire."""
@@ -158,10 +165,12 @@ class Agent:
         warnings: list[str] = []
         if arguments["protect"]:
             present: inventory.Inventory = {one: {"snapshots": [[name, *found[one]]]} for one in found}
-            warnings = sync.protect_set(self._config, present, name)
+            warnings = holds.protect_set(self._config, present, name)
         return {"found": found, "warnings": warnings}
 
     def content(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._zfs import content
+
         name = self._dataset(arguments)
         if not content.is_readable(name):
             return {"digest": None}
@@ -175,11 +184,15 @@ class Agent:
         return {}
 
     def trees(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
+
         kept.flush(self._config.pools)
         return kept.read(self._config.datasets)
 
     def swap(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         """A rollback of the replicas, or its undo; nothing is destroyed by either."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback
+
         self._dataset({"dataset": self._config.datasets[0]})
         if not self._lock.is_held:
             raise HvmError("a replica is rolled back under the pair's lock only")
@@ -187,6 +200,8 @@ class Agent:
         return rollback.swap(self._config, words, lambda text: emit({"text": text}))
 
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import switchover
+
         return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), emit)
 
 

@@ -4,30 +4,65 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The look at the datasets, which the agent begins with while the rest of the library is still being loaded.
+"""What a sync begins with on both hosts while the rest of the library is still being loaded: the look, the connection.
 
-Loading takes about as long as the `zfs` commands do. So this imports little, and is what the agent imports first.
+Loading takes about as long as the `zfs` commands do. So this imports little, and is what is imported first.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import subprocess
+import threading
 import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as pair
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, newest
+from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, dial, ssh_command
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kernel, newest
 
-#: Behind the agent's name in the ssh command: the first question will be `hello` with a look.
-LOOK = "look"
 
-_begun: concurrent.futures.Future[inventory.Inventory] | None = None
+class Reading:
+    """An inventory that a thread reads meanwhile."""
+
+    def __init__(self, read: t.Callable[[], inventory.Inventory]) -> None:
+        self._read = read
+        self._found: inventory.Inventory = {}
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="look", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self._found = self._read()
+        except Exception as exc:  # noqa: BLE001  for whoever wants the result
+            self._error = exc
+
+    def result(self) -> inventory.Inventory:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+class Ahead(t.NamedTuple):
+    """What `ahead` has begun."""
+
+    dialled: subprocess.Popen[bytes]
+    reading: Reading
+
+
+def ahead(config: pair.PairConfig) -> Ahead:
+    """On the asking side: call the other host, and look at the datasets of this one."""
+    return Ahead(dial(ssh_command(config, LOOK)), Reading(lambda: read_newest(config)))
+
+
+_begun: Reading | None = None
 
 
 def _usable(config: pair.PairConfig) -> list[str]:
     """The roots whose pools are there."""
-    pools = actions.pool_health(config.pools)
+    pools = kernel.pool_health(config.pools)
     return [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
 
 
@@ -46,7 +81,7 @@ def read_newest(config: pair.PairConfig) -> inventory.Inventory:
 def wait_for_receivers(datasets: t.Sequence[str], timeout: float = 20.0) -> None:
     """Wait for a zfs receive of an earlier connection to end: until then its resume token is not what it will be."""
     deadline = time.monotonic() + timeout
-    while found := actions.receivers(datasets):
+    while found := kernel.receivers(datasets):
         if time.monotonic() > deadline:
             raise HvmError(
                 "a zfs receive is still running here: " + ", ".join(f"{name} (pid {pid})" for pid, name in found.items()),
@@ -65,15 +100,11 @@ def begin(command: str) -> None:
     """:param command: what the other host asked ssh to run (SSH_ORIGINAL_COMMAND)."""
     global _begun  # noqa: PLW0603  one for the agent's life
     if command.split()[1:] == [LOOK]:
-        pool = concurrent.futures.ThreadPoolExecutor(1)
-        _begun = pool.submit(lambda: read_quiet(pair.load()))
-        pool.shutdown(wait=False)
+        _begun = Reading(lambda: read_quiet(pair.load()))
 
 
 def take(config: pair.PairConfig) -> inventory.Inventory:
-    """What was begun, once; read now when nothing was, or when it failed: then for whoever asks to hear why."""
+    """What was begun, once; read now when nothing was."""
     global _begun
     begun, _begun = _begun, None
-    if begun is not None and begun.exception() is None:
-        return begun.result()
-    return read_quiet(config)
+    return begun.result() if begun is not None else read_quiet(config)

@@ -19,7 +19,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, read_newest
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kernel
 
 UNIT = "libvirtd.service"
 SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
@@ -62,59 +62,27 @@ def _free(path: str) -> int | None:
 def look(
     config: PairConfig, datasets_of: t.Callable[[PairConfig], inventory.Inventory] = read_newest
 ) -> tuple[dict[str, t.Any], inventory.Inventory]:
-    """The observation, without the sets, and the inventory that it was made from: what a sync begins with, as fast as it goes."""
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+    """The observation, without sets and VMs, and the inventory that it was made from: what a sync begins with.
+
+    As fast as it goes: all at the same time, and libvirt is not asked.
+    """
+    with concurrent.futures.ThreadPoolExecutor(2) as beside:
         running = beside.submit(hypervisor_running)
-        datasets = datasets_of(config)
-        found = observe(config, datasets=datasets, running=running.result())
-        return {**found, "sets": []}, datasets
+        reading = beside.submit(datasets_of, config)
+        found = _host(config)
+        datasets = reading.result()
+        return {**found, **_storage(config, datasets), "sets": [], "hypervisor": {"running": running.result()}}, datasets
 
 
-def observe(
-    config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None, running: bool | None = None
-) -> dict[str, t.Any]:
+def observe(config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None) -> dict[str, t.Any]:
     """:param users: also look which processes use the mounted datasets (walks /proc).
     :param datasets: what `read_datasets` has just read; read here when left out.
-    :param running: what `hypervisor_running` has just said.
     """
-    pools = actions.pool_health(config.pools)
     if datasets is None:
         datasets = read_datasets(config)
-    if running is None:
-        running = hypervisor_running()
-    current = role.load()
-    mounts = inventory.mountable(datasets)
-    found: dict[str, t.Any] = {
-        "pair": config.pair,
-        "host": config.me.name,
-        "peer": config.peer.name,
-        "address": config.me.address,
-        "role": role.as_dict(current),
-        "gate_open": role.gate_is_open(),
-        "hypervisor": {"running": running},
-        "qemu": qemu_processes(),
-        "shared_ip": _shared_ip(config),
-        "pools": pools,
-        "datasets": list(config.datasets),
-        "dataset_names": sorted(datasets),
-        "missing_datasets": [root for root in config.datasets if root not in datasets],
-        "mountpoints": list(mounts.values()),
-        "not_inert": [] if current.now(role.boot_id()) == role.ACTIVE else actions.is_inert(config.datasets, datasets),
-        "lock": operation.lock_holder(),
-        "pending": operation.pending(),
-        "vms": {},
-        "network_bridges": {},
-        "saved": domains.saved_names(config.state_dir),
-        "state_dir": config.state_dir,
-        "state_dir_free": _free(config.state_dir),
-        "memory_available_kib": _memory_available_kib(),
-        "bridges": sorted(name for name in os.listdir("/sys/class/net") if os.path.isdir(f"/sys/class/net/{name}/bridge")),
-        "interfaces": sorted(os.listdir("/sys/class/net")),
-        "emulators": sorted(f"/usr/bin/{name}" for name in os.listdir("/usr/bin") if name.startswith(("qemu-system-", "kvm"))),
-        "sets": _sets(datasets, config.pair),
-        "foreign_users": {},
-        "constraint": constraint_file.current_sentence(),
-    }
+    running = hypervisor_running()
+    found = {**_host(config), **_storage(config, datasets), "hypervisor": {"running": running}}
+    found["sets"] = _sets(datasets, config.pair)
     if running:
         try:
             conn = domains.connect()
@@ -127,11 +95,50 @@ def observe(
             found["vms_error"] = str(exc)
     if users:
         ours = ("libvirtd", "qemu-system", "dnsmasq", "virtlogd")
-        for point, names in actions.users_of(list(mounts.values())).items():
+        for point, names in actions.users_of(found["mountpoints"]).items():
             foreign = [name for name in names if not name.startswith(ours)]
             if foreign:
                 found["foreign_users"][point] = foreign
     return found
+
+
+def _host(config: PairConfig) -> dict[str, t.Any]:
+    """What is known without a look into the pools, and without libvirt."""
+    return {
+        "pair": config.pair,
+        "host": config.me.name,
+        "peer": config.peer.name,
+        "address": config.me.address,
+        "role": role.as_dict(role.load()),
+        "gate_open": role.gate_is_open(),
+        "qemu": qemu_processes(),
+        "shared_ip": _shared_ip(config),
+        "pools": kernel.pool_health(config.pools),
+        "datasets": list(config.datasets),
+        "lock": operation.lock_holder(),
+        "pending": operation.pending(),
+        "vms": {},
+        "network_bridges": {},
+        "saved": domains.saved_names(config.state_dir),
+        "state_dir": config.state_dir,
+        "state_dir_free": _free(config.state_dir),
+        "memory_available_kib": _memory_available_kib(),
+        "bridges": sorted(name for name in os.listdir("/sys/class/net") if os.path.isdir(f"/sys/class/net/{name}/bridge")),
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "emulators": sorted(f"/usr/bin/{name}" for name in os.listdir("/usr/bin") if name.startswith(("qemu-system-", "kvm"))),
+        "foreign_users": {},
+        "constraint": constraint_file.current_sentence(),
+    }
+
+
+def _storage(config: PairConfig, datasets: inventory.Inventory) -> dict[str, t.Any]:
+    active = role.load().now(role.boot_id()) == role.ACTIVE
+    return {
+        "dataset_names": sorted(datasets),
+        "missing_datasets": [root for root in config.datasets if root not in datasets],
+        "mountpoints": list(inventory.mountable(datasets).values()),
+        "not_inert": [] if active else actions.is_inert(config.datasets, datasets),
+    }
 
 
 def _shared_ip(config: PairConfig) -> dict[str, t.Any]:

@@ -22,8 +22,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, destroyable, inventory, names, protect, retention
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import destroyable, inventory, kernel, names, protect, retention
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Decision
 
 #: Snapshots destroyed at once: few enough to show progress, and to stay far below a command's time limit on slow disks.
@@ -88,7 +88,7 @@ def alone(
     have what lies between the oldest and the newest of those: a stream that was cut in between has brought some. Sets that
     are newer were not sent; without that rule they would fill the disk while the other host is dead.
 
-    :param ledger: the sets that are held, as the syncs have written it down (`sync.ledger`); None: none was ever verified here.
+    :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: none was ever verified here.
     :param pending: an operation did not end; it may have sent something without holding it first.
     :param silent: why the other host did not answer; empty when it did and has nothing in common, or lacks a root.
     """
@@ -107,7 +107,7 @@ def alone(
 
 def judge(config: PairConfig, mine: inventory.Inventory, held: t.Mapping[str, t.Sequence[str]], decide: Decide) -> Verdict:
     """What may go by `decide`, once it knows what must stay: set -> reason."""
-    pending, ledger = operation.pending(), sync.ledger()
+    pending, ledger = operation.pending(), holds.ledger()
     protected = {**unfinished(pending), **retention.by_holds(held, protect.tag(config.pair))}
     decisions = decide(protected)
     verified = [name for name, placed in ledger.items() if placed and name in held] if ledger and len(ledger) == 1 else []
@@ -178,7 +178,7 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
 
 def refuse_broken_pools(config: PairConfig) -> None:
     """:raises HvmError: naming each pool of which nobody can say what it needs."""
-    broken = {pool: health for pool, health in actions.pool_health(config.pools).items() if health not in USABLE}
+    broken = {pool: health for pool, health in kernel.pool_health(config.pools).items() if health not in USABLE}
     if broken:
         words = [f"pool {pool} is {'not there' if health == 'missing' else health}" for pool, health in broken.items()]
         raise HvmError("; ".join(words), f"Nothing was destroyed. Look at it: zpool status {' '.join(broken)}.")

@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import wait_for_receivers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import (
@@ -302,7 +302,7 @@ def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Call
 
     journal.step("begin")
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(sync.LEDGER)  # holds go and come with their snapshots: the next one who needs to know asks ZFS
+        os.unlink(holds.LEDGER)  # holds go and come with their snapshots: the next one who needs to know asks ZFS
     warnings = kept.take(made.steps, said)
     tree = kept.read(config.datasets)
     wrong = [step.sentence() for step in _plan(config, tree, wanted, replica=True).steps] if wanted.do == "rollback" else []

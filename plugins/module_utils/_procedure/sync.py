@@ -16,27 +16,21 @@ import concurrent.futures
 import dataclasses
 import datetime
 import itertools
-import json
-import os
 import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, human
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import owner
-from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, read_newest
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import Ahead, read_datasets, read_newest
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, newest, plan, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, newest, plan
 
-#: Sets that this pair may hold on this host -> whether the hold is known to be there. Written before a hold is taken, so that
-#: none is forgotten, and after it, so that a crash between the two is made up for.
-LEDGER = f"{STATE}/holds.json"
 #: Seconds between the attempts after a lost connection; longer than the agent's patience (protocol.SILENCE).
 RETRY_AFTER = 50.0
 CONTENT_TIMEOUT = 24 * 3600.0
@@ -142,7 +136,7 @@ def sync(
     else:
         _prepare_replicas(config, peer, progress, made, kept)
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
-            protected = beside.submit(_hold_and_mark, config, mine, name) if options.protect else None
+            protected = beside.submit(holds.hold_and_mark, config, mine, name) if options.protect else None
             try:
                 _send_all(config, peer, progress, made, result["datasets"], options)
             finally:
@@ -155,7 +149,7 @@ def sync(
         dummy, before = plan.renamed(mine, plan.outside(theirs, made.aside))
         wrong = plan.unverified(mine, before, settled["found"], name)
         if not wrong and options.protect:
-            result["warnings"] += _release_others(config, name, placed=not failed)
+            result["warnings"] += holds.release_others(config, name, placed=not failed)
     if wrong:
         raise HvmError(
             f"the set {name} is not complete on {config.peer.name}: " + "; ".join(f"{one}: {why}" for one, why in wrong.items()),
@@ -214,29 +208,44 @@ def _prepare_replicas(config: PairConfig, peer: Peer, progress: Progress, made: 
 
 
 def run(
-    config: PairConfig, progress: Progress, snapshot: str | None, check: bool, options: Options = DEFAULTS
+    config: PairConfig,
+    progress: Progress,
+    snapshot: str | None,
+    check: bool,
+    options: Options = DEFAULTS,
+    ahead: Ahead | None = None,
 ) -> dict[str, t.Any]:
-    """The sync as an operation of its own: guarded and locked on both hosts; goes on after a lost connection."""
+    """The sync as an operation of its own: guarded and locked on both hosts; goes on after a lost connection.
+
+    :param ahead: what was begun while this was loaded.
+    """
     kept: dict[str, str] = {}
     for left in range(options.retries, -1, -1):
         # what has been set aside is not once more: there may be half of a new replica in its place by now
         aside = tuple(dataset for dataset in options.aside if dataset not in kept)
         try:
-            return _run(config, progress, snapshot, check, dataclasses.replace(options, aside=aside), kept)
+            return _run(config, progress, snapshot, check, dataclasses.replace(options, aside=aside), kept, ahead)
         except PeerLost as exc:
             if not left or check or (left == options.retries and isinstance(exc, PeerSilent)):
                 raise  # a host that is down is no lost connection
             progress.say(f"{exc.what}; trying again in {RETRY_AFTER:.0f} s ({left} left)")
             time.sleep(RETRY_AFTER)
+            ahead = None
     raise AssertionError("unreachable")
 
 
 def _run(
-    config: PairConfig, progress: Progress, snapshot: str | None, check: bool, options: Options, kept: dict[str, str]
+    config: PairConfig,
+    progress: Progress,
+    snapshot: str | None,
+    check: bool,
+    options: Options,
+    kept: dict[str, str],
+    ahead: Ahead | None,
 ) -> dict[str, t.Any]:
     with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        looked = beside.submit(look, config)
-        with Peer(config, look=True) as peer:
+        looked = beside.submit(look, config, (lambda dummy: ahead.reading.result()) if ahead else read_newest)
+        with Peer(config, dialled=ahead.dialled if ahead else None, look=True) as peer:
             other = peer.hello["look"]
             (me, mine), theirs = looked.result(), other["inventory"]
             findings = guards.sync(me, other["observation"])
@@ -251,7 +260,7 @@ def _run(
             made = make_plan(config, mine, theirs, name, options.aside)
             if check:
                 return describe(made, name)
-            unprotected = not (is_protected(name) and other["protected"].get(name))
+            unprotected = not (holds.is_protected(name) and other["protected"].get(name))
             if made.is_empty and not options.content and not unprotected:
                 return sync(config, peer, progress, name, options, mine, theirs, kept=kept, made=made)
             with operation.Lock().held("sync", owner()):
@@ -371,75 +380,11 @@ def _failure(future: concurrent.futures.Future[t.Any]) -> BaseException | None:
     return None if exc is None or "incomplete stream" in str(exc) or "failed to read from stream" in str(exc) else exc
 
 
-# ---- protection
-
-
-def ledger() -> dict[str, bool] | None:
-    """None when there is none yet, or when it cannot be read."""
-    text = read_text(LEDGER)
-    if text is None:
-        return None
-    try:
-        return {str(name): bool(placed) for name, placed in json.loads(text).items()}
-    except (ValueError, AttributeError):
-        return None
-
-
-def is_protected(name: str) -> bool:
-    return (ledger() or {}).get(name, False)
-
-
-def _write_ledger(sets: t.Mapping[str, bool]) -> None:
-    os.makedirs(STATE, mode=0o755, exist_ok=True)
-    write_atomic(LEDGER, json.dumps(dict(sorted(sets.items()))) + "\n", 0o644)
-
-
-def _remember(name: str) -> None:
-    known = ledger()
-    if known is not None and name not in known:
-        _write_ledger({**known, name: False})
-
-
-def _release_others(config: PairConfig, name: str, placed: bool) -> list[str]:
-    """Let go of every set but `name`, the base of the next increment. A failure is a warning: the data are safe.
-
-    :param placed: whether `name` itself is held now; until it is, the others stay.
-    """
-    if not placed:
-        _remember(name)
-        return []
-    known = ledger()
-    if known is None:  # the first time here, or the file is lost: ask ZFS for all that is held
-        known = dict.fromkeys(protect.held(config.datasets, config.pair), True)
-    warnings = []
-    left = {name: True}
-    for old in known:
-        if old == name:
-            continue
-        try:
-            protect.release(config.datasets, old, config.pair)
-        except HvmError as exc:
-            warnings.append(f"{config.me.name}: the hold on {old} stays: {exc}")
-            left[old] = True
-    _write_ledger(left)
-    return warnings
-
-
-def protect_set(config: PairConfig, datasets: inventory.Inventory, name: str) -> list[str]:
-    """Hold and bookmark a set that both hosts have, and let go of the one before. Returns warnings."""
-    failed = _hold_and_mark(config, datasets, name)
-    return failed + _release_others(config, name, placed=not failed)
-
-
-def _hold_and_mark(config: PairConfig, datasets: inventory.Inventory, name: str) -> list[str]:
-    return protect.hold_and_mark(config.datasets, datasets, name, config.pair, _remember)
-
-
 def settle(config: PairConfig, peer: Peer, name: str) -> list[str]:
     """The protection that was left out of an interruption, on both hosts."""
     mine = inventory.read(config.datasets)
     asked = peer.begin("settle", set=name, datasets=sorted(mine), protect=True)
-    warnings = protect_set(config, mine, name)
+    warnings = holds.protect_set(config, mine, name)
     return warnings + t.cast("list[str]", peer.result(asked, "settle")["warnings"])
 
 

@@ -16,27 +16,12 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, is_volume, mountable, prop
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step, Token
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT, KEPT_BY, KEPT_WAS
 
 #: Seconds for /dev/zvol links to appear after volmode changes (LXD #13656: 0.5 s was too little, 30 s is not).
 DEVICE_TIMEOUT = 60.0
-#: Where the kernel says the same as `zpool list -o health` does, without a process.
-KSTAT = "/proc/spl/kstat/zfs"
-
-
-def pool_health(pools: t.Sequence[str]) -> dict[str, str]:
-    """Health word of each pool; "missing" for one that is not imported."""
-    if os.path.isdir(KSTAT):
-        states = {pool: read_text(f"{KSTAT}/{pool}/state") for pool in pools}
-        return {pool: (state or "missing").strip() for pool, state in states.items()}
-    found = {}
-    for line in run(["zpool", "list", "-H", "-o", "name,health"]).splitlines():
-        name, health = line.split("\t")
-        found[name] = health
-    return {pool: found.get(pool, "missing") for pool in pools}
 
 
 def snapshot_set(inventory: Inventory, name: str, properties: dict[str, str]) -> None:
@@ -308,18 +293,3 @@ def set_aside(dataset: str, stamp: str, pair: str) -> str:
     set_properties(dataset, {"readonly": "on", "volmode": "none", **marks})  # before the rename: none is kept without them
     rename(dataset, kept)
     return kept
-
-
-def receivers(datasets: t.Sequence[str]) -> dict[int, str]:
-    """Running `zfs receive` processes below `datasets`: pid -> dataset."""
-    found = {}
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as handle:
-                words = handle.read().decode(errors="surrogateescape").rstrip("\0").split("\0")
-        except OSError:
-            continue
-        ours = any(words[-1] == root or words[-1].startswith(root + "/") for root in datasets)
-        if ours and os.path.basename(words[0]) == "zfs" and words[1:2] in (["receive"], ["recv"]):
-            found[int(pid)] = words[-1]
-    return found

@@ -13,7 +13,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import content, inventory
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
 A = "hvm_20261123T090001Z_office_B"
@@ -33,9 +33,9 @@ class Told:
         for name in ("abort_receive", "rename", "set_aside", "set_properties"):
             monkeypatch.setattr(agent.actions, name, self.note(name))
         monkeypatch.setattr(agent.actions, "find_set", lambda datasets, name: {datasets[0]: ["1", 7]} if datasets else {})
-        monkeypatch.setattr(agent.sync, "protect_set", self.note("protect"))
-        monkeypatch.setattr(agent.content, "is_readable", lambda dataset: not dataset.endswith("locked"))
-        monkeypatch.setattr(agent.content, "digest", self.note("digest"))
+        monkeypatch.setattr(agent.holds, "protect_set", self.note("protect"))
+        monkeypatch.setattr(content, "is_readable", lambda dataset: not dataset.endswith("locked"))
+        monkeypatch.setattr(content, "digest", self.note("digest"))
         self.agent = agent.Agent(CONFIG)
 
     def note(self, name: str) -> t.Callable[..., str]:

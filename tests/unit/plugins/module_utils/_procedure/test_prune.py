@@ -109,8 +109,8 @@ class FakeHost:
             prune.destroyable, "blocked", lambda snaps: {one: why for one, why in self.blocked.items() if one in snaps}
         )
         monkeypatch.setattr(prune.destroyable, "space", lambda snaps: 1024 * len(snaps))
-        monkeypatch.setattr(prune.actions, "pool_health", lambda dummy: dict(self.health))
-        monkeypatch.setattr(prune.sync, "ledger", lambda: self.ledger)
+        monkeypatch.setattr(prune.kernel, "pool_health", lambda dummy: dict(self.health))
+        monkeypatch.setattr(prune.holds, "ledger", lambda: self.ledger)
         monkeypatch.setattr(prune.operation, "pending", lambda: self.pending)
         monkeypatch.setattr(prune, "ask", self.ask)
 

@@ -61,8 +61,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> FakeHost:
     monkeypatch.setattr(snapshots, "read_datasets", lambda dummy: fake.datasets)
     monkeypatch.setattr(snapshots.protect, "held", lambda *dummy: fake.held)
     monkeypatch.setattr(snapshots.protect, "destroy", fake.destroy)
-    monkeypatch.setattr(prune.sync, "ledger", lambda: {BASE: True})
-    monkeypatch.setattr(prune.actions, "pool_health", lambda dummy: {"tank": "ONLINE"})
+    monkeypatch.setattr(prune.holds, "ledger", lambda: {BASE: True})
+    monkeypatch.setattr(prune.kernel, "pool_health", lambda dummy: {"tank": "ONLINE"})
     monkeypatch.setattr(
         prune.destroyable, "blocked", lambda names: {one: why for one, why in fake.blocked.items() if one in names}
     )
@@ -113,7 +113,7 @@ def test_an_unsent_set_may_go_when_it_is_named_and_the_other_host_is_dead(host: 
 
 
 def test_without_a_proof_it_stays(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune.sync, "ledger", lambda: None)
+    monkeypatch.setattr(prune.holds, "ledger", lambda: None)
     assert "no sync with hv2 was verified on this host so far, and hv2 does not answer" in absent(OLD)
 
 

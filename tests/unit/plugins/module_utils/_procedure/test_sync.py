@@ -11,6 +11,8 @@ import importlib.util
 import json
 import pathlib
 import random
+import subprocess
+import sys
 import types
 import typing as t
 
@@ -22,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, holds, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.sync import Options
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, plan
 
@@ -94,8 +96,8 @@ class Peer:
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "STATE", str(tmp_path))
-    monkeypatch.setattr(sync, "LEDGER", str(tmp_path / "holds.json"))
+    monkeypatch.setattr(holds, "STATE", str(tmp_path))
+    monkeypatch.setattr(holds, "LEDGER", str(tmp_path / "holds.json"))
 
 
 # Which set
@@ -401,9 +403,9 @@ def _protection(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
             raise CommandError(["zfs", "release"], 1, "", "busy")
         here.held.pop(snapshot, None)
 
-    monkeypatch.setattr(sync.protect, "hold_and_mark", hold)
-    monkeypatch.setattr(sync.protect, "release", release)
-    monkeypatch.setattr(sync.protect, "held", lambda *dummy: dict(here.held))
+    monkeypatch.setattr(holds.protect, "hold_and_mark", hold)
+    monkeypatch.setattr(holds.protect, "release", release)
+    monkeypatch.setattr(holds.protect, "held", lambda *dummy: dict(here.held))
     return here
 
 
@@ -417,7 +419,7 @@ def agent(**more: t.Any) -> Peer:
 
 
 def test_a_set_is_sent_verified_and_the_one_before_let_go(protection: types.SimpleNamespace) -> None:
-    sync._write_ledger({A: True})
+    holds._write_ledger({A: True})
     protection.held[A] = ["d/r"]
     peer, progress = agent(), Progress()
     result = sync.sync(CONFIG, t.cast("t.Any", peer), progress, None, mine=both(A, B), theirs=both(A))
@@ -439,7 +441,7 @@ def test_a_set_is_sent_verified_and_the_one_before_let_go(protection: types.Simp
         "extra_on_peer": [],
     }
     assert protection.done == [f"hold {B}", f"release {A}"]
-    assert sync.ledger() == {B: True}
+    assert holds.ledger() == {B: True}
     assert {"dataset": "d/r", "bytes": 7, "done": True} in [
         {key: line[key] for key in ("dataset", "bytes", "done")} for line in progress.lines if "done" in line
     ]
@@ -462,31 +464,31 @@ def test_a_set_that_is_there_and_not_held_is_held(protection: types.SimpleNamesp
 
 def test_a_set_is_held_before_anything_is_sent_and_let_go_only_when_it_has_come(protection: types.SimpleNamespace) -> None:
     """Else what was sent in part has no base left here."""
-    sync._write_ledger({A: True})
+    holds._write_ledger({A: True})
     peer = agent(settle={"found": {"d/r": [f"d/r {B}", 99]}, "warnings": []})
     with pytest.raises(HvmError, match=f"the set {B} is not complete on hv2: e/s: {B} is not there"):
         sync.sync(CONFIG, t.cast("t.Any", peer), Progress(), None, mine=both(A, B), theirs=both(A))
     assert protection.done == [f"hold {B}"]
-    assert sync.ledger() == {A: True, B: False}
+    assert holds.ledger() == {A: True, B: False}
 
 
 def test_a_stream_that_fails_leaves_both_held(protection: types.SimpleNamespace) -> None:
-    sync._write_ledger({A: True})
+    holds._write_ledger({A: True})
     peer = agent(send=CommandError(["zfs", "send"], 1, "", "snapshot is gone"))
     with pytest.raises(CommandError, match="snapshot is gone"):
         sync.sync(CONFIG, t.cast("t.Any", peer), Progress(), None, mine=both(A, B), theirs=both(A))
     assert protection.done == [f"hold {B}"]
-    assert sync.ledger() == {A: True, B: False}
+    assert holds.ledger() == {A: True, B: False}
     assert "settle" not in peer.ops
 
 
 def test_a_set_that_cannot_be_held_is_sent_and_the_one_before_stays_held(protection: types.SimpleNamespace) -> None:
-    sync._write_ledger({A: True})
+    holds._write_ledger({A: True})
     protection.failing = {"hold"}
     result = sync.sync(CONFIG, t.cast("t.Any", agent()), Progress(), None, mine=both(A, B), theirs=both(A))
     assert (result["verified"], result["warnings"]) == (True, [f"{B} is not held: no"])
     assert protection.done == [f"hold {B}"]
-    assert sync.ledger() == {A: True, B: False}
+    assert holds.ledger() == {A: True, B: False}
 
 
 def test_without_protection_nothing_is_held(protection: types.SimpleNamespace) -> None:
@@ -618,8 +620,12 @@ def _attempts(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
     """What `run` finds at each attempt, and is left with: an error, or a function of (options, kept)."""
     found: list[t.Any] = []
     naps: list[float] = []
+    begun: list[t.Any] = []
 
-    def attempt(dummy: t.Any, dummy2: t.Any, dummy3: t.Any, check: bool, options: Options, kept: dict[str, str]) -> t.Any:
+    def attempt(
+        dummy: t.Any, dummy2: t.Any, dummy3: t.Any, check: bool, options: Options, kept: dict[str, str], ahead: t.Any
+    ) -> t.Any:
+        begun.append(ahead)
         what = found.pop(0)
         if isinstance(what, Exception):
             raise what
@@ -628,15 +634,15 @@ def _attempts(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
     monkeypatch.setattr(sync, "_run", attempt)
     monkeypatch.setattr(sync.time, "sleep", naps.append)
     monkeypatch.setattr(sync, "RETRY_AFTER", 50.0)
-    found_and_naps: list[t.Any] = [found, naps]
-    return found_and_naps
+    together: list[t.Any] = [found, naps, begun]
+    return together
 
 
 LOST = PeerLost("the connection to hv2 ended: timeout", "Run this again.")
 
 
 def test_a_lost_connection_is_made_again(attempts: list[t.Any]) -> None:
-    found, naps = attempts
+    found, naps, dummy = attempts
     found += [LOST, LOST, lambda *dummy: {"changed": True}]
     progress = Progress()
     assert sync.run(CONFIG, progress, None, False) == {"changed": True}
@@ -646,8 +652,16 @@ def test_a_lost_connection_is_made_again(attempts: list[t.Any]) -> None:
     ]
 
 
+def test_what_was_begun_ahead_serves_the_first_attempt_only(attempts: list[t.Any]) -> None:
+    found, dummy, begun = attempts
+    found += [LOST, lambda *dummy: {"changed": True}]
+    ahead: t.Any = object()
+    sync.run(CONFIG, Progress(), None, False, ahead=ahead)
+    assert begun == [ahead, None]
+
+
 def test_a_host_that_is_down_is_an_error_at_once_and_one_that_went_down_is_waited_for(attempts: list[t.Any]) -> None:
-    found, naps = attempts
+    found, naps, dummy = attempts
     silent = PeerSilent("the connection to hv2 ended: connect: No route to host", "Check that hv2 is up.")
     found += [silent]
     with pytest.raises(PeerSilent):
@@ -659,7 +673,7 @@ def test_a_host_that_is_down_is_an_error_at_once_and_one_that_went_down_is_waite
 
 
 def test_it_is_not_made_for_ever(attempts: list[t.Any]) -> None:
-    found, naps = attempts
+    found, naps, dummy = attempts
     found += [LOST, LOST, lambda *dummy: pytest.fail("once too often")]
     with pytest.raises(PeerLost):
         sync.run(CONFIG, Progress(), None, False, Options(retries=1))
@@ -667,7 +681,7 @@ def test_it_is_not_made_for_ever(attempts: list[t.Any]) -> None:
 
 
 def test_a_look_is_not_tried_again(attempts: list[t.Any]) -> None:
-    found, naps = attempts
+    found, naps, dummy = attempts
     found += [LOST]
     with pytest.raises(PeerLost):
         sync.run(CONFIG, Progress(), None, True)
@@ -684,7 +698,7 @@ def test_a_look_is_not_tried_again(attempts: list[t.Any]) -> None:
     ],
 )
 def test_nothing_else_is_tried_again(attempts: list[t.Any], error: Exception) -> None:
-    found, naps = attempts
+    found, naps, dummy = attempts
     found += [error]
     with pytest.raises(type(error)):
         sync.run(CONFIG, Progress(), None, False)
@@ -693,7 +707,7 @@ def test_nothing_else_is_tried_again(attempts: list[t.Any], error: Exception) ->
 
 def test_what_was_set_aside_is_not_set_aside_again(attempts: list[t.Any]) -> None:
     """There is half of the new replica in its place, and that is to go on."""
-    found, dummy = attempts
+    found, *dummy = attempts
     seen: list[tuple[str, ...]] = []
 
     def cut(options: Options, kept: dict[str, str]) -> None:
@@ -731,7 +745,7 @@ def _pair(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, protection: t
     found = types.SimpleNamespace(mine=both(A, B), theirs=both(A), protected={}, findings=[], peer=agent(), locks=[])
     lock = operation.Lock
 
-    def connect(config: PairConfig, look: bool) -> Peer:
+    def connect(config: PairConfig, dialled: None, look: bool) -> Peer:
         assert look
         found.peer.hello = {"look": {"observation": {"me": "hv2"}, "inventory": found.theirs, "protected": found.protected}}
         return t.cast("Peer", found.peer)
@@ -742,7 +756,7 @@ def _pair(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, protection: t
 
     found.peer.answers["datasets"] = lambda: found.theirs
     monkeypatch.setattr(sync, "Peer", connect)
-    monkeypatch.setattr(sync, "look", lambda dummy: ({"role": {"epoch": 3}}, found.mine))
+    monkeypatch.setattr(sync, "look", lambda *dummy: ({"role": {"epoch": 3}}, found.mine))
     monkeypatch.setattr(sync.guards, "sync", guard)
     monkeypatch.setattr(sync, "read_datasets", lambda dummy: found.mine)
     monkeypatch.setattr(sync.actions, "estimate", lambda dummy: 5)
@@ -791,7 +805,7 @@ def test_check_mode_with_the_set_still_to_come(pair: types.SimpleNamespace) -> N
 def test_nothing_to_do_is_one_question_and_no_lock(pair: types.SimpleNamespace) -> None:
     pair.theirs = both(A, B)
     pair.protected = {B: True}
-    sync._write_ledger({B: True})
+    holds._write_ledger({B: True})
     result = run()
     assert (result["changed"], result["set"]) == (False, B)
     assert pair.peer.ops == ["end"]
@@ -803,7 +817,7 @@ def test_a_set_that_one_side_does_not_hold_is_made_up_for(
 ) -> None:
     pair.theirs = both(A, B)
     pair.protected = {B: there}
-    sync._write_ledger({B: here})
+    holds._write_ledger({B: here})
     assert run()["changed"] is True
     assert pair.peer.ops == ["lock", "datasets", "settle", "end"]
     assert protection.done == [f"hold {B}"]
@@ -834,9 +848,9 @@ def crashing(monkeypatch: pytest.MonkeyPatch, protection: types.SimpleNamespace,
         counted(lambda: protection.held.update({snapshot: ["d/r"]}))()
         return []
 
-    monkeypatch.setattr(sync.protect, "hold_and_mark", hold)
-    monkeypatch.setattr(sync.protect, "release", counted(lambda roots, snapshot, pair: protection.held.pop(snapshot, None)))
-    monkeypatch.setattr(sync, "write_atomic", counted(sync.write_atomic))
+    monkeypatch.setattr(holds.protect, "hold_and_mark", hold)
+    monkeypatch.setattr(holds.protect, "release", counted(lambda roots, snapshot, pair: protection.held.pop(snapshot, None)))
+    monkeypatch.setattr(holds, "write_atomic", counted(holds.write_atomic))
 
 
 @pytest.mark.parametrize("first", [None, {}, {A: True}, {A: True, "hvm_older": True}, {A: False}])
@@ -846,75 +860,75 @@ def test_no_hold_is_ever_forgotten_whenever_it_crashes(
     crashed = 0
     for after in range(8):
         protection.held = {name: ["d/r"] for name in first or {}} if first is not None else {A: ["d/r"], "hvm_older": ["d/r"]}
-        pathlib.Path(sync.LEDGER).unlink(missing_ok=True)
+        pathlib.Path(holds.LEDGER).unlink(missing_ok=True)
         if first is not None:
-            sync._write_ledger(first)
+            holds._write_ledger(first)
         with monkeypatch.context() as patch:
             crashing(patch, protection, after)
             try:
-                sync.protect_set(CONFIG, both(B), B)
+                holds.protect_set(CONFIG, both(B), B)
             except Crash:
                 crashed += 1
-        known = sync.ledger()
+        known = holds.ledger()
         assert known is None or set(protection.held) <= set(known)  # without a ledger ZFS is asked
         assert B in protection.held or set(protection.held) >= set(first or {})  # one of them is always held
-        sync.protect_set(CONFIG, both(C), C)
-        assert (set(protection.held), sync.ledger()) == ({C}, {C: True})
+        holds.protect_set(CONFIG, both(C), C)
+        assert (set(protection.held), holds.ledger()) == ({C}, {C: True})
     assert crashed >= 2
 
 
 def test_without_a_ledger_zfs_is_asked_what_is_held(protection: types.SimpleNamespace) -> None:
     protection.held = {A: ["d/r"], "hvm_older": ["e/s"]}
-    assert sync.protect_set(CONFIG, both(B), B) == []
+    assert holds.protect_set(CONFIG, both(B), B) == []
     assert protection.done == [f"hold {B}", f"release {A}", "release hvm_older"]
-    assert sync.ledger() == {B: True}
+    assert holds.ledger() == {B: True}
 
 
 def test_with_a_ledger_only_what_it_knows_is_let_go(protection: types.SimpleNamespace) -> None:
     protection.held = {A: ["d/r"], "of somebody": ["e/s"]}
-    sync._write_ledger({A: True})
-    sync.protect_set(CONFIG, both(B), B)
+    holds._write_ledger({A: True})
+    holds.protect_set(CONFIG, both(B), B)
     assert protection.held == {B: ["d/r", "e/s"], "of somebody": ["e/s"]}
 
 
 def test_what_cannot_be_let_go_stays_known(protection: types.SimpleNamespace) -> None:
     protection.held = {A: ["d/r"], B: ["d/r"]}
-    sync._write_ledger({A: True, B: True})
+    holds._write_ledger({A: True, B: True})
     protection.failing = {A}
-    assert sync.protect_set(CONFIG, both(C), C) == [f"hv1: the hold on {A} stays: 'zfs release' failed (1): busy"]
-    assert sync.ledger() == {A: True, C: True}
+    assert holds.protect_set(CONFIG, both(C), C) == [f"hv1: the hold on {A} stays: 'zfs release' failed (1): busy"]
+    assert holds.ledger() == {A: True, C: True}
     protection.failing = set()
-    assert sync.protect_set(CONFIG, both(C), C) == []
-    assert sync.ledger() == {C: True}
+    assert holds.protect_set(CONFIG, both(C), C) == []
+    assert holds.ledger() == {C: True}
 
 
 def test_nothing_is_let_go_until_the_new_one_is_held(protection: types.SimpleNamespace) -> None:
     protection.held = {A: ["d/r"]}
-    sync._write_ledger({A: True})
+    holds._write_ledger({A: True})
     protection.failing = {"hold"}
-    assert sync.protect_set(CONFIG, both(B), B) == [f"{B} is not held: no"]
+    assert holds.protect_set(CONFIG, both(B), B) == [f"{B} is not held: no"]
     assert protection.held == {A: ["d/r"]}
-    assert sync.ledger() == {A: True, B: False}
-    assert not sync.is_protected(B)
+    assert holds.ledger() == {A: True, B: False}
+    assert not holds.is_protected(B)
     protection.failing = set()
-    assert sync.protect_set(CONFIG, both(B), B) == []
-    assert (protection.held, sync.ledger()) == ({B: ["d/r", "e/s"]}, {B: True})
-    assert sync.is_protected(B)
+    assert holds.protect_set(CONFIG, both(B), B) == []
+    assert (protection.held, holds.ledger()) == ({B: ["d/r", "e/s"]}, {B: True})
+    assert holds.is_protected(B)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{", '["a"]', '"a"', "7"])
 def test_a_ledger_that_cannot_be_read_is_none(text: str) -> None:
-    pathlib.Path(sync.LEDGER).write_text(text)
-    assert sync.ledger() is None
-    assert not sync.is_protected(A)
+    pathlib.Path(holds.LEDGER).write_text(text)
+    assert holds.ledger() is None
+    assert not holds.is_protected(A)
 
 
 def test_the_ledger_is_what_was_written() -> None:
-    sync._write_ledger({B: True, A: False})
-    assert json.loads(pathlib.Path(sync.LEDGER).read_text()) == {A: False, B: True}
-    sync._remember(A)
-    sync._remember(C)
-    assert sync.ledger() == {A: False, B: True, C: False}
+    holds._write_ledger({B: True, A: False})
+    assert json.loads(pathlib.Path(holds.LEDGER).read_text()) == {A: False, B: True}
+    holds._remember(A)
+    holds._remember(C)
+    assert holds.ledger() == {A: False, B: True, C: False}
 
 
 def test_both_hosts_make_up_for_the_protection_that_an_interruption_left_out(
@@ -932,14 +946,14 @@ def test_both_hosts_make_up_for_the_protection_that_an_interruption_left_out(
 
 def test_a_receiver_that_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [{7: "d/r"}, {7: "d/r"}, {}]
-    monkeypatch.setattr(sync.actions, "receivers", lambda dummy: found.pop(0))
+    monkeypatch.setattr(early.kernel, "receivers", lambda dummy: found.pop(0))
     monkeypatch.setattr(sync.time, "sleep", lambda dummy: None)
     early.wait_for_receivers(["d/r"])
     assert found == []
 
 
 def test_a_receiver_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync.actions, "receivers", lambda dummy: {7: "d/r", 8: "e/s"})
+    monkeypatch.setattr(early.kernel, "receivers", lambda dummy: {7: "d/r", 8: "e/s"})
     with pytest.raises(HvmError, match=r"still running here: d/r \(pid 7\), e/s \(pid 8\)"):
         early.wait_for_receivers(["d/r"], timeout=0)
 
@@ -997,3 +1011,34 @@ def test_a_long_reading_is_told_of_now_and_then(monkeypatch: pytest.MonkeyPatch)
         said(int(seconds) << 20)
     assert [line["text"] for line in progress.lines] == ["d/r: 5.0 MiB read", "d/r: 10.0 MiB read"]
     assert progress.lines[0]["bytes"] == 5 << 20
+
+
+# Before the library is loaded
+
+
+def test_what_a_reading_fails_at_is_for_whoever_wants_it() -> None:
+    def fail() -> t.NoReturn:
+        raise HvmError("the pool is suspended")
+
+    reading = early.Reading(fail)
+    for dummy in range(2):
+        with pytest.raises(HvmError, match="the pool is suspended"):
+            reading.result()
+    assert early.Reading(lambda: both(A)).result() == both(A)
+
+
+def test_the_first_look_and_the_first_answer_load_little() -> None:
+    """What they cost is for the most part what they import."""
+    script = """
+import sys
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
+first = {name for name in ("logging", "dataclasses", "tempfile", "ssl") if name in sys.modules}
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent
+ours = [name for name in ("sync", "switchover", "rollback") if f"{agent.build.PACKAGE}_procedure.{name}" in sys.modules]
+agent.load_rest()
+print(sorted(first), ours, f"{agent.build.PACKAGE}_procedure.switchover" in sys.modules)
+"""
+    tree = str(pathlib.Path(str(sync.__file__)).parents[6])
+    words = [sys.executable, "-S", "-c", script]
+    said = subprocess.run(words, env={"PYTHONPATH": tree}, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[] [] True"

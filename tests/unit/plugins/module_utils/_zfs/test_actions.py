@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, plan
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, kernel, plan
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step
 
 
@@ -24,6 +24,7 @@ class Host:
         self.commands: list[list[str]] = []
         self.answers = {tuple(words.split("_")): answer for words, answer in answers.items()}
         monkeypatch.setattr(actions, "run", self)
+        monkeypatch.setattr(kernel, "run", self)
         monkeypatch.setattr(actions, "existing", self.existing)
         self.there: set[str] = set()
 
@@ -286,18 +287,18 @@ def test_a_set_is_one_command_for_each_pool(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pool_that_is_not_imported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "KSTAT", "/nowhere")
+    monkeypatch.setattr(kernel, "KSTAT", "/nowhere")
     Host(monkeypatch, zpool_list="ssd\tONLINE\nother\tDEGRADED\n")
-    assert actions.pool_health(["ssd", "rot"]) == {"ssd": "ONLINE", "rot": "missing"}
+    assert kernel.pool_health(["ssd", "rot"]) == {"ssd": "ONLINE", "rot": "missing"}
 
 
 def test_the_kernel_says_the_same_of_pools_without_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    monkeypatch.setattr(actions, "KSTAT", str(tmp_path))
+    monkeypatch.setattr(kernel, "KSTAT", str(tmp_path))
     for pool, state in (("ssd", "ONLINE\n"), ("other", "DEGRADED\n")):
         (tmp_path / pool).mkdir()
         (tmp_path / pool / "state").write_text(state)
     host = Host(monkeypatch)
-    assert actions.pool_health(["ssd", "rot", "other"]) == {"ssd": "ONLINE", "rot": "missing", "other": "DEGRADED"}
+    assert kernel.pool_health(["ssd", "rot", "other"]) == {"ssd": "ONLINE", "rot": "missing", "other": "DEGRADED"}
     assert host.commands == []
 
 
@@ -363,9 +364,9 @@ def test_a_receive_below_the_datasets_is_seen_while_it_runs(tmp_path: pathlib.Pa
         running(tmp_path, "zfs", "send", "d/r"),
         running(tmp_path, "other", "receive", "d/r/a"),
     ):
-        assert actions.receivers(["d/r", "e/s"]) == {one: "d/r/my vms", two: "d/r"}
-        assert actions.receivers(["e/s"]) == {}
-    assert actions.receivers(["d/r"]) == {}
+        assert kernel.receivers(["d/r", "e/s"]) == {one: "d/r/my vms", two: "d/r"}
+        assert kernel.receivers(["e/s"]) == {}
+    assert kernel.receivers(["d/r"]) == {}
 
 
 # A replica that is in use
