@@ -46,6 +46,7 @@ class Vm:
     :ivar disks: `KIND:POOL` each, in order; KIND is file (raw), qcow2 or zvol, POOL a key of the places.
     :ivar running: started by the script.
     :ivar port: UDP port of the witness that its serial port sends to.
+    :ivar memory: MiB.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Vm:
     running: bool
     port: int
     mac: str
+    memory: int = 32
 
     @property
     def description(self) -> str:
@@ -135,26 +137,29 @@ def program() -> bytes:
     return target.read_bytes()
 
 
-def boot_image(code: bytes, size: int = DISK_SIZE, ticks: int = TICKS, load_kib: int = 0, load_sectors: int = 0) -> bytes:
+def boot_image(
+    code: bytes, size: int = DISK_SIZE, ticks: int = TICKS, load_kib: int = 0, load_sectors: int = 0, fill_mib: int = 0
+) -> bytes:
     """What a disk of `size` bytes begins with: the program with its values patched in (offsets: see guest.asm).
 
     :param ticks: per turn, 54.9 ms each.
     :param load_kib: KiB of RAM dirtied per turn; up to 24576.
     :param load_sectors: sectors written per turn and disk.
+    :param fill_mib: up to where RAM is filled at a cold boot.
     """
     if code[4:8] != _MAGIC:
         raise ValueError("this is not the program of guest.asm")
     area = min(0xFFFF, (size // 512 - _LOAD_LBA) // _LOAD_CHUNK)
     if area < 1:
         raise ValueError(f"a disk of {size} bytes is too small, it must have {(_LOAD_LBA + _LOAD_CHUNK) * 512} at least")
-    if not (0 < ticks < 1 << 15 and 0 <= load_kib <= 24576 and 0 <= load_sectors < 1 << 16):
-        raise ValueError(f"out of range: {ticks} ticks, {load_kib} KiB, {load_sectors} sectors")
-    return code[:8] + struct.pack("<4H", ticks, load_kib, load_sectors, area) + code[16:]
+    if not (0 < ticks < 1 << 15 and 0 <= load_kib <= 24576 and 0 <= load_sectors < 1 << 16 and 0 <= fill_mib < 4096):
+        raise ValueError(f"out of range: {ticks} ticks, {load_kib} KiB, {load_sectors} sectors, {fill_mib} MiB")
+    return code[:8] + struct.pack("<5H", ticks, load_kib, load_sectors, area, fill_mib) + code[18:]
 
 
-def disk_image(code: bytes, size: int = MIB, ticks: int = TICKS, load_kib: int = 0, load_sectors: int = 0) -> bytes:
+def disk_image(code: bytes, size: int = MIB, **values: int) -> bytes:
     """A whole fresh disk: as `boot_image`, and zeros, which is a counter of 0."""
-    return boot_image(code, size, ticks, load_kib, load_sectors).ljust(size, b"\0")
+    return boot_image(code, size, **values).ljust(size, b"\0")
 
 
 def counter_of(disk: bytes) -> int:
@@ -179,7 +184,7 @@ def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
         f"  <name>{escape(vm.name)}</name>",
         f"  <uuid>{uuid.uuid5(uuid.NAMESPACE_DNS, vm.name + '.lab.hvm.invalid')}</uuid>",
         f"  <description>{escape(vm.description)}</description>",
-        "  <memory unit='MiB'>32</memory>",
+        f"  <memory unit='MiB'>{vm.memory}</memory>",
         "  <vcpu>1</vcpu>",
         "  <os><type arch='x86_64' machine='pc'>hvm</type></os>",
         "  <features><acpi/></features>",

@@ -36,6 +36,8 @@
 ;              (a dword in each 512 bytes: what counts for a migration is the page)
 ;   offset 12  load: sectors written per turn and disk, going round in the load area; 0 none
 ;   offset 14  load area: its length in blocks of 64 sectors; it begins at LBA 128; 0 no disk load
+;   offset 16  MiB up to which RAM is filled at a cold boot, from 1 MiB on; 0 none. Random numbers, one in each 64 bytes: no page of it
+;              is empty, and what is empty costs a save nothing. The last 8 MiB of RAM may belong to the BIOS
 ;
 ; The data sector holds the counter 128 times: a torn sector is seen too. Little endian, so `od -A n -t u4 -j 4096 -N 4`.
 ;
@@ -74,6 +76,7 @@ ticks:          dw 2
 load_kib:       dw 0
 load_sectors:   dw 0
 load_area:      dw 0
+fill_mib:       dw 0
 
 boot:
         cli
@@ -133,6 +136,8 @@ main:
         mov     al, ah
         out     dx, al
         loop    .serial
+
+        call    fill
 
         ; Cold boot: the counter comes from disk 1. The others may be one write behind, from some disk on (L); all else is X.
         call    aim_data
@@ -437,16 +442,9 @@ hex:
         stosb
         ret
 
-; --- load for tests --------------------------------------------------------------------------------------------------------
-load:
-        movzx   ecx, word [load_kib]
-        add     cx, cx                  ; steps of 512 bytes; 32 MiB - 1 KiB at most: no overflow
-        jz      .disks
-        mov     edi, [load_ram_at]
-        mov     eax, [counter]
-.more:
-        ; "Unreal mode": give FS a limit of 4 GiB, which it keeps in real mode. A BIOS call may take it away again, therefore
-        ; anew for each piece, and without interrupts meanwhile.
+; "Unreal mode": give FS a limit of 4 GiB, which it keeps in real mode. A BIOS call may take it away again, therefore anew for each
+; piece, and without interrupts meanwhile: the caller switches them on again. Changes BX, EDX.
+flat:
         cli
         lgdt    [gdt_pointer]
         mov     edx, cr0
@@ -456,6 +454,40 @@ load:
         mov     fs, bx
         and     dl, 0xFE
         mov     cr0, edx
+        ret
+
+; Fill RAM, at a cold boot. Changes EAX, BX, CX, EDX, EDI, EBP.
+fill:
+        movzx   ebp, word [fill_mib]
+        shl     ebp, 20
+        mov     edi, 0x100000
+        mov     eax, 1
+.more:
+        cmp     edi, ebp
+        jae     .end
+        call    flat
+        mov     cx, 4096
+.step:
+        imul    eax, eax, 1664525
+        add     eax, 1013904223
+        mov     [fs:edi], eax
+        add     edi, 64
+        dec     cx
+        jnz     .step
+        sti
+        jmp     .more
+.end:
+        ret
+
+; --- load for tests --------------------------------------------------------------------------------------------------------
+load:
+        movzx   ecx, word [load_kib]
+        add     cx, cx                  ; steps of 512 bytes; 32 MiB - 1 KiB at most: no overflow
+        jz      .disks
+        mov     edi, [load_ram_at]
+        mov     eax, [counter]
+.more:
+        call    flat
         mov     dx, 256
 .step:
         mov     [fs:edi + 0x100000], eax

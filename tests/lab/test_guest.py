@@ -379,6 +379,18 @@ def test_it_goes_on_without_a_witness(world):
     assert qemu.process.poll() is None
 
 
+def test_ram_that_is_filled_has_to_be_saved(world):
+    sizes = []
+    for mib in (0, 24):
+        qemu = world.start([world.disk(f"fill{mib}", fill_mib=mib)])
+        world.hear()
+        qemu.do("stop")
+        qemu.migrate(f"exec:cat > {world.directory / 'ram'}")
+        sizes.append((world.directory / "ram").stat().st_size)
+        qemu.kill()
+    assert 22 * _guests.MIB < sizes[1] - sizes[0] < 24 * _guests.MIB
+
+
 def test_load_costs_no_truth_and_changes_the_disk(world):
     before = world.disk("one", size=_guests.MIB, load_kib=1024, load_sectors=200)
     content = (world.directory / "one").read_bytes()

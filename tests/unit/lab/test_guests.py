@@ -84,9 +84,9 @@ def test_libvirt_takes_the_definition(name):
 
 
 def test_values_are_patched_in():
-    image = _guests.boot_image(CODE, 8 * _guests.MIB, 3, 100, 200)
-    assert struct.unpack_from("<4H", image, 8) == (3, 100, 200, (16384 - 128) // 64)
-    assert (image[:8], image[16:], len(image)) == (CODE[:8], CODE[16:], len(CODE))
+    image = _guests.boot_image(CODE, 8 * _guests.MIB, 3, 100, 200, 24)
+    assert struct.unpack_from("<5H", image, 8) == (3, 100, 200, (16384 - 128) // 64, 24)
+    assert (image[:8], image[18:], len(image)) == (CODE[:8], CODE[18:], len(CODE))
 
 
 def test_a_disk_begins_with_the_program_and_counts_from_0():
