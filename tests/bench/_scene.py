@@ -135,14 +135,15 @@ def prepare(lab: Lab, first: t.Mapping[str, t.Sequence[str]]) -> None:
     state = state_name(lab)
     if state in lab.state().get("states", []):
         lab.reset(state)
-        say("bringing the agents to the version of this checkout")
-        _ansible(lab, "ansible", "hvm", "-m", "hvm.pair.hvm_agent")
+        say("bringing the hosts to the version of this checkout")
+        scripts(lab)
+        ansible(lab, "ansible", "hvm", "-m", "hvm.pair.hvm_agent")
         return
     say("nothing is prepared yet: this takes about 15 minutes, once")
     lab.reset(FRESH)
-    _ansible(lab, "ansible-playbook", "install.yml")
+    ansible(lab, "ansible-playbook", "install.yml")
     _tools.install(lab, lab.suite)
-    _scripts(lab)
+    scripts(lab)
     _keys(lab)
     _datasets(lab)
     point_pair_at(lab, MANY)
@@ -154,7 +155,8 @@ def prepare(lab: Lab, first: t.Mapping[str, t.Sequence[str]]) -> None:
     lab.save(state)
 
 
-def _ansible(lab: Lab, program: str, *words: str) -> str:
+def ansible(lab: Lab, program: str, *words: str) -> str:
+    """Run one of Ansible's programs on the pair; what it said. :raises LabError: when it failed."""
     inventory = _hostside.write_inventory(lab)
     result = subprocess.run(
         lab.exec_command([program, "-i", str(inventory), *words]),
@@ -171,10 +173,10 @@ def _ansible(lab: Lab, program: str, *words: str) -> str:
 
 def ansible_sync(lab: Lab) -> str:
     """The sync as a task of Ansible."""
-    return _ansible(lab, "ansible", ACTIVE.name, "-m", "hvm.pair.hvm_zfs_sync")
+    return ansible(lab, "ansible", ACTIVE.name, "-m", "hvm.pair.hvm_zfs_sync")
 
 
-def _scripts(lab: Lab) -> None:
+def scripts(lab: Lab) -> None:
     here = Path(__file__).parent
     for host in HOSTS:
         for name in ("_timed.py", "_ours.py"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import _guests
@@ -64,12 +65,12 @@ def active(lab: Lab) -> LabHost:
     return found[0]
 
 
-def make_vms(lab: Lab) -> None:
-    """The standard VMs, on the ACTIVE host; those that are there stay as they are."""
+def make_vms(lab: Lab, vms: Sequence[_guests.Vm] = _guests.VMS, **values: int) -> None:
+    """VMs on the ACTIVE host; those that are there stay as they are. `values`: of `_guests.boot_image`."""
     host = active(lab)
     image = "/run/hvm-lab-guest.img"
-    lab.run(host, f"cat > {image}", stdin=_guests.boot_image(_guests.program()))
-    script = _guests.script(_guests.VMS, PLACES, _network.GATEWAY4)
+    lab.run(host, f"cat > {image}", stdin=_guests.boot_image(_guests.program(), **values))
+    script = _guests.script(vms, PLACES, _network.GATEWAY4)
     lab.run(host, "cat > /run/hvm-lab-vms.sh", stdin=script.encode())
     result = lab.run(host, f"sh /run/hvm-lab-vms.sh {image}", timeout=300)
     for line in result.stdout.decode().splitlines():
@@ -80,13 +81,13 @@ def beats(lab: Lab) -> Path:
     return lab.dir / "beats.jsonl"
 
 
-def start_witness(lab: Lab) -> None:
+def start_witness(lab: Lab, vms: Sequence[_guests.Vm] = _guests.VMS) -> None:
     """Listen to the VMs from outside, afresh."""
     lab.stop_helper("witness")
     beats(lab).unlink(missing_ok=True)
     command = [sys.executable, str(Path(_witness.__file__)), "collect", "--bind", _network.GATEWAY4, "--file", str(beats(lab))]
     command += [word for host in HOSTS for word in ("--host", f"{host.address}={host.name}")]
-    command += [f"{port}={vm}" for port, vm in _guests.ports().items()]
+    command += [f"{port}={vm}" for port, vm in _guests.ports(vms).items()]
     lab.start_helper("witness", command, lab.dir / "witness.log")
 
 
