@@ -75,6 +75,10 @@ demo: venv ## See it work, on the two hosts of the lab
 bench-zfs: venv ## hvm_zfs_sync beside other tools, on the lab; BENCH_ARGS="--rounds 5 --record"
 	@tests/bench/bench_zfs.py $(BENCH_ARGS)
 
+.PHONY: bench-vms
+bench-vms: venv ## How long VMs stand still for a backup, on the lab; BENCH_ARGS="--rounds 5 --record"
+	@tests/bench/bench_vms.py $(BENCH_ARGS)
+
 .PHONY: build
 build: venv ## The collection's archive, in build/
 	@ansible-galaxy collection build --force --output-path build .
