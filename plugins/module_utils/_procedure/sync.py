@@ -125,7 +125,7 @@ def sync(
     kept = {} if kept is None else kept
     start = time.monotonic()
     if mine is None or theirs is None:
-        mine, theirs = read_both(config, peer, snapshot)
+        mine, theirs = read_both(config, peer, snapshot, brief=not options.aside)
     name = snapshot if made and snapshot else choose(config, mine, snapshot)
     made = made or make_plan(config, mine, theirs, name, options.aside)
     changes = not made.is_empty or unprotected
