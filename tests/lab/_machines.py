@@ -74,9 +74,11 @@ def alive(pid: int | None, start: str | None) -> bool:
 def process_start(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        # while other threads than the first are left, QEMU still holds its disks' locks
+        ended = fields[0] == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
     except OSError:
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return None if ended else fields[19]
 
 
 class Lab:
