@@ -67,6 +67,10 @@ molecule: venv ## The scenarios, on the two hosts of the lab; MOLECULE_ARGS="-s 
 zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CUTS=50 for more cuts
 	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/zfs $(PYTEST_ARGS)
 
+.PHONY: vms
+vms: venv ## Checkpoints of running VMs in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_CHECKPOINTS=20 for more of them
+	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/vms $(PYTEST_ARGS)
+
 .PHONY: demo
 demo: venv ## See it work, on the two hosts of the lab
 	@tests/tools/demo

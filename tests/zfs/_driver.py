@@ -61,10 +61,28 @@ def drop(which: str, check: bool = False) -> dict[str, t.Any]:
     return rollback.drop(config.load(), which, check)
 
 
-def hypervisor(state: str) -> dict[str, t.Any]:
+def hypervisor(state: str, peer_is_down: str = "") -> dict[str, t.Any]:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import switch
 
-    return switch.apply(config.load(), state, "", False)
+    return switch.apply(config.load(), state, peer_is_down, False)
+
+
+def run_backup(**options: t.Any) -> dict[str, t.Any]:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup
+
+    progress = Progress()
+    try:
+        result = backup.backup(config.load(), progress, backup.Options(**options))
+    except HvmError as exc:
+        exc.details["lines"] = progress.lines
+        raise
+    return {**result, "lines": progress.lines}
+
+
+def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import verbs
+
+    return verbs.apply(config.load(), verb, names, everything, **options)
 
 
 CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
@@ -75,6 +93,8 @@ CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
     "kept": kept,
     "drop": drop,
     "hypervisor": hypervisor,
+    "backup": run_backup,
+    "vm": vm,
 }
 
 

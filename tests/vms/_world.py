@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pair as a test of VMs sees it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import _guests
+import _hostside
+import _witness
+from _hosts import DRIVER, HOSTS, Host, Lab
+
+ROOT = Path(__file__).parents[2]
+STATE_DIR = "/var/lib/libvirt/hvm"
+#: Each turn of a guest takes 0.11 s of its own time, changes so many KiB of RAM, and writes so many sectors.
+LOAD = {"ticks": 2, "load_kib": 128, "load_sectors": 8}
+
+
+class World:
+    """The pair with its VMs running on hva, heard by a witness."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.a, self.b = (Host(lab, host) for host in HOSTS)
+        self.names = [vm.name for vm in _guests.VMS if vm.running]
+
+    def make(self) -> None:
+        inventory = str(_hostside.write_inventory(self.lab))
+        done = subprocess.run(
+            ["ansible-playbook", "-i", inventory, "install.yml"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        _hostside.make_vms(self.lab, **LOAD)
+        driver = (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8")
+        for host in (self.a, self.b):
+            host.put(DRIVER, driver)
+
+    def listen(self) -> None:
+        _hostside.start_witness(self.lab)
+        self.heard()
+
+    def beats(self) -> list[dict[str, t.Any]]:
+        return _witness.load(_hostside.beats(self.lab))
+
+    def heard(self, number: int = 10, timeout: float = 120, names: t.Sequence[str] | None = None) -> None:
+        """Wait until each VM has counted so often from now on."""
+        began = time.time()
+        wanted = set(names if names is not None else self.names)
+        counts: dict[str, int] = {}
+        while time.time() < began + timeout:
+            time.sleep(0.5)
+            counts = dict.fromkeys(wanted, 0)
+            for beat in self.beats():
+                if beat["kind"] == "C" and beat["t"] > began and beat["vm"] in wanted:
+                    counts[beat["vm"]] += 1
+            if min(counts.values()) >= number:
+                return
+        raise AssertionError(f"not every VM counts after {timeout:.0f} s: {counts}")
+
+    def reports(self, after: float) -> dict[str, t.Any]:
+        return _witness.analyse(self.beats(), after, None, self.names)
+
+    def states(self, host: Host | None = None) -> dict[str, str]:
+        """libvirt's word for each VM, asked anew."""
+        script = 'for vm in $(virsh -q list --all --name); do echo "$vm $(virsh -q domstate $vm)"; done'
+        return dict(line.split(" ", 1) for line in (host or self.a).sh(script).splitlines() if " " in line)
+
+    def left(self) -> list[str]:
+        """What lies in the directory of the state images."""
+        return self.a.sh(f"ls -A {STATE_DIR}").split()
