@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import time
 import typing as t
@@ -18,8 +19,11 @@ from _hosts import DRIVER, HOSTS, Host, Lab
 
 ROOT = Path(__file__).parents[2]
 STATE_DIR = "/var/lib/libvirt/hvm"
-#: Each turn of a guest takes 0.11 s of its own time, changes so many KiB of RAM, and writes so many sectors.
-LOAD = {"ticks": 2, "load_kib": 128, "load_sectors": 8}
+#: The lab's VMs with more memory, so that there is time to break something while it is written.
+MEMORY_MIB = 96
+VMS = [dataclasses.replace(vm, memory=MEMORY_MIB) for vm in _guests.VMS]
+#: RAM is full. Each turn of a guest takes 0.11 s of its own time, changes so many KiB of RAM, and writes so many sectors.
+LOAD = {"ticks": 2, "load_kib": 128, "load_sectors": 8, "fill_mib": MEMORY_MIB - 12}
 
 
 class World:
@@ -28,7 +32,7 @@ class World:
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.a, self.b = (Host(lab, host) for host in HOSTS)
-        self.names = [vm.name for vm in _guests.VMS if vm.running]
+        self.names = [vm.name for vm in VMS if vm.running]
 
     def make(self) -> None:
         inventory = str(_hostside.write_inventory(self.lab))
@@ -42,7 +46,7 @@ class World:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-        _hostside.make_vms(self.lab, **LOAD)
+        _hostside.make_vms(self.lab, VMS, **LOAD)
         driver = (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8")
         for host in (self.a, self.b):
             host.put(DRIVER, driver)
