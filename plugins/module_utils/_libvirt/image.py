@@ -31,6 +31,7 @@ A manifest is a dict, as JSON::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -39,11 +40,14 @@ import os
 import re
 import stat
 import struct
+import time
 import typing as t
 import xml.etree.ElementTree as ET
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, sync_directory, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import FROZEN, RUNNING, STOPPED, state_of
 
 FORMAT = 1
 FILE, ZVOL, OTHER = "file", "zvol", "other"
@@ -119,7 +123,7 @@ def disks_of(xml: str) -> list[dict[str, str]]:
     """``[{target, path}]`` of the disks that a running VM may write to, each with what lies below it (backing files); pure.
 
     CD-ROMs, floppies and read-only disks are left out: no write of theirs can be missing. `path` is "" for what has none on
-    this host, such as a disk of the network; "pool:volume" is for `resolve` to look up.
+    this host, such as a disk of the network; "pool:volume" is for libvirt to look up.
     """
     found = []
     for disk in ET.fromstring(xml).findall("./devices/disk"):
@@ -181,11 +185,24 @@ def dataset_of(path: str, mounts: t.Sequence[tuple[str, str]]) -> tuple[str, str
     return (FILE if path.startswith("/") and not path.startswith("/dev/") else OTHER), best[1]
 
 
+def _real(path: str) -> str:
+    """What a link leads to; a zvol by its name, not by the number of its device, which changes."""
+    if not path or path.startswith(ZVOLS):
+        return path
+    real = os.path.realpath(path)
+    if re.fullmatch(r"/dev/zd\d+", real):
+        for directory, dummy, names in os.walk(ZVOLS):
+            for name in names:
+                if os.path.realpath(link := os.path.join(directory, name)) == real:
+                    return link
+    return real
+
+
 def disk_facts(disks: t.Iterable[t.Mapping[str, str]], mounts: t.Sequence[tuple[str, str]]) -> list[dict[str, t.Any]]:
     """The manifest's disks, stamped now: call it while the VM cannot write (paused, or off)."""
     found = []
     for disk in disks:
-        kind, dataset = dataset_of(disk["path"], mounts)
+        kind, dataset = dataset_of(_real(disk["path"]), mounts)
         found.append({**disk, "kind": kind, "dataset": dataset, "stamp": stamp(disk["path"]) if kind == FILE else None})
     return found
 
@@ -428,3 +445,190 @@ def read_header(path: str) -> tuple[Header | None, str]:
         if header is None or not 0 < header.data_length <= _XML_LIMIT:
             return header, ""
         return header, parse_xml(handle.read(header.data_length))
+
+
+def is_whole(path: str) -> bool:
+    """Whether it is an image that libvirt has written to its end."""
+    try:
+        with open(path, "rb") as handle:
+            return handle.read(len(WHOLE)) == WHOLE
+    except FileNotFoundError:
+        return False
+
+
+def exists(state_dir: str, name: str) -> bool:
+    """Whether the VM has an image. One that libvirt has finished after its client was killed has not got its name yet."""
+    return os.path.exists(image_path(state_dir, name)) or is_whole(partial_path(state_dir, name))
+
+
+def saved_names(state_dir: str) -> list[str]:
+    """VMs that have a state image on this host."""
+    try:
+        entries = os.listdir(state_dir)
+    except FileNotFoundError:
+        return []
+    found = {entry.removesuffix(".state") for entry in entries if entry.endswith(".state")}
+    halves = {entry.removesuffix(".state.partial") for entry in entries if entry.endswith(".state.partial")}
+    return sorted(found | {name for name in halves if is_whole(partial_path(state_dir, name))})
+
+
+def remove(state_dir: str, name: str) -> None:
+    """The image and its manifest, in this order: an image that lost its manifest could not be judged."""
+    for path in (image_path(state_dir, name), manifest_path(state_dir, name)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+# ---- with libvirt
+
+
+def facts(conn: t.Any, dom: t.Any) -> tuple[dict[str, t.Any], list[dict[str, str]]]:
+    """``(what `manifest` wants of the VM, its disks for `disk_facts`)``, of a VM that runs or is frozen. Nothing stops for it."""
+    xml = dom.XMLDesc(0)
+    root = ET.fromstring(xml)
+    kind = root.find("./os/type")
+    vm = {
+        "vm": dom.name(),
+        "uuid": dom.UUIDString(),
+        "type": root.get("type", ""),
+        "arch": kind.get("arch", "") if kind is not None else "",
+        "machine": kind.get("machine", "") if kind is not None else "",
+        "emulator": root.findtext("./devices/emulator") or "",
+        "libvirt": version_text(conn.getLibVersion()),
+        "qemu": version_text(conn.getVersion()),
+        "host": os.uname().nodename,
+        "boot": (read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
+        "paused": state_of(dom) == FROZEN,
+    }
+    return vm, [{**disk, "path": _volume(conn, disk["path"])} for disk in disks_of(xml)]
+
+
+def _volume(conn: t.Any, path: str) -> str:
+    import libvirt
+
+    if not path or path.startswith("/"):
+        return path
+    pool, volume = path.split(":", 1)
+    try:
+        return str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
+    except libvirt.libvirtError:
+        return path
+
+
+def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | None:
+    """State image into `state_dir`, then the VM is off. A failed save leaves the VM running (libvirt resumes it).
+
+    :param durable: False where a snapshot follows at once: that one writes everything, and fsync would only write it twice.
+    """
+    dom = conn.lookupByName(name)
+    if state_of(dom) == STOPPED:
+        return None
+    if not dom.isPersistent():
+        raise HvmError(f"VM {name} is transient: nothing of it would be left but its image", "Define it (virsh define).")
+    os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    path, partial = image_path(state_dir, name), partial_path(state_dir, name)
+    if exists(state_dir, name):
+        raise _runs_and_has_one(name, path if os.path.exists(path) else partial)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
+    vm, disks = facts(conn, dom)
+    dom.save(partial)
+    os.chmod(partial, 0o600)
+    if durable:
+        with open(partial, "rb") as handle:
+            os.fsync(handle.fileno())
+    # the manifest first: an image under its own name always has one
+    write_manifest(state_dir, manifest(vm, disk_facts(disks, zfs_mounts()), measure(partial)), durable)
+    os.rename(partial, path)
+    if durable:
+        sync_directory(state_dir)
+    return f"{name} saved"
+
+
+def _runs_and_has_one(name: str, path: str) -> HvmError:
+    return HvmError(f"VM {name} runs and yet has a state image {path}", "Look which is right; move the image away if it is old.")
+
+
+def look(
+    conn: t.Any, name: str, state_dir: str, found: Manifest | None, written: Written | None = None, fresh: bool = False
+) -> Seen:
+    """What `check` asks for. :param written: of the zvols; None when they are not known."""
+    path = image_path(state_dir, name)
+    header, xml = read_header(path)
+    defined = {dom.name(): dom.UUIDString() for dom in conn.listAllDomains()}
+    return Seen(
+        header=header,
+        **measure(path),
+        uuid=(ET.fromstring(xml).findtext("uuid") or "") if xml else "",
+        defined=defined.get(name, ""),
+        stamps={disk["path"]: stamp(disk["path"]) for disk in (found or {}).get("disks", []) if disk["kind"] == FILE},
+        written=written,
+        fresh=fresh,
+        qemu=version_text(conn.getVersion()),
+        unfit=_unfit(conn, found) if found else "",
+    )
+
+
+def _unfit(conn: t.Any, found: Manifest) -> str:
+    import libvirt
+
+    try:
+        conn.getDomainCapabilities(found["emulator"] or None, found["arch"] or None, found["machine"] or None, found["type"])
+    except libvirt.libvirtError as exc:
+        # what does not suit this QEMU; for anything else the restore itself has the better words
+        return str(exc) if exc.get_error_code() == libvirt.VIR_ERR_INVALID_ARG else ""
+    return ""
+
+
+def restore(
+    conn: t.Any,
+    name: str,
+    state_dir: str,
+    timeout: float = 60,
+    written: Written | None = None,
+    fresh: t.Collection[str] = (),
+    force: bool = False,
+) -> str | None:
+    """Restore from the state image; the image goes only after the VM is seen running (or frozen, as it was saved).
+
+    :param written: of the zvols of all VMs that are restored together, asked before the first of them runs.
+    :param fresh: VMs that this very process has saved, under the pair's lock.
+    :param force: the operator's word for what cannot be proven.
+    :raises Refused: when the image does not fit, with every reason. It is kept.
+    """
+    if not exists(state_dir, name):
+        return None
+    path = image_path(state_dir, name)
+    found = read_manifest(state_dir, name)
+    dom = next((dom for dom in conn.listAllDomains() if dom.name() == name), None)
+    if dom is not None and state_of(dom) != STOPPED:
+        if found and found["begun"] and _was_restored(dom):
+            remove(state_dir, name)
+            return f"{name} was restored before; its image is removed"
+        raise _runs_and_has_one(name, path)
+    if not os.path.exists(path):
+        os.rename(partial_path(state_dir, name), path)
+    seen = look(conn, name, state_dir, found, written, name in fresh)
+    findings = check(name, found, seen, force)
+    if findings:
+        raise Refused(f"restoring VM {name}", findings)
+    if found:
+        # whoever finds the image and the running VM knows then that the one came from the other
+        begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        write_manifest(state_dir, {**found, "begun": begun}, durable=False)
+    if found and seen.header and seen.header.was_running == found["paused"]:
+        conn.restoreFlags(path, None, 4 if found["paused"] else 2)  # VIR_DOMAIN_SAVE_PAUSED, _RUNNING
+    else:
+        conn.restore(path)
+    deadline = time.monotonic() + timeout
+    while state_of(conn.lookupByName(name)) not in (RUNNING, FROZEN):
+        if time.monotonic() > deadline:
+            raise HvmError(f"VM {name} was restored but is not seen running after {timeout:.0f} s", f"Its image is kept: {path}.")
+        time.sleep(0.05)
+    remove(state_dir, name)
+    return f"{name} restored"
+
+
+def _was_restored(dom: t.Any) -> bool:
+    state, reason = dom.state()
+    return bool(state == 1 and reason == 3)  # VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_RESTORED

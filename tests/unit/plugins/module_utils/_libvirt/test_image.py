@@ -16,7 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image
+
+libvirt = pytest.importorskip("libvirt")
 
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 SET, LATER = "hvm_20261125T040000Z_office_B", "hvm_20261125T050000Z_office_C"
@@ -171,10 +174,11 @@ def test_later_versions_are_greater() -> None:
 
 
 def test_a_manifest_is_no_image_and_comes_back_as_it_was(tmp_path: pathlib.Path) -> None:
-    image.write_manifest(str(tmp_path), manifest())
+    found = manifest()
+    image.write_manifest(str(tmp_path), found)
     assert [path.name for path in tmp_path.iterdir()] == ["web.state.json"]
     assert (tmp_path / "web.state.json").stat().st_mode & 0o777 == 0o600
-    assert image.read_manifest(str(tmp_path), "web") == manifest()
+    assert image.read_manifest(str(tmp_path), "web") == found
     image.write_manifest(str(tmp_path), manifest(paused=True), durable=False)
     assert (image.read_manifest(str(tmp_path), "web") or {})["paused"]
 
@@ -336,3 +340,260 @@ def test_a_zvol_is_proven_only_by_an_anchor_of_its_own_that_is_there_with_nothin
         assert any(name in there and there[name][0] == "0" for name in sets)
     if not set(sets) & set(there):
         assert image.anchored("z", sets, {"z": there}) is None
+
+
+# ---- with libvirt's test driver: VMs that live in this process only
+
+DOMAIN = """
+<domain type="test" xmlns:test="http://libvirt.org/schemas/domain/test/1.0">
+  <name>{name}</name><uuid>{uuid}</uuid>
+  <memory>65536</memory>
+  <os><type arch="x86_64" machine="pc">hvm</type></os>
+  <devices><disk type="file" device="disk"><source file="{disk}"/><target dev="vda"/></disk>{more}</devices>
+  <test:runstate>{state}</test:runstate>
+</domain>
+"""
+ZVOL = '<disk type="block" device="disk"><source dev="/dev/zvol/ssd/shared/db"/><target dev="vdb"/></disk>'
+WEB, DB = "11111111-f6a4-8304-79aa-97f2502e193f", "22222222-f6a4-8304-79aa-97f2502e193f"
+
+
+class Host:
+    """web has a file, db a file and a zvol; both run. The test driver writes images of its own kind: they are dressed up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+        self.at = tmp_path
+        self.images = str(tmp_path / "images")
+        self.monkeypatch = monkeypatch
+        self.header = image.Header(True, 2, 8192, True)
+        xml = ""
+        for name, uuid, more in (("web", WEB, ""), ("db", DB, ZVOL)):
+            (tmp_path / f"{name}.img").write_bytes(b"disk")
+            xml += DOMAIN.format(name=name, uuid=uuid, disk=tmp_path / f"{name}.img", more=more, state=1)
+        (tmp_path / "node.xml").write_text(f"<node>{xml}</node>")
+        self.conn = domains.connect(f"test://{tmp_path}/node.xml")
+        monkeypatch.setattr(image, "read_header", self.read_header)
+
+    def read_header(self, path: str) -> tuple[image.Header | None, str]:
+        name = os.path.basename(path).split(".")[0]
+        known = pathlib.Path(path).read_bytes().startswith(b"TestGuestMagic")
+        uuid = {"web": WEB, "db": DB}[name]
+        return (self.header if known else None), f"<domain><uuid>{uuid}</uuid></domain>" if known else ""
+
+    def state(self, name: str) -> str:
+        return domains.vms(self.conn, self.images)[name]["state"]
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in pathlib.Path(self.images).iterdir())
+
+    def reasons(self, name: str, **kwargs: t.Any) -> list[str]:
+        with pytest.raises(Refused) as caught:
+            image.restore(self.conn, name, self.images, **kwargs)
+        assert self.state(name) == "stopped"
+        assert f"{name}.state" in self.files()
+        return [finding.what for finding in caught.value.findings]
+
+
+@pytest.fixture(name="host")
+def _host(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> t.Iterator[Host]:
+    host = Host(monkeypatch, tmp_path)
+    yield host
+    host.conn.close()
+
+
+def test_saved_and_restored_and_nothing_is_left_of_it(host: Host) -> None:
+    assert image.save(host.conn, "web", host.images) == "web saved"
+    assert image.saved_names(host.images) == ["web"]
+    assert host.files() == ["web.state", "web.state.json"]
+    assert os.stat(host.images).st_mode & 0o777 == 0o700
+    assert {os.stat(f"{host.images}/{name}").st_mode & 0o777 for name in host.files()} == {0o600}
+    found = domains.vms(host.conn, host.images)["web"]
+    assert (found["state"], found["saved"]) == ("stopped", True)
+    assert image.save(host.conn, "web", host.images) is None
+    assert image.restore(host.conn, "web", host.images) == "web restored"
+    assert host.files() == []
+    assert host.state("web") == "running"
+    assert image.restore(host.conn, "web", host.images) is None
+
+
+def test_what_a_manifest_says_of_a_vm(host: Host) -> None:
+    image.save(host.conn, "db", host.images)
+    found = image.read_manifest(host.images, "db")
+    assert found is not None
+    told = ("format", "vm", "uuid", "type", "arch", "machine", "paused", "sets", "begun")
+    assert [found[key] for key in told] == [1, "db", DB, "test", "x86_64", "pc", False, {}, ""]
+    assert [(disk["target"], disk["kind"]) for disk in found["disks"]] == [("vda", "file"), ("vdb", "zvol")]
+    assert found["disks"][0]["stamp"] == image.stamp(f"{host.at}/db.img")
+    assert found["image"] == image.measure(f"{host.images}/db.state")
+    assert found["boot"] == pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert image.zvols(found) == ["ssd/shared/db"]
+
+
+def test_half_an_image_is_no_image_and_is_replaced(host: Host) -> None:
+    os.mkdir(host.images)
+    (host.at / "images/web.state.partial").write_bytes(GOLDEN.replace(b"Save", b"Part"))
+    assert image.saved_names(host.images) == []
+    assert not image.exists(host.images, "web")
+    assert image.save(host.conn, "web", host.images) == "web saved"
+    assert host.files() == ["web.state", "web.state.json"]
+
+
+def test_an_image_is_never_overwritten(host: Host) -> None:
+    os.mkdir(host.images)
+    for name in ("web.state", "db.state.partial"):
+        (host.at / "images" / name).write_bytes(GOLDEN)
+    for vm, verb in (("web", image.save), ("web", image.restore), ("db", image.save), ("db", image.restore)):
+        with pytest.raises(HvmError, match=f"VM {vm} runs and yet has a state image"):
+            verb(host.conn, vm, host.images)
+    assert (host.at / "images/web.state").read_bytes() == (host.at / "images/db.state.partial").read_bytes() == GOLDEN
+    assert {host.state("web"), host.state("db")} == {"running"}
+
+
+def test_a_save_whose_client_was_killed_is_not_lost(host: Host) -> None:
+    """libvirt goes on without us: a whole image under the name of a half one, and the VM is off."""
+    image.save(host.conn, "web", host.images)
+    os.rename(f"{host.images}/web.state", f"{host.images}/web.state.partial")
+    os.unlink(f"{host.images}/web.state.json")
+    host.monkeypatch.setattr(image, "WHOLE", b"TestGuestMagic")
+    assert image.saved_names(host.images) == ["web"]
+    with pytest.raises(HvmError, match="has a saved state"):
+        domains.start(host.conn, "web", host.images)
+    assert host.reasons("web") == ["the image of VM web has no manifest: nothing says which disks it fits"]
+    assert image.restore(host.conn, "web", host.images, force=True) == "web restored"
+    assert host.files() == []
+
+
+def test_the_image_is_kept_when_restoring_fails(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+
+    def fail(*dummy: t.Any) -> None:
+        raise libvirt.libvirtError("no")
+
+    host.monkeypatch.setattr(libvirt.virConnect, "restore", fail)
+    with pytest.raises(libvirt.libvirtError):
+        image.restore(host.conn, "web", host.images)
+    assert host.files() == ["web.state", "web.state.json"]
+    assert host.state("web") == "stopped"
+
+
+def test_a_damaged_image_is_refused_and_kept(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+    (host.at / "images/web.state").write_text("damaged")
+    assert host.reasons("web", force=True) == ["the image of VM web is no image of libvirt's"]
+    assert (host.at / "images/web.state").read_text() == "damaged"
+
+
+def test_the_image_is_kept_until_the_vm_is_seen_running(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+    host.monkeypatch.setattr(image, "state_of", lambda dummy: domains.STOPPED)
+    with pytest.raises(HvmError, match="VM web was restored but is not seen running") as caught:
+        image.restore(host.conn, "web", host.images, timeout=0.1)
+    assert caught.value.remedy == f"Its image is kept: {host.images}/web.state."
+    assert image.saved_names(host.images) == ["web"]
+
+
+class Killed(BaseException):
+    """The module's process ends here."""
+
+
+def cut_before_the_removal(host: Host, name: str, **kwargs: t.Any) -> None:
+    def killed(*dummy: t.Any) -> None:
+        raise Killed
+
+    with host.monkeypatch.context() as patch:
+        patch.setattr(image, "remove", killed)
+        with pytest.raises(Killed):
+            image.restore(host.conn, name, host.images, **kwargs)
+    assert host.state(name) == "running"
+    assert f"{name}.state" in host.files()
+
+
+def test_killed_between_the_running_vm_and_the_removal_the_next_run_removes(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+    cut_before_the_removal(host, "web")
+    assert image.restore(host.conn, "web", host.images) == "web was restored before; its image is removed"
+    assert host.files() == []
+    assert host.state("web") == "running"
+
+
+def test_an_image_of_the_past_is_refused_whatever_was_killed_before(host: Host) -> None:
+    """The VM ran on, wrote, and ended; its image still lies there. The case for which all this is."""
+    image.save(host.conn, "web", host.images)
+    cut_before_the_removal(host, "web")
+    disk = host.at / "web.img"
+    disk.write_bytes(b"disk")  # the same bytes even
+    host.conn.lookupByName("web").destroy()
+    for force in (False, True):
+        (said,) = host.reasons("web", force=force)
+        assert said.startswith(f"VM web: disk vda ({disk}) has changed since the VM was saved: it was last written at")
+
+
+def test_an_image_of_the_past_is_refused_on_a_zvol_too(host: Host) -> None:
+    image.save(host.conn, "db", host.images)
+    found = image.read_manifest(host.images, "db")
+    image.write_manifest(host.images, image.with_set(found or {}, SET))
+    cut_before_the_removal(host, "db", written={"ssd/shared/db": {SET: ["0", ""]}})
+    host.conn.lookupByName("db").destroy()
+    for force in (False, True):
+        (said,) = host.reasons("db", written={"ssd/shared/db": {SET: ["4096", ""]}}, force=force)
+        assert said.endswith(f"has changed since the VM was saved: 4096 bytes were written since {SET}")
+
+
+def test_a_vm_that_was_started_by_hand_keeps_its_image_for_somebody_to_look_at(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+    found = image.read_manifest(host.images, "web")
+    image.write_manifest(host.images, {**(found or {}), "begun": "2026-11-25T04:00:00+00:00"})
+    host.conn.lookupByName("web").create()
+    with pytest.raises(HvmError, match="VM web runs and yet has a state image"):
+        image.restore(host.conn, "web", host.images)
+    assert host.files() == ["web.state", "web.state.json"]
+
+
+def test_what_this_process_has_saved_needs_no_set_for_its_zvols(host: Host) -> None:
+    image.save(host.conn, "db", host.images)
+    assert len(host.reasons("db")) == 1
+    assert image.restore(host.conn, "db", host.images, fresh=["db"]) == "db restored"
+
+
+@pytest.mark.parametrize(
+    ("was_running", "paused", "flag"), [(True, True, 4), (False, False, 2), (True, False, 0), (False, True, 0)]
+)
+def test_it_goes_on_as_its_manifest_says(host: Host, was_running: bool, paused: bool, flag: int) -> None:
+    """The image of a live checkpoint says "paused" of every VM."""
+    image.save(host.conn, "web", host.images)
+    image.write_manifest(host.images, {**(image.read_manifest(host.images, "web") or {}), "paused": paused})
+    host.header = image.Header(True, 2, 8192, was_running)
+    asked: list[int] = []
+    plain = libvirt.virConnect.restore
+
+    def restore_flags(conn: t.Any, path: str, dummy: None, flags: int) -> None:
+        asked.append(flags)
+        plain(conn, path)
+
+    host.monkeypatch.setattr(libvirt.virConnect, "restoreFlags", restore_flags)
+    assert image.restore(host.conn, "web", host.images) == "web restored"
+    assert asked == ([flag] if flag else [])
+
+
+def test_a_frozen_vm_is_saved_as_such(host: Host) -> None:
+    domains.freeze(host.conn, "web")
+    assert image.save(host.conn, "web", host.images) == "web saved"
+    assert (image.read_manifest(host.images, "web") or {})["paused"]
+    host.header = image.Header(True, 2, 8192, False)
+    assert image.restore(host.conn, "web", host.images) == "web restored"
+
+
+def test_a_transient_vm_is_not_saved(host: Host) -> None:
+    (host.at / "guest.img").write_bytes(b"disk")
+    host.conn.createXML(DOMAIN.format(name="guest", uuid=UUID, disk=host.at / "guest.img", more="", state=1))
+    with pytest.raises(HvmError, match="VM guest is transient"):
+        image.save(host.conn, "guest", host.images)
+    assert host.state("guest") == "running"
+
+
+def test_a_volume_is_looked_up_in_its_pool(host: Host) -> None:
+    host.conn.storagePoolDefineXML("<pool type='dir'><name>p</name><target><path>/srv/p</path></target></pool>").create()
+    volume = "<volume><name>v.img</name><capacity>1</capacity></volume>"
+    host.conn.storagePoolLookupByName("p").createXML(volume)
+    assert image._volume(host.conn, "p:v.img") == "/srv/p/v.img"
+    assert image._volume(host.conn, "p:none") == "p:none"
+    assert image._volume(host.conn, "/a:b") == "/a:b"
