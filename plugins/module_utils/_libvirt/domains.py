@@ -18,7 +18,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, needs
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import autostart, by_priority, priority
 
@@ -72,6 +72,7 @@ def parse_xml(text: str) -> dict[str, t.Any]:
         "hostdevs": len(root.findall("./devices/hostdev")),
         "emulator": root.findtext("./devices/emulator") or "",
         "machine": machine.get("machine", "") if machine is not None else "",
+        "needs": needs.of(root),
         "memory_kib": int(root.findtext("memory") or 0),
     }
 

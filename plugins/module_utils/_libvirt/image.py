@@ -155,8 +155,9 @@ def version_text(number: int) -> str:
     return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def version_key(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+def release(text: str) -> tuple[int, ...]:
+    """Major and minor of a version of QEMU's: within these it keeps the format of its memory."""
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 def stamp(path: str) -> Stamp | None:
@@ -297,7 +298,7 @@ def check(name: str, found: t.Mapping[str, t.Any] | None, seen: Seen, force: boo
         wrong, unproven = disks(name, found, seen)
         findings += wrong
         doubts += unproven
-        if seen.qemu and version_key(seen.qemu) < version_key(found["qemu"]):
+        if seen.qemu and release(seen.qemu) < release(found["qemu"]):
             doubts.append(
                 Finding(
                     f"VM {name} was saved with QEMU {found['qemu']}, and here is the older {seen.qemu}",

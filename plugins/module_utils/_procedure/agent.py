@@ -25,6 +25,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     install,
     mount,
     observe,
+    offers,
     preflight,
     prune,
     rollback,
@@ -38,7 +39,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, cont
 
 #: The whole library: it is what gets installed, and nothing is left to load in an interruption.
 LIBRARY = (
-    *(checkpoint, hypervisor, initialise, install, mount, preflight, prune),
+    *(checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
     *(rollback, snapshots, switch, switchover, sync, verbs),
 )
 
@@ -98,6 +99,12 @@ class Agent:
         if self._lock.is_held:
             found["lock"] = None  # held for the one who asks
         return found
+
+    def offers(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Only what is an emulator by name and place is run."""
+        known = observe.emulators()
+        wanted = [str(one) for one in arguments["emulators"]]
+        return offers.offers([one for one in wanted if one in known], [str(one) for one in arguments["files"]])
 
     def lock(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         epoch, mine = arguments.get("epoch"), role.load().epoch

@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, states, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, offers, states, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
@@ -52,6 +52,7 @@ def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dic
     """Look at both hosts; no effects. :raises Refused: with everything that is in the way."""
     me = observe(config, users=True)
     other = peer.call("observe")
+    other["offers"] = offers.compare(me, peer.call)
     findings = guards.migrate(me, other)
     if findings:
         raise Refused("the migration", findings)

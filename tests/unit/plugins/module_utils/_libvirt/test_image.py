@@ -167,7 +167,7 @@ def test_versions(number: int, text: str) -> None:
 
 
 def test_later_versions_are_greater() -> None:
-    assert image.version_key("9.2.0") < image.version_key("10.0.0") < image.version_key("10.0.13")
+    assert image.release("9.2.0") < image.release("10.0.0") == image.release("10.0.13")
 
 
 # ---- files

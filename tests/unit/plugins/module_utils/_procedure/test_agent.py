@@ -156,3 +156,10 @@ def test_operations_are_what_has_no_underscore(tell: Told) -> None:
     found = set(tell.agent.operations())
     assert set(ASKED) <= found
     assert not [name for name in found if name.startswith("_")] and "operations" not in found
+
+
+def test_only_emulators_are_run_to_say_what_they_offer(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent.observe, "emulators", lambda: ["/usr/bin/qemu-system-x86_64"])
+    monkeypatch.setattr(agent.offers, "offers", lambda emulators, files: (emulators, files))
+    asked = ["/usr/bin/qemu-system-x86_64", "/bin/sh", "qemu-system-x86_64"]
+    assert tell("offers", emulators=asked, files=["/a"]) == (["/usr/bin/qemu-system-x86_64"], ["/a"])
