@@ -528,7 +528,7 @@ def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | 
         raise HvmError(f"VM {name} is transient: nothing of it would be left but its image", "Define it (virsh define).")
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     path, partial = image_path(state_dir, name), partial_path(state_dir, name)
-    if exists(state_dir, name):
+    if exists(state_dir, name) and not _finished(state_dir, name, dom):
         raise _runs_and_has_one(name, path if os.path.exists(path) else partial)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
@@ -547,7 +547,7 @@ def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | 
 
 
 def _runs_and_has_one(name: str, path: str) -> HvmError:
-    return HvmError(f"VM {name} runs and yet has a state image {path}", "Look which is right; move the image away if it is old.")
+    return HvmError(f"VM {name} runs and yet has a state image {path}", "Look which is right; if the image is old, move it away.")
 
 
 def look(
@@ -600,15 +600,14 @@ def restore(
     if not exists(state_dir, name):
         return None
     path = image_path(state_dir, name)
-    found = read_manifest(state_dir, name)
     dom = next((dom for dom in conn.listAllDomains() if dom.name() == name), None)
     if dom is not None and state_of(dom) != STOPPED:
-        if found and found["begun"] and _was_restored(dom):
-            remove(state_dir, name)
+        if _finished(state_dir, name, dom):
             return f"{name} was restored before; its image is removed"
         raise _runs_and_has_one(name, path)
     if not os.path.exists(path):
         os.rename(partial_path(state_dir, name), path)
+    found = read_manifest(state_dir, name)
     seen = look(conn, name, state_dir, found, written, name in fresh)
     findings = check(name, found, seen, force)
     if findings:
@@ -630,6 +629,11 @@ def restore(
     return f"{name} restored"
 
 
-def _was_restored(dom: t.Any) -> bool:
-    state, reason = dom.state()
-    return bool(state == 1 and reason == 3)  # VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_RESTORED
+def _finished(state_dir: str, name: str, dom: t.Any) -> bool:
+    """Remove the image that the running VM came from, if that is known: a restore was cut before it could."""
+    found = read_manifest(state_dir, name)
+    # VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_RESTORED: libvirt's word, which a start by hand changes
+    known = bool(found and found["begun"]) and os.path.exists(image_path(state_dir, name)) and list(dom.state()) == [1, 3]
+    if known:
+        remove(state_dir, name)
+    return known

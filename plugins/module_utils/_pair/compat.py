@@ -35,7 +35,7 @@ NOT_A_GUESTS = frozenset(
 
 
 def landing(me: Observation, peer: Observation, covered: t.Callable[[str, Observation], bool]) -> list[Finding]:
-    """What is missing on `peer`, each naming the VM; nothing when it was not asked what it offers.
+    """What is missing on `peer` for VMs that run, are saved, or start by themselves; nothing when it was not asked.
 
     :param covered: whether a path of this host lies on a replicated dataset.
     """
@@ -46,6 +46,8 @@ def landing(me: Observation, peer: Observation, covered: t.Callable[[str, Observ
     for name, vm in me["vms"].items():
         needs = vm["needs"]
         runs = vm["state"] in ("running", "frozen")
+        if not (runs or vm["saved"] or vm["autostart"]):
+            continue  # nobody waits for it there
         machines = offers["machines"].get(vm["emulator"])
         if machines and vm["machine"] and vm["machine"] not in machines:
             what = f"VM {name} has the machine type {vm['machine']}, which {vm['emulator']} lacks there"

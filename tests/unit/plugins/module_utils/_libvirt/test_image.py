@@ -515,6 +515,14 @@ def test_killed_between_the_running_vm_and_the_removal_the_next_run_removes(host
     assert host.state("web") == "running"
 
 
+def test_killed_there_the_next_save_goes_on(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+    cut_before_the_removal(host, "web")
+    assert image.save(host.conn, "web", host.images) == "web saved"
+    assert not (image.read_manifest(host.images, "web") or {})["begun"]
+    assert image.restore(host.conn, "web", host.images) == "web restored"
+
+
 def test_an_image_of_the_past_is_refused_whatever_was_killed_before(host: Host) -> None:
     """The VM ran on, wrote, and ended; its image still lies there. The case for which all this is."""
     image.save(host.conn, "web", host.images)

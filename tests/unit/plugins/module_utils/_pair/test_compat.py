@@ -23,7 +23,9 @@ def pair(cpu: dict[str, t.Any] | None = None, **vm: t.Any) -> tuple[dict[str, t.
         "pools": ["fast"],
         "secrets": ["s"],
     }
-    web = {"state": "running", "machine": "pc-q35-10.0", "emulator": QEMU, "networks": ["lan"], "needs": needs, **vm}
+    web = {"state": "running", "saved": False, "autostart": True, "networks": ["lan"], "needs": needs}
+    web.update(machine="pc-q35-10.0", emulator=QEMU)
+    web.update(vm)
     me = {
         "host": "hv1",
         "vms": {"web": web},
@@ -101,6 +103,15 @@ def test_an_older_qemu_does_not_read_the_memory_of_a_newer_one(version: str, old
 
 def less(peer: dict[str, t.Any], *flags: str) -> None:
     peer["offers"]["cpu"]["flags"] = [flag for flag in peer["offers"]["cpu"]["flags"] if flag not in flags]
+
+
+def test_a_vm_that_nobody_waits_for_keeps_no_other_back() -> None:
+    me, peer = pair(state="stopped", autostart=False)
+    peer["offers"].update(machines={QEMU: ["other"]}, files={})
+    me["defined"]["networks"] = {}
+    assert told(me, peer) == []
+    me["vms"]["web"]["saved"] = True
+    assert len(told(me, peer)) == 3
 
 
 def test_features_of_the_model_and_those_asked_for_by_name() -> None:
