@@ -566,7 +566,7 @@ def look(
         written=written,
         fresh=fresh,
         qemu=version_text(conn.getVersion()),
-        unfit=_unfit(conn, found) if found else "",
+        unfit=_unfit(conn, found) if found and not fresh else "",
     )
 
 

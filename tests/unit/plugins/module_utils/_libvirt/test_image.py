@@ -605,3 +605,35 @@ def test_a_volume_is_looked_up_in_its_pool(host: Host) -> None:
     assert image._volume(host.conn, "p:v.img") == "/srv/p/v.img"
     assert image._volume(host.conn, "p:none") == "p:none"
     assert image._volume(host.conn, "/a:b") == "/a:b"
+
+
+def test_a_machine_type_that_is_not_offered_is_found_before_anything_starts(host: Host) -> None:
+    image.save(host.conn, "web", host.images)
+
+    class Unknown(libvirt.libvirtError):  # type: ignore[misc]
+        code = libvirt.VIR_ERR_INVALID_ARG
+
+        def get_error_code(self) -> int:
+            return int(self.code)
+
+    def capabilities(*dummy: t.Any) -> None:
+        raise Unknown("the machine 'pc' is not supported")
+
+    host.monkeypatch.setattr(libvirt.virConnect, "getDomainCapabilities", capabilities)
+    (said,) = host.reasons("web", force=True)
+    assert said == "VM web has the machine type pc, which is not offered here (the machine 'pc' is not supported)"
+    Unknown.code = libvirt.VIR_ERR_NO_SUPPORT
+    assert image.restore(host.conn, "web", host.images) == "web restored"
+
+
+def test_a_zvol_by_the_number_of_its_device_and_a_link_to_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "disk").write_bytes(b"a")
+    (tmp_path / "link").symlink_to("disk")
+    assert image._real(str(tmp_path / "link")) == str(tmp_path / "disk")
+    monkeypatch.setattr(image.os, "walk", lambda dummy: [("/dev/zvol/ssd/shared", ["x"], ["db", "web"])])
+    monkeypatch.setattr(image.os.path, "realpath", lambda path: "/dev/zd16" if path.endswith(("/web", "zd16")) else path)
+    assert image._real("/dev/zd16") == "/dev/zvol/ssd/shared/web"
+    assert image._real("/dev/zvol/ssd/shared/db") == "/dev/zvol/ssd/shared/db"
+    assert image._real("") == ""
