@@ -10,7 +10,8 @@ module: hvm_preflight
 short_description: Ask both hosts of a pair whether an operation may begin
 description:
   - Run it on both hosts. The ACTIVE one looks at itself and, over the pair's own connection, at the other, and refuses with
-    every reason at once.
+    every reason at once. For a migration that is also what the VMs need and the other one does not offer (CPU, machine type,
+    firmware and more); before a backup it is a warning.
   - The other one says who acts. Nothing is changed.
 version_added: 0.1.0
 options:

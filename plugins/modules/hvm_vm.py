@@ -29,8 +29,9 @@ options:
   state:
     description:
       - V(started) starts it, or lets a frozen one go on.
-      - V(saved) writes its memory to a state image and ends it.
-      - V(restored) brings it back from its state image; the image is removed once the VM is seen running.
+      - V(saved) writes its memory to a state image and ends it. When it has a zvol, a snapshot set is taken too, which proves
+        later that the zvol is as it was.
+      - V(restored) brings it back from its state image, if that fits its disks; the image is removed once the VM is seen running.
       - V(frozen) and V(unfrozen) suspend it and let it go on.
       - V(shutdown) asks the guest to end and waits; V(poweredoff) switches it off.
     type: str
@@ -40,6 +41,13 @@ options:
     description: Seconds that a guest has to shut down.
     type: int
     default: 180
+  force:
+    description:
+      - With O(state=restored), your word for what cannot be proven, for an image without a manifest, a disk that no snapshot set
+        anchors, or an older QEMU.
+      - What is proven wrong stays refused, above all disks that were written to since the VM was saved.
+    type: bool
+    default: false
   parallel:
     description: VMs of one priority that are worked on at once.
     type: int
@@ -90,7 +98,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import verbs
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    return verbs.apply(config.load(p["config"]), p["state"], p["name"], p["all"], p["timeout"], p["parallel"], module.check_mode)
+    words = (p["state"], p["name"], p["all"], p["timeout"], p["parallel"])
+    return verbs.apply(config.load(p["config"]), *words, module.check_mode, p["force"])
 
 
 def main() -> None:
@@ -100,6 +109,7 @@ def main() -> None:
             "all": {"type": "bool", "default": False},
             "state": {"type": "str", "required": True, "choices": list(domains.VERBS)},
             "timeout": {"type": "int", "default": 180},
+            "force": {"type": "bool", "default": False},
             "parallel": {"type": "int", "default": 4},
         },
         mutually_exclusive=[("name", "all")],

@@ -14,10 +14,10 @@ import os
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 
 
-def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
+def write_atomic(path: str, text: str, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` so that a reader, or the next boot, finds the old text or the new one.
 
-    fsync, rename, fsync of the directory.
+    fsync, rename, fsync of the directory; without `durable` the rename alone, for what something else makes durable.
 
     The mode is exactly `mode`, whatever the umask. A symbolic link is replaced, not followed.
 
@@ -35,21 +35,29 @@ def write_atomic(path: str, text: str, mode: int = 0o600) -> None:
                 stream.write(text)
                 stream.flush()
                 os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+        if not durable:
+            return
         # Without this the rename itself may be lost in a power cut; see fsync(2).
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        sync_directory(directory)
     except OSError as exc:
         remedy = f"See that the directory {directory} exists and that its filesystem can be written and has room."
         raise HvmError(f"{path} cannot be written: {exc.strerror or exc}", remedy) from exc
+
+
+def sync_directory(directory: str) -> None:
+    """A rename in it outlives a power cut from here on."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_text(path: str) -> str | None:

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import concurrent.futures
 import difflib
-import os
 import time
 import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, needs
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import autostart, by_priority, priority
 
 URI = "qemu:///system"
 #: VMs of one priority that are worked on at once.
 PARALLEL = 4
 
-RUNNING, FROZEN, STOPPED, OTHER = "running", "frozen", "stopped", "other"
+RUNNING, FROZEN, STOPPED, OTHER = vm_state.RUNNING, vm_state.FROZEN, vm_state.STOPPED, vm_state.OTHER
+image_path, saved_names, save, restore = image.image_path, image.saved_names, image.save, image.restore
+_state = vm_state.state_of
 
 
 def connect(uri: str = URI) -> t.Any:
@@ -44,11 +47,6 @@ def connect(uri: str = URI) -> t.Any:
         raise HvmError(
             f"libvirt does not answer at {uri}: {exc}", "On the ACTIVE host start it with hvm_hypervisor state=started."
         ) from exc
-
-
-def _state(dom: t.Any) -> str:
-    # 1 running, 2 blocked, 3 paused, 4 shutting down, 5 shut off, 6 crashed, 7 suspended by the guest (virDomainState)
-    return {1: RUNNING, 2: RUNNING, 3: FROZEN, 4: RUNNING, 5: STOPPED, 6: STOPPED, 0: STOPPED}.get(dom.state()[0], OTHER)
 
 
 def parse_xml(text: str) -> dict[str, t.Any]:
@@ -74,6 +72,7 @@ def parse_xml(text: str) -> dict[str, t.Any]:
         "hostdevs": len(root.findall("./devices/hostdev")),
         "emulator": root.findtext("./devices/emulator") or "",
         "machine": machine.get("machine", "") if machine is not None else "",
+        "needs": needs.of(root),
         "memory_kib": int(root.findtext("memory") or 0),
     }
 
@@ -87,23 +86,11 @@ def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
             uuid=dom.UUIDString(),
             state=_state(dom),
             persistent=bool(dom.isPersistent()),
-            saved=os.path.exists(image_path(state_dir, dom.name())),
+            saved=image.exists(state_dir, dom.name()),
             managed_save=bool(dom.hasManagedSaveImage()),
         )
         found[dom.name()] = info
     return dict(sorted(found.items()))
-
-
-def image_path(state_dir: str, name: str) -> str:
-    return os.path.join(state_dir, f"{name}.state")
-
-
-def saved_names(state_dir: str) -> list[str]:
-    """VMs that have a state image on this host."""
-    try:
-        return sorted(entry[: -len(".state")] for entry in os.listdir(state_dir) if entry.endswith(".state"))
-    except FileNotFoundError:
-        return []
 
 
 def check_names(wanted: t.Sequence[str], known: t.Collection[str]) -> None:
@@ -129,52 +116,10 @@ def start(conn: t.Any, name: str, state_dir: str) -> str | None:
     if state == FROZEN:
         dom.resume()
         return f"{name} goes on"
-    if os.path.exists(image_path(state_dir, name)):
+    if image.exists(state_dir, name):
         raise HvmError(f"VM {name} has a saved state; starting it would make that useless", "Restore it (state=restored).")
     dom.create()
     return f"{name} started"
-
-
-def save(conn: t.Any, name: str, state_dir: str) -> str | None:
-    """State image into `state_dir`, then the VM is off. A failed save leaves the VM running (libvirt resumes it)."""
-    dom = conn.lookupByName(name)
-    if _state(dom) == STOPPED:
-        return None
-    if not dom.isPersistent():
-        raise HvmError(f"VM {name} is transient: nothing of it would be left but its image", "Define it (virsh define).")
-    os.makedirs(state_dir, mode=0o700, exist_ok=True)
-    path = image_path(state_dir, name)
-    if os.path.exists(path):
-        raise HvmError(
-            f"VM {name} runs and yet has a state image {path}", "Look which is right; move the image away if it is old."
-        )
-    partial = f"{path}.partial"
-    if os.path.exists(partial):
-        os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
-    dom.save(partial)
-    os.rename(partial, path)
-    return f"{name} saved"
-
-
-def restore(conn: t.Any, name: str, state_dir: str, timeout: float = 60) -> str | None:
-    """Restore from the state image; the image goes only after the VM is seen running (or frozen, as it was saved)."""
-    path = image_path(state_dir, name)
-    if not os.path.exists(path):
-        return None
-    known = {dom.name(): dom for dom in conn.listAllDomains()}
-    if name in known and _state(known[name]) != STOPPED:
-        raise HvmError(
-            f"VM {name} runs and yet has a state image {path}",
-            "Nothing was restored. Look which is right; move the image away if it is old.",
-        )
-    conn.restore(path)
-    deadline = time.monotonic() + timeout
-    while _state(conn.lookupByName(name)) not in (RUNNING, FROZEN):
-        if time.monotonic() > deadline:
-            raise HvmError(f"VM {name} was restored but is not seen running after {timeout:.0f} s", f"Its image is kept: {path}.")
-        time.sleep(0.05)
-    os.unlink(path)
-    return f"{name} restored"
 
 
 def freeze(conn: t.Any, name: str, dummy: str = "") -> str | None:

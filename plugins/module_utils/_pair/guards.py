@@ -14,6 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
 
 Observation = dict[str, t.Any]
@@ -273,7 +274,7 @@ def migrate(me: Observation, peer: Observation) -> list[Finding]:
                 me["host"],
             )
         )
-    return found + landing(me, peer) + room(me)
+    return found + landing(me, peer) + compat.landing(me, peer, covered) + room(me)
 
 
 def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:

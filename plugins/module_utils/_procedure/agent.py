@@ -33,6 +33,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         initialise,
         install,
         mount,
+        offers,
         preflight,
         prune,
         rollback,
@@ -44,7 +45,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(checkpoint, hypervisor, initialise, install, mount, preflight, prune),
+        *(checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
         *(rollback, snapshots, switch, switchover, sync, verbs),
     )
 
@@ -104,6 +105,14 @@ class Agent:
         if self._lock.is_held:
             found["lock"] = None  # held for the one who asks
         return found
+
+    def offers(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Only what is an emulator by name and place is run."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
+
+        known = observe.emulators()
+        wanted = [str(one) for one in arguments["emulators"]]
+        return offers.offers([one for one in wanted if one in known], [str(one) for one in arguments["files"]])
 
     def lock(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         epoch, mine = arguments.get("epoch"), role.load().epoch

@@ -14,9 +14,10 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import states
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
 
@@ -26,13 +27,19 @@ def new_set_name(config: PairConfig, datasets: inventory.Inventory, consistency:
     return str(names.new_name(config.pair, consistency, datetime.datetime.now(datetime.UTC), existing))
 
 
-def take_set(config: PairConfig, consistency: str, epoch: int) -> str:
-    """Snapshot every dataset of every root. The caller checks it (`check_set`), once nothing waits for that."""
+def take_set(config: PairConfig, consistency: str, epoch: int, fresh: t.Collection[str] = (), anchored: str = "") -> str:
+    """Snapshot every dataset of every root. The caller checks it (`check_set`), once nothing waits for that.
+
+    :param fresh: VMs whose images are of this very moment: saved by this process, or held paused by it.
+    :param anchored: the set's name, when the images have been anchored in it already, because their directory is away by now.
+    """
     datasets = inventory.read(config.datasets)
     missing = [root for root in config.datasets if root not in datasets]
     if missing:
         raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
-    name = new_set_name(config, datasets, consistency)
+    name = anchored or new_set_name(config, datasets, consistency)
+    if not anchored:
+        states.anchor(config.state_dir, name, fresh)
     actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
     return name
 
@@ -79,18 +86,30 @@ def save_all(
             paused[name] = before
             progress.say(sentence)
 
-    errors = domains.for_each(domains.save, conn, domains.order(infos, running, descending=True), config.state_dir, done)
+    groups = domains.order(infos, running, descending=True)
+    errors = domains.for_each(domains.save, conn, groups, config.state_dir, done, durable=False)
     if errors:
         raise HvmError("not every VM could be saved: " + "; ".join(f"{name}: {text}" for name, text in sorted(errors.items())))
     return running
 
 
-def restore_all(config: PairConfig, conn: t.Any, progress: Progress, resumed: t.Callable[[str], None]) -> dict[str, str]:
+def restore_all(
+    config: PairConfig,
+    conn: t.Any,
+    progress: Progress,
+    resumed: t.Callable[[str], None],
+    fresh: t.Collection[str] = (),
+    written: image.Written | None = None,
+) -> dict[str, str]:
     """Restore every VM that has a state image, by priority; all of them, whatever happens to one.
 
+    :param fresh: VMs that this process has saved.
+    :param written: of the zvols, when it is known already; asked here when left out.
     :return: name -> error.
     """
     infos = domains.vms(conn, config.state_dir)
+    if written is None:  # before the first one runs
+        written = states.written(one for vm, one in states.manifests(config.state_dir).items() if vm not in fresh)
     errors: dict[str, str] = {}
 
     def done(name: str, sentence: str | None, *dummy: float) -> None:
@@ -99,7 +118,9 @@ def restore_all(config: PairConfig, conn: t.Any, progress: Progress, resumed: t.
             progress.say(sentence)
 
     for group in domains.order(infos, domains.saved_names(config.state_dir), descending=False):
-        errors.update(domains.for_each(domains.restore, conn, [group], config.state_dir, done))
+        errors.update(
+            domains.for_each(domains.restore, conn, [group], config.state_dir, done, written=written, fresh=fresh)
+        )
     return errors
 
 
@@ -131,12 +152,12 @@ def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> d
         try:
             save_all(config, conn, me["vms"], progress, paused)
             watch.step("save")
-            name = take_set(config, "state", me["role"]["epoch"])
+            name = take_set(config, "state", me["role"]["epoch"], fresh=paused)
             progress.say(f"snapshot set {name}")
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
             failure = exc
-        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()))
+        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()), fresh=paused)
         watch.step("restore")
         if errors:
             raise HvmError(

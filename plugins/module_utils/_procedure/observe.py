@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, needs
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -41,6 +41,10 @@ def qemu_processes() -> list[str]:
         if os.path.basename(words[0]).startswith(("qemu-system-", "qemu-kvm", "kvm")) and "-name" in words:
             found.append(words[words.index("-name") + 1].removeprefix("guest=").split(",")[0])
     return sorted(found)
+
+
+def emulators() -> list[str]:
+    return sorted(f"/usr/bin/{name}" for name in os.listdir("/usr/bin") if name.startswith(("qemu-system-", "kvm")))
 
 
 def _memory_available_kib() -> int:
@@ -89,6 +93,7 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
             try:
                 found["vms"] = domains.vms(conn, config.state_dir)
                 found["network_bridges"] = domains.network_bridges(conn)
+                found["defined"] = needs.definitions(conn)
             finally:
                 conn.close()
         except HvmError as exc:
@@ -125,7 +130,7 @@ def _host(config: PairConfig) -> dict[str, t.Any]:
         "memory_available_kib": _memory_available_kib(),
         "bridges": sorted(name for name in os.listdir("/sys/class/net") if os.path.isdir(f"/sys/class/net/{name}/bridge")),
         "interfaces": sorted(os.listdir("/sys/class/net")),
-        "emulators": sorted(f"/usr/bin/{name}" for name in os.listdir("/usr/bin") if name.startswith(("qemu-system-", "kvm"))),
+        "emulators": emulators(),
         "foreign_users": {},
         "constraint": constraint_file.current_sentence(),
     }

@@ -11,25 +11,35 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, guards, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "sync": guards.sync}
 
 
-def look(config: PairConfig) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
-    """Both observations; the other is None, with the reason, when it does not answer."""
+def look(config: PairConfig, landing: bool = False) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
+    """Both observations; the other is None, with the reason, when it does not answer.
+
+    :param landing: ask also what the other one offers the VMs of this one.
+    """
     me = observe(config, users=True)
-    return (me, *ask(config))
+    return (me, *ask(config, me if landing else None))
 
 
-def ask(config: PairConfig) -> tuple[dict[str, t.Any] | None, str]:
-    """The other host's observation; None, with the reason, when it does not answer."""
+def ask(config: PairConfig, me: dict[str, t.Any] | None = None) -> tuple[dict[str, t.Any] | None, str]:
+    """The other host's observation; None, with the reason, when it does not answer.
+
+    :param me: this host's observation, to ask also what the other one offers its VMs.
+    """
     try:
         with Peer(config) as peer:
-            return peer.call("observe"), ""
+            other = t.cast("dict[str, t.Any]", peer.call("observe"))
+            if me is not None and me["vms"]:
+                other["offers"] = offers.compare(me, peer.call)
+            return other, ""
     except HvmError as exc:
         return None, str(exc)
 
@@ -37,10 +47,11 @@ def ask(config: PairConfig) -> tuple[dict[str, t.Any] | None, str]:
 def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     """On the host that acts: refuse or not. On the other: say who acts.
 
-    :return: ``{acts: bool, role, active: name, sentence}``
+    :return: ``{acts: bool, role, active: name, sentence, warnings}``; warned is before a backup of VMs that could not run on the
+        other host.
     :raises Refused: with every finding.
     """
-    me, other, reason = look(config)
+    me, other, reason = look(config, landing=operation in ("migrate", "backup"))
     mine = me["role"]["now"]
     theirs = other["role"]["now"] if other else role.UNKNOWN
     if mine != role.ACTIVE and theirs == role.ACTIVE:
@@ -49,6 +60,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
             "role": mine,
             "active": config.peer.name,
             "sentence": f"{config.peer.name} is ACTIVE and does the work",
+            "warnings": [],
         }
     if other is None:
         findings = [Finding(f"{config.peer.name} does not answer: {reason}", "", config.me.name)]
@@ -60,9 +72,11 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         findings.append(Finding(f"another operation is running: {holder}", "Wait until it has ended.", config.me.name))
     if findings:
         raise Refused(operation, findings)
+    doubts = compat.landing(me, other, guards.covered) if other and operation == "backup" else []
     return {
         "acts": True,
         "role": mine,
         "active": config.me.name,
         "sentence": f"{config.me.name} is ACTIVE, {config.peer.name} is {theirs}: {operation} can begin",
+        "warnings": [f"it could not run on {config.peer.name} now: {one.sentence()}" for one in doubts],
     }

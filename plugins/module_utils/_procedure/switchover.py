@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, offers, states, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
@@ -52,6 +52,7 @@ def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dic
     """Look at both hosts; no effects. :raises Refused: with everything that is in the way."""
     me = observe(config, users=True)
     other = peer.call("observe")
+    other["offers"] = offers.compare(me, peer.call)
     findings = guards.migrate(me, other)
     if findings:
         raise Refused("the migration", findings)
@@ -130,10 +131,12 @@ class _Switch:
         self.given_away = False
 
     def execute(self) -> dict[str, t.Any]:
+        name = checkpoint.new_set_name(self.config, inventory.read(self.config.datasets), "state")
         conn = domains.connect()
         try:
             self.journal.step("save")
             checkpoint.save_all(self.config, conn, self.me["vms"], self.progress, self.paused)
+            states.anchor(self.config.state_dir, name, self.paused)  # here, because it is unmounted before the snapshot
             self.watch.step("save")
             self.journal.step("shared IP off")
             give_up_shared_ip(self.config)
@@ -145,7 +148,7 @@ class _Switch:
             hypervisor.stop(self.config, self.progress, conn, keep_writable=True)
             self.watch.step("stop here")
             self.journal.step("last snapshot")
-            name = checkpoint.take_set(self.config, "state", self.epoch)
+            checkpoint.take_set(self.config, "state", self.epoch, anchored=name)
             self.watch.step("snapshot")
             self.journal.step("last sync", set=name)
             # its protection has no place in an interruption: the last hot set is held until it is made up for, below
@@ -262,7 +265,7 @@ class _Switch:
                 conn = hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
             else:
                 conn = domains.connect()
-            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None)
+            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None, fresh=self.paused)
         except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
             raise HvmError(
                 f"the migration failed ({cause}) and could not be undone either: {exc}",
@@ -319,7 +322,9 @@ def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[s
     try:
         conn = hypervisor.start(config, epoch, f"took over by {OPERATION}", progress)
         watch.step("target: start hypervisor")
-        errors = checkpoint.restore_all(config, conn, progress, on_resumed)
+        # looked at above; since then nothing could write to a zvol
+        written = {dataset: {name: ["0", guid]} for dataset, guid in members.items()}
+        errors = checkpoint.restore_all(config, conn, progress, on_resumed, written=written)
         watch.step("target: restore VMs")
         if errors and not resumed:
             raise HvmError("no VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()))

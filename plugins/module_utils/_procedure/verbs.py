@@ -14,6 +14,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import saving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 #: State of a VM after the verb, for check mode's diff.
@@ -52,7 +53,14 @@ def needs(verb: str, vm: dict[str, t.Any]) -> bool:
 
 
 def apply(
-    config: PairConfig, verb: str, names: t.Sequence[str], everything: bool, timeout: int, parallel: int, check: bool
+    config: PairConfig,
+    verb: str,
+    names: t.Sequence[str],
+    everything: bool,
+    timeout: int,
+    parallel: int,
+    check: bool,
+    force: bool = False,
 ) -> dict[str, t.Any]:
     """:return: ``{changed, actions, vms, diff}``
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
@@ -78,15 +86,17 @@ def apply(
     actions: list[str] = []
     conn = domains.connect()
     extra = {"timeout": timeout} if verb == "shutdown" else {}
-    errors = domains.for_each(
-        function,
-        conn,
-        domains.order(infos, todo, descending),
-        config.state_dir,
-        lambda dummy, text, *rest: actions.append(text) if text else None,
-        parallel,
-        **extra,
-    )
+    with saving.around(config, verb, infos, todo, force, actions.append) as more:
+        errors = domains.for_each(
+            function,
+            conn,
+            domains.order(infos, todo, descending),
+            config.state_dir,
+            lambda dummy, text, *rest: actions.append(text) if text else None,
+            parallel,
+            **extra,
+            **more,
+        )
     after_all = {name: vm["state"] for name, vm in domains.vms(conn, config.state_dir).items()}
     conn.close()
     after = {name: after_all.get(name, "saved") for name in wanted}

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import re
 import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import MOUNTS, zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, is_volume, mountable, prop
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step, Token
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT, KEPT_BY, KEPT_WAS
@@ -251,22 +251,32 @@ def find_set(datasets: t.Sequence[str], snapshot: str) -> dict[str, list[t.Any]]
     return found
 
 
-def in_use(dataset: str, mounts: str = "/proc/self/mounts") -> str:
+def written_since(datasets: t.Sequence[str], snapshots: t.Sequence[str]) -> dict[str, dict[str, int]]:
+    """dataset -> snapshot -> bytes that were written to the dataset since; without what is not there."""
+    properties = ",".join(f"written@{name}" for name in snapshots)
+    try:
+        out = run(["zfs", "get", "-Hp", "-o", "name,property,value", properties, *datasets])
+    except CommandError as exc:
+        if "does not exist" not in exc.stderr:
+            raise
+        out = str(exc.details.get("stdout", ""))  # the other datasets are told of all the same
+    found: dict[str, dict[str, int]] = {}
+    for line in out.splitlines():
+        dataset, name, value = line.split("\t")
+        if value.isdigit():  # "-" where there is no such snapshot
+            found.setdefault(dataset, {})[name.removeprefix("written@")] = int(value)
+    return found
+
+
+def in_use(dataset: str, mounts: str = MOUNTS) -> str:
     """Why nothing may be received into a dataset now, as a sentence without its full stop; empty when it may.
 
     ZFS does not ask: it receives into a mounted filesystem and into an open volume without a word (OpenZFS #11482).
     """
-    with open(mounts, encoding="utf-8", errors="surrogateescape") as handle:
-        for line in handle:
-            source, point, kind = line.split(" ")[:3]
-            if kind == "zfs" and unescape_mount(source) == dataset:
-                return f"{dataset} is mounted at {unescape_mount(point)}"
+    for source, point in zfs_mounts(mounts):
+        if source == dataset:
+            return f"{dataset} is mounted at {point}"
     return f"{dataset} has a device: /dev/zvol/{dataset}" if os.path.exists(f"/dev/zvol/{dataset}") else ""
-
-
-def unescape_mount(text: str) -> str:
-    """proc_pid_mounts(5), getmntent(3): space, tab, newline and backslash as octal."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def rename(old: str, new: str) -> None:

@@ -21,6 +21,18 @@ def test_what_is_read_is_what_was_written(tmp_path: pathlib.Path) -> None:
     assert os.listdir(tmp_path) == ["x"]
 
 
+def test_what_something_else_makes_durable_is_replaced_all_the_same(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_atomic(str(tmp_path / "x"), "old")
+    assert len(synced) == 2
+    write_atomic(str(tmp_path / "x"), "new", durable=False)
+    assert len(synced) == 2
+    assert read_text(str(tmp_path / "x")) == "new"
+
+
 def test_the_mode_is_exact_whatever_the_umask(tmp_path: pathlib.Path) -> None:
     old = os.umask(0o077)
     try:

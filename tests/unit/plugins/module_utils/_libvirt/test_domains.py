@@ -86,55 +86,6 @@ def test_a_daemon_that_does_not_answer_is_an_error_with_a_remedy() -> None:
     assert caught.value.remedy == "On the ACTIVE host start it with hvm_hypervisor state=started."
 
 
-def test_saved_and_restored_and_the_image_is_gone(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
-    assert domains.save(conn, "web", images) == "web saved"
-    assert domains.saved_names(images) == ["web"]
-    assert (tmp_path / "images").stat().st_mode & 0o777 == 0o700
-    found = domains.vms(conn, images)["web"]
-    assert (found["state"], found["saved"]) == ("stopped", True)
-    assert domains.save(conn, "web", images) is None
-    assert domains.restore(conn, "web", images) == "web restored"
-    assert domains.saved_names(images) == []
-    assert states(conn, images)["web"] == "running"
-    assert domains.restore(conn, "web", images) is None
-
-
-def test_half_an_image_is_no_image_and_is_replaced(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/web.state.partial").write_text("half")
-    assert domains.saved_names(images) == []
-    assert domains.save(conn, "web", images) == "web saved"
-    assert [path.name for path in (tmp_path / "images").iterdir()] == ["web.state"]
-
-
-def test_an_image_is_never_overwritten(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images/web.state").write_text("precious")
-    for verb in (domains.save, domains.restore):
-        with pytest.raises(HvmError, match="VM web runs and yet has a state image"):
-            verb(conn, "web", images)
-    assert (tmp_path / "images/web.state").read_text() == "precious"
-    assert states(conn, images)["web"] == "running"
-
-
-def test_the_image_is_kept_when_restoring_fails(conn: t.Any, images: str, tmp_path: pathlib.Path) -> None:
-    domains.save(conn, "web", images)
-    (tmp_path / "images/web.state").write_text("damaged")
-    with pytest.raises(libvirt.libvirtError):
-        domains.restore(conn, "web", images)
-    assert (tmp_path / "images/web.state").read_text() == "damaged"
-    assert states(conn, images)["web"] == "stopped"
-
-
-def test_the_image_is_kept_until_the_vm_is_seen_running(conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    domains.save(conn, "web", images)
-    monkeypatch.setattr(domains, "_state", lambda dummy: domains.STOPPED)
-    with pytest.raises(HvmError, match="VM web was restored but is not seen running") as caught:
-        domains.restore(conn, "web", images, timeout=0.1)
-    assert caught.value.remedy == f"Its image is kept: {images}/web.state."
-    assert domains.saved_names(images) == ["web"]
-
-
 def test_a_vm_with_an_image_is_not_started_over_it(conn: t.Any, images: str) -> None:
     domains.save(conn, "web", images)
     with pytest.raises(HvmError, match="has a saved state; starting it would make that useless"):
@@ -159,12 +110,6 @@ def test_freeze_and_unfreeze(conn: t.Any, images: str) -> None:
     assert domains.freeze(conn, "old") is None
     assert domains.unfreeze(conn, "old") is None
     assert states(conn, images) == {"db": "running", "old": "stopped", "web": "running"}
-
-
-def test_a_frozen_vm_is_saved_too(conn: t.Any, images: str) -> None:
-    domains.freeze(conn, "web")
-    assert domains.save(conn, "web", images) == "web saved"
-    assert domains.restore(conn, "web", images) == "web restored"
 
 
 def test_poweroff(conn: t.Any, images: str) -> None:
@@ -194,13 +139,6 @@ def test_a_guest_that_does_not_end_is_an_error(conn: t.Any, images: str, monkeyp
         domains.shutdown(conn, "web", timeout=0.3)
     assert 0.25 < time.monotonic() - began < 5
     assert states(conn, images)["web"] == "running"
-
-
-def test_a_transient_vm_is_not_saved(conn: t.Any, images: str) -> None:
-    conn.createXML(DOMAIN.format(name="guest", description="", state=RUNNING, number=9))
-    with pytest.raises(HvmError, match="VM guest is transient"):
-        domains.save(conn, "guest", images)
-    assert states(conn, images)["guest"] == "running"
 
 
 def test_unknown_names_are_said_at_once_with_what_was_meant() -> None:

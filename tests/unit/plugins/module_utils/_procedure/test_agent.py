@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, offers
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import content, inventory
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
@@ -156,3 +156,10 @@ def test_operations_are_what_has_no_underscore(tell: Told) -> None:
     found = set(tell.agent.operations())
     assert set(ASKED) <= found
     assert not [name for name in found if name.startswith("_")] and "operations" not in found
+
+
+def test_only_emulators_are_run_to_say_what_they_offer(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent.observe, "emulators", lambda: ["/usr/bin/qemu-system-x86_64"])
+    monkeypatch.setattr(offers, "offers", lambda emulators, files: (emulators, files))
+    asked = ["/usr/bin/qemu-system-x86_64", "/bin/sh", "qemu-system-x86_64"]
+    assert tell("offers", emulators=asked, files=["/a"]) == (["/usr/bin/qemu-system-x86_64"], ["/a"])

@@ -396,3 +396,18 @@ def test_what_is_mounted_or_has_a_device_takes_nothing(
     (tmp_path / "mounts").write_text(MOUNTS)
     monkeypatch.setattr(actions.os.path, "exists", lambda path: path == "/dev/zvol/d/volume")
     assert actions.in_use(dataset, str(tmp_path / "mounts")) == why
+
+
+# What was written since
+
+
+def test_what_was_written_since_a_snapshot_and_nothing_of_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "d/my vms\twritten@a\t0\nd/my vms\twritten@b\t8192\nd/x\twritten@a\t-\n"
+    host = Host(monkeypatch, zfs_get=lines)
+    assert actions.written_since(["d/my vms", "d/x"], ["a", "b"]) == {"d/my vms": {"a": 0, "b": 8192}}
+    assert host.commands == [["zfs", "get", "-Hp", "-o", "name,property,value", "written@a,written@b", "d/my vms", "d/x"]]
+    Host(monkeypatch, zfs_get=failed("cannot open 'd/y': dataset does not exist", lines))
+    assert actions.written_since(["d/my vms", "d/y"], ["a"])["d/my vms"]["a"] == 0
+    Host(monkeypatch, zfs_get=failed("no pools"))
+    with pytest.raises(CommandError):
+        actions.written_since(["d"], ["a"])

@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, needs
+
+XML = """
+<domain type="kvm"><name>web</name>
+  <os><type arch="x86_64" machine="pc-q35-10.0">hvm</type>
+    <loader readonly="yes" type="pflash">/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
+    <nvram template="/usr/share/OVMF/OVMF_VARS_4M.fd">/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram>
+    <kernel>/boot/vmlinuz</kernel>
+  </os>
+  <cpu mode="custom" match="exact" check="full"><model fallback="forbid">Skylake-Server</model>
+    <feature policy="require" name="pcid"/><feature policy="disable" name="hle"/><feature policy="forbid" name="rtm"/>
+    <feature policy="optional" name="vmx"/><feature name="ssbd"/>
+  </cpu>
+  <devices>
+    <disk type="volume" device="disk"><source pool="fast" volume="a"/><target dev="vda"/>
+      <encryption format="luks"><secret type="passphrase" uuid="11111111-f6a4-8304-79aa-97f2502e193f"/></encryption></disk>
+    <interface type="direct"><source dev="eth1" mode="bridge"/></interface>
+    <interface type="bridge"><source bridge="br0"/></interface>
+  </devices>
+</domain>
+"""
+
+
+def test_what_a_vm_needs() -> None:
+    assert needs.of(ET.fromstring(XML)) == {
+        "type": "kvm",
+        "arch": "x86_64",
+        "cpu": {"mode": "custom", "model": "Skylake-Server", "require": ["pcid", "ssbd"], "disable": ["hle", "rtm"]},
+        "files": ["/boot/vmlinuz", "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
+        "interfaces": ["eth1"],
+        "pools": ["fast"],
+        "secrets": ["11111111-f6a4-8304-79aa-97f2502e193f"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("cpu", "mode", "model"),
+    [
+        ("", "", ""),
+        ("<cpu mode='host-passthrough'/>", "host-passthrough", ""),
+        ("<cpu><model>qemu64</model></cpu>", "custom", "qemu64"),
+    ],
+)
+def test_its_cpu(cpu: str, mode: str, model: str) -> None:
+    found = needs.of(ET.fromstring(f"<domain type='kvm'>{cpu}</domain>"))["cpu"]
+    assert (found["mode"], found["model"]) == (mode, model)
+
+
+def test_what_libvirt_defines_here() -> None:
+    pytest.importorskip("libvirt")
+    conn: t.Any = domains.connect("test:///default")
+
+    class Secret:
+        def UUIDString(self) -> str:
+            return "u"
+
+        def XMLDesc(self, dummy: int) -> str:
+            return "<secret ephemeral='yes' private='no'/>"
+
+    class Here:
+        listAllNetworks, listAllStoragePools, getVersion = conn.listAllNetworks, conn.listAllStoragePools, conn.getVersion
+
+        def listAllSecrets(self) -> list[Secret]:
+            return [Secret()]
+
+    assert needs.definitions(conn)["secrets"] == {}  # the test driver knows none
+    found = needs.definitions(Here())
+    assert found["networks"] == {"default": False}
+    assert found["pools"] == {"default-pool": False}
+    assert found["secrets"] == {"u": True}
+    assert found["qemu_version"].count(".") == 2
+    conn.close()
