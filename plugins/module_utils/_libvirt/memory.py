@@ -302,6 +302,10 @@ class Passes:
                 told = now
                 self._progress(going)
             self._sleep(self._pace.interval)
+        for member in self.members:
+            if member.method in (CHECKPOINT, SAVE) and member.ended is None and not member.whole:
+                member.error = member.error or "its pass ended without a word"
+        self._look_for_failures()
         self._freeze()
 
     def _next(self, queue: t.Sequence[Member], going: t.Sequence[Member], now: float) -> list[Member]:
@@ -339,7 +343,10 @@ class Passes:
         try:
             work(member)
         except BaseException as exc:  # noqa: BLE001  whatever it is, the main thread must hear of it
-            if not self._falls_back(member, exc):
+            falls_back = False
+            with contextlib.suppress(Exception):
+                falls_back = self._falls_back(member, exc)
+            if not falls_back:
                 member.error = str(exc) or type(exc).__name__
 
     def _checkpoint(self, member: Member) -> None:

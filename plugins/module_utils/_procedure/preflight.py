@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
-OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "sync": guards.sync}
+OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "backup_unsecure": guards.backup_unsecure, "sync": guards.sync}
 
 
 def look(config: PairConfig, landing: bool = False) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:

@@ -125,6 +125,21 @@ class Connection:
             raise Error(42, f"no domain {name}")
         return Domain(self, self.world.vms[name])
 
+    def listAllDomains(self) -> list[Domain]:
+        return [Domain(self, vm) for vm in self.world.vms.values()]
+
+    def restore(self, path: str) -> None:
+        self.restoreFlags(path, None, 2)
+
+    def restoreFlags(self, path: str, dummy: object, flags: int) -> None:
+        vm = self.world.vms[pathlib.Path(path).name.removesuffix(".state")]
+        self.world.call("restore", vm.name)
+        assert vm.state == OFF
+        vm.state, vm.reason = (RUNNING, 3) if flags == 2 else (PAUSED, 1)
+
+    def getDomainCapabilities(self, *dummy: object) -> str:
+        return ""
+
     def isAlive(self) -> int:
         return 1
 
@@ -156,6 +171,9 @@ class Domain:
 
     def connect(self) -> Connection:
         return self.conn
+
+    def isPersistent(self) -> bool:
+        return True
 
     def isActive(self) -> bool:
         return self.vm.state != OFF
