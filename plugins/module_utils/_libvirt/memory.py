@@ -109,8 +109,8 @@ def is_near(one: Seen, pace: Pace) -> bool:
 def decide(seen: t.Mapping[str, Seen], queued: int, elapsed: float, pace: Pace) -> dict[str, str]:
     """What to tell which pass now; telling it again changes nothing. Pure.
 
-    HOLD: go slowly and do not end. GO: one that was held has fallen behind: fast again, and do not end. RELEASE: end when you can.
-    FORCE: end, however long the VM is paused for it.
+    HOLD: go slowly and do not end. GO: one that was held has fallen behind: fast again, and do not end. RELEASE: end when
+    you can. FORCE: end, however long the VM is paused for it.
 
     :param seen: of all VMs, those too whose passes have not begun.
     :param queued: how many of these only wait for a place, since too many are going on.
@@ -353,7 +353,7 @@ class Passes:
         xml = member.dom.XMLDesc(0)
         member.stays = any(writable for dummy, writable in targets(xml))
         if self._pace.strategy == "hold":
-            with contextlib.suppress(Exception):  # before the pass: QEMU's own 300 ms are a lot of memory, and it would end too soon
+            with contextlib.suppress(Exception):  # QEMU's own 300 ms are a lot of memory: it would end too soon
                 member.downtime = int(member.dom.migrateGetMaxDowntime())
                 member.dom.migrateSetMaxDowntime(SHORTEST)
         member.dom.snapshotCreateXML(snapshot_xml(xml, member.path), NO_METADATA | (LIVE if member.ran else 0))
@@ -454,9 +454,8 @@ class Passes:
     def _progress(self, going: t.Sequence[Member]) -> None:
         known = [(member.name, member.seen) for member in going if member.seen]
         if known:
-            words = [
-                f"{name} {one.remaining >> 20} of {one.total >> 20} MiB left, {one.speed / 2**20:.0f} MiB/s" for name, one in known
-            ]
+            text = "{} {} of {} MiB left, {:.0f} MiB/s"
+            words = [text.format(name, one.remaining >> 20, one.total >> 20, one.speed / 2**20) for name, one in known]
             self._say(f"memory: {'; '.join(words)}", memory={name: one._asdict() for name, one in known})
 
     def _freeze(self) -> None:

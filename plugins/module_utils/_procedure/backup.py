@@ -77,8 +77,14 @@ def consistency(methods: t.Collection[str]) -> str:
     return "state"
 
 
+def ways(fallback: t.Sequence[str]) -> tuple[str, ...]:
+    """The policy as ways to go: those before a REFUSE, each once, a save before a freeze, which always can be done. Pure."""
+    words = list(fallback[: fallback.index(REFUSE)] if REFUSE in fallback else fallback)
+    return tuple(way for way in (SAVE, FROZEN) if way in words)
+
+
 def image_in_progress(state_dir: str, name: str) -> str:
-    """Where the memory of a running VM goes. Not the name of a half image: that one would be taken for a saved VM's when whole."""
+    """Where the memory of a running VM goes. Not `image.partial_path`: whole, that one is taken for a saved VM's."""
     return f"{image.image_path(state_dir, name)}.live"
 
 
