@@ -95,7 +95,7 @@ HOW = {
     "frozen": "without its memory: paused",
     "quiesced": "filesystems frozen by its agent",
     "stopped": "was shut down meanwhile",
-    "crashed": "ended meanwhile: its disks are in the set as after a power cut",
+    "crashed": "its disks are in the set as after a power cut",
     "left out": "left out: autobackup=no",
 }
 

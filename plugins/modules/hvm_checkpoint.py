@@ -83,7 +83,7 @@ set:
 vms:
   description:
     - By VM. C(method) is how it is in the set, V(checkpoint), V(save), V(frozen), V(quiesced), V(stopped) (it was shut down
-      meanwhile), V(crashed) (it ended otherwise) or V(left out).
+      meanwhile), V(crashed) (it ended otherwise, or was started) or V(left out).
     - C(interruption) is how long it was paused or off, C(memory) how long its memory was written, C(waited) how long it was
       paused until the last of the others was; in seconds, where they apply.
   type: dict

@@ -474,6 +474,10 @@ class Passes:
 
     # -- and back
 
+    def active(self) -> set[str]:
+        """VMs that run or are paused now, members or not."""
+        return {dom.name() for dom in self._control.listAllDomains(1)}  # VIR_CONNECT_LIST_DOMAINS_ACTIVE
+
     def astray(self) -> list[str]:
         """Members that should be paused now and are not: killed, or resumed by somebody. Their images fit nothing."""
 

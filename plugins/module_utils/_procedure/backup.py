@@ -127,6 +127,8 @@ def _refuse(me: dict[str, t.Any], options: Options) -> None:
     findings = guards.backup(me, None) if with_memory else guards.backup_unsecure(me, None)
     if options.method == SAVE:
         findings += guards.plain_save(me)
+    if me.get("vms_error"):  # then no VM is known, and each may run
+        findings.append(Finding(f"the VMs of this host are not known: {me['vms_error']}", "Mend that first.", me["host"]))
     unfinished = set((me["pending"] or {}).get("vms", []))  # an image of theirs is what `cure` removes
     for name, vm in me["vms"].items():
         if vm["state"] not in (domains.RUNNING, domains.FROZEN) or not with_memory or not vm.get("autobackup", True):
@@ -153,7 +155,8 @@ def backup(config: PairConfig, progress: Progress, options: Options, check: bool
         return {"changed": True, "vms": {name: {"method": method} for name, method in methods.items()}, "plan": lines}
     if options.method == SAVE:
         result = checkpoint.checkpoint(config, progress)
-        return {**result, "vms": {name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}
+        left = {name: {"method": method} for name, method in methods.items() if method == LEFT_OUT}
+        return {**result, "vms": {**left, **{name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}}
     name = guards.BACKUPS[0 if options.method == CHECKPOINT else 1]
     with operation.Lock().held(name, operation.owner()):
         warnings = cure(config, progress)
@@ -280,7 +283,7 @@ class _Backup:
             self._quiesce()
         self.passes.run()
         self.watch.step(MEMORY if self.options.method == CHECKPOINT else "freeze")
-        self._tell_methods(self.passes.astray())
+        self._tell_methods(self.passes.astray(), self.passes.active())
         word = consistency(self.methods.values())
         name = self.names[word]
         self._name_images(name)
@@ -315,7 +318,10 @@ class _Backup:
 
         memory.in_parallel(one, self.passes.members)
 
-    def _tell_methods(self, astray: t.Collection[str]) -> None:
+    def _tell_methods(self, astray: t.Collection[str], active: t.Collection[str]) -> None:
+        for name in sorted(set(active) - set(self.methods)):
+            self.methods[name] = CRASHED
+            self.warnings.append(f"VM {name} was started during the backup: its disks are in the set as after a power cut")
         for member in self.passes.members:
             method = member.method
             if member.ended is not None:

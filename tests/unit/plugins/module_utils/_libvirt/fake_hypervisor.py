@@ -125,8 +125,9 @@ class Connection:
             raise Error(42, f"no domain {name}")
         return Domain(self, self.world.vms[name])
 
-    def listAllDomains(self) -> list[Domain]:
-        return [Domain(self, vm) for vm in self.world.vms.values()]
+    def listAllDomains(self, active: int = 0) -> list[Domain]:
+        self.world.call("list", "")
+        return [Domain(self, vm) for vm in self.world.vms.values() if not active or vm.state != OFF]
 
     def restore(self, path: str) -> None:
         self.restoreFlags(path, None, 2)
