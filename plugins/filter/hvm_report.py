@@ -59,7 +59,7 @@ def report(
     lines = [f"ACTIVE host: {result.get('active') or active}"]
     vms = result.get("vms", {})
     lines.append(f"Interruption of {len(vms)} VMs:" if vms else "No VM was running")
-    lines += [f"  {name:<16} {vm['interruption']:8.1f} s" for name, vm in sorted(vms.items()) if "interruption" in vm]
+    lines += [line for name, vm in sorted(vms.items()) for line in interruption(name, vm)]
     if result.get("set"):
         lines.append(
             f"Snapshot set: {result['set']} (B: VM states inside)"
@@ -74,6 +74,8 @@ def report(
             "Before the interruption: "
             + ", ".join(f"{human(one['bytes'])} in {one['seconds']:.1f} s" for one in result["presync"])
         )
+    if result.get("memory"):
+        lines.append(f"Memory written in {result['memory']:.1f} s, while the VMs ran")
     if result.get("steps"):
         lines.append(f"Steps of the interruption ({result['window']:.1f} s, all in one process, no Ansible task among them):")
         lines += [f"  {one['step']:<28} {one['seconds']:8.2f} s" for one in result["steps"]]
@@ -85,6 +87,27 @@ def report(
     if result.get("total") is not None:
         lines.append(f"Total: {result['total']:.1f} s")
     return lines
+
+
+#: How a VM is in a set, where that is not the best that there is.
+HOW = {
+    "save": "saved and restored",
+    "frozen": "without its memory: paused",
+    "quiesced": "filesystems frozen by its agent",
+    "stopped": "was shut down meanwhile",
+    "crashed": "its disks are in the set as after a power cut",
+    "left out": "left out: autobackup=no",
+}
+
+
+def interruption(name: str, vm: dict[str, t.Any]) -> list[str]:
+    """The line of one VM; none when nothing is known of it."""
+    how = HOW.get(vm.get("method", ""), "")
+    if "interruption" not in vm:
+        return [f"  {name:<16}        -    {how}"] if how else []
+    seconds = vm["interruption"]
+    text = f"{seconds:8.1f} s" if seconds >= 10 or "method" not in vm else f"{seconds:8.2f} s"
+    return [f"  {name:<16} {text}{f'  {how}' if how else ''}"]
 
 
 def pruned(prune: dict[str, t.Any]) -> list[str]:

@@ -19,7 +19,7 @@ options:
     description: What is about to be done.
     type: str
     required: true
-    choices: [migrate, backup, sync]
+    choices: [migrate, backup, backup_unsecure, sync]
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.

@@ -124,8 +124,8 @@ def restore_all(
     return errors
 
 
-def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> dict[str, t.Any]:
-    """`backup secure` up to the sync: save all VMs, snapshot with the mark B, restore them.
+def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
+    """`backup secure` by plain saves, up to the sync: save all VMs, snapshot with the mark B, restore them.
 
     :return: ``{changed, set, vms: {name: {interruption}}, steps, window}``; seconds.
     """
@@ -133,13 +133,8 @@ def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> d
     findings = guards.backup(me, None)
     if findings:
         raise Refused("the backup", findings)
-    running = [name for name, vm in me["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
-    if check:
-        return {
-            "changed": True,
-            "vms": {name: {} for name in running},
-            "plan": [f"save {', '.join(running) or 'no VM'}", "snapshot set (B)", "restore them"],
-        }
+    infos = {name: vm for name, vm in me["vms"].items() if vm.get("autobackup", True)}
+    running = [name for name, vm in infos.items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
     watch = Stopwatch()
     paused: dict[str, float] = {}
     back: dict[str, float] = {}
@@ -150,7 +145,7 @@ def checkpoint(config: PairConfig, progress: Progress, check: bool = False) -> d
         failure: BaseException | None = None
         name = ""
         try:
-            save_all(config, conn, me["vms"], progress, paused)
+            save_all(config, conn, infos, progress, paused)
             watch.step("save")
             name = take_set(config, "state", me["role"]["epoch"], fresh=paused)
             progress.say(f"snapshot set {name}")

@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
-OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "sync": guards.sync}
+OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "backup_unsecure": guards.backup_unsecure, "sync": guards.sync}
 
 
 def look(config: PairConfig, landing: bool = False) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
@@ -51,7 +51,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         other host.
     :raises Refused: with every finding.
     """
-    me, other, reason = look(config, landing=operation in ("migrate", "backup"))
+    me, other, reason = look(config, landing=operation != "sync")
     mine = me["role"]["now"]
     theirs = other["role"]["now"] if other else role.UNKNOWN
     if mine != role.ACTIVE and theirs == role.ACTIVE:
@@ -72,7 +72,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         findings.append(Finding(f"another operation is running: {holder}", "Wait until it has ended.", config.me.name))
     if findings:
         raise Refused(operation, findings)
-    doubts = compat.landing(me, other, guards.covered) if other and operation == "backup" else []
+    doubts = compat.landing(me, other, guards.covered) if other and operation.startswith("backup") else []
     return {
         "acts": True,
         "role": mine,

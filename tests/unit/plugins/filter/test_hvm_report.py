@@ -56,6 +56,29 @@ def test_a_backup_takes_the_host_and_the_bytes_from_elsewhere() -> None:
     ]
 
 
+def test_how_each_vm_is_in_the_set() -> None:
+    result = {
+        "set": "hvm_x_F",
+        "vms": {
+            "web": {"method": "checkpoint", "interruption": 0.234},
+            "gpu": {"method": "frozen", "interruption": 0.5},
+            "ice": {"method": "checkpoint"},
+            "own": {"method": "left out"},
+        },
+        "memory": 12.34,
+        "steps": [{"step": "snapshot", "seconds": 0.2}],
+        "window": 0.25,
+    }
+    assert report(result, active="hv1")[1:7] == [
+        "Interruption of 4 VMs:",
+        "  gpu                  0.50 s  without its memory: paused",
+        "  own                     -    left out: autobackup=no",
+        "  web                  0.23 s",
+        "Snapshot set: hvm_x_F",
+        "Memory written in 12.3 s, while the VMs ran",
+    ]
+
+
 PRUNED = {
     "hv2": {"destroyed": ["hvm_a", "hvm_b"], "bytes": 1536, "blocked": {}},
     "hv1": {"destroyed": ["hvm_a"], "bytes": None, "blocked": {"hvm_b": ["d/a@hvm_b is held as x", "d/b@hvm_b is held as x"]}},

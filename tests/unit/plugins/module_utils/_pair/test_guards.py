@@ -311,10 +311,22 @@ def test_a_backup_without_a_look_at_the_other_host_asks_only_this_one() -> None:
     assert guards.backup(me, None) == []
     me["vms"]["web"].update(hostdevs=1)
     me["vms"]["db"] = {**copy.deepcopy(VM), "persistent": False}
-    assert [finding.sentence() for finding in guards.backup(me, None)] == [
+    assert guards.backup(me, None) == []  # a checkpoint has other ways
+    assert [finding.sentence() for finding in guards.plain_save(me)] == [
         "hv1: VM web cannot be saved (host device). Shut it down first.",
         "hv1: VM db cannot be saved (transient). Shut it down first.",
     ]
+
+
+def test_a_backup_goes_on_after_one_that_was_killed_and_without_memory_it_needs_no_room() -> None:
+    me, dummy = pair()
+    entry = {"operation": "checkpoint", "started": "2026-11-23T03:00:00+00:00", "step": "memory", "remedy": "Run it again."}
+    me["pending"] = entry
+    assert guards.backup(me, None) == []
+    assert [one.remedy for one in guards.sync(me, pair()[1])] == ["Run it again."]
+    me["state_dir_free"] = 1
+    assert len(guards.backup(me, None)) == 1
+    assert guards.backup_unsecure(me, None) == []
 
 
 def test_a_sync_does_not_care_where_vms_could_live() -> None:

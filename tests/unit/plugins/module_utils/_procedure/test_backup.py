@@ -1,0 +1,446 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import types
+import typing as t
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, memory
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.backup import Options, consistency, plan
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "_libvirt"))
+
+from fake_hypervisor import OFF, PAUSED, RUNNING, VM, Error, World
+
+DATASETS = {"tank/vm": {"snapshots": [], "props": {}}, "tank/vm/state": {"snapshots": [], "props": {}}}
+SAID = {RUNNING: "running", PAUSED: "frozen", OFF: "stopped"}
+
+
+class Dead(BaseException):
+    """The process is no more: nothing of it runs after this."""
+
+
+class Host1:
+    """A host with a world of VMs, whose sets are lists of what lay in the state directory."""
+
+    def __init__(self, directory: pathlib.Path, patch: pytest.MonkeyPatch, *vms: VM) -> None:
+        self.world = World(*vms)
+        self.directory = directory / "state"
+        self.directory.mkdir()
+        self.journal = str(directory / "journal")
+        self.config = PairConfig("p", Host("hv1", "10.0.0.1"), Host("hv2", "10.0.0.2"), ("tank/vm",), str(self.directory))
+        self.sets: dict[str, dict[str, t.Any]] = {}
+        self.fault: t.Callable[[str], None] = lambda what: None
+        self.facts: dict[str, dict[str, t.Any]] = {}
+        self.sentences: list[str] = []
+        for name, value in {
+            "observe": lambda dummy: self.observe(),
+            "Passes": functools.partial(memory.Passes, clock=self.world.clock, sleep=self.world.sleep),
+            "zfs_mounts": list,
+            "time": types.SimpleNamespace(monotonic=self.world.clock, sleep=self.world.sleep),
+        }.items():
+            patch.setattr(backup, name, value)
+        patch.setattr(backup.domains, "connect", self.world.connect)
+        patch.setattr(backup.inventory, "read", lambda dummy: self.do("read") or DATASETS)
+        patch.setattr(backup.actions, "snapshot_set", self.snapshot)
+        patch.setattr(backup.kept, "flush", lambda dummy: self.do("flush"))
+        patch.setattr(backup.checkpoint, "check_set", lambda *dummy: None)
+        patch.setattr(backup.states, "qemu_processes", list)
+        patch.setattr(backup.states, "written", lambda dummy: {})
+        patch.setattr(backup.image, "write_manifest", self.write_manifest(image.write_manifest))
+        patch.setattr(backup.image, "_volume", lambda dummy, path: path)  # both import libvirt, which is not everywhere
+        patch.setattr(backup.image, "_unfit", lambda *dummy: "")
+        patch.setattr(operation, "Lock", functools.partial(operation.Lock, str(directory / "lock")))
+        patch.setattr(operation, "Journal", functools.partial(operation.Journal, path=self.journal))
+        patch.setattr(operation, "pending", functools.partial(operation.pending, self.journal))
+
+    def write_manifest(self, real: t.Callable[..., None]) -> t.Callable[..., None]:
+        def write(*arguments: t.Any, **options: t.Any) -> None:
+            self.do("manifest")
+            real(*arguments, **options)
+
+        return write
+
+    def do(self, what: str) -> None:
+        self.fault(what)
+
+    def observe(self) -> dict[str, t.Any]:
+        vms = {
+            name: {
+                "state": SAID[vm.state], "hostdevs": 0, "persistent": True, "memory_kib": vm.memory * 1024, "priority": 99,
+                "saved": image.exists(str(self.directory), name), **self.facts.get(name, {})
+            }
+            for name, vm in self.world.vms.items()
+        }  # fmt: skip
+        return {
+            "vms": vms, "host": "hv1", "role": {"now": "ACTIVE", "epoch": 3}, "pools": {}, "pending": operation.pending(),
+            "lock": None, "state_dir_free": None, "state_dir": str(self.directory)
+        }  # fmt: skip
+
+    def snapshot(self, dummy: t.Any, name: str, dummy_too: t.Any) -> None:
+        self.do("snapshot")
+        held = {path.name: path.read_bytes() for path in self.directory.iterdir()}
+        frozen = {vm.name: vm.fs_frozen for vm in self.world.vms.values()}
+        self.sets[name] = {"files": held, "states": self.world.states(), "fs": frozen}
+        self.do("snapshot taken")
+
+    def backup(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        progress = Progress()
+        try:
+            return backup.backup(self.config, progress, Options(**options), check)
+        finally:
+            self.sentences = [line["text"] for line in progress.lines]
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.directory.iterdir())
+
+
+@pytest.fixture(name="host_with")
+def _host_with(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Host1]:
+    return functools.partial(Host1, tmp_path, monkeypatch)
+
+
+# ---- decisions
+
+
+@pytest.mark.parametrize(
+    ("methods", "word"),
+    [
+        ([], "state"), (["checkpoint"], "state"), (["checkpoint", "save"], "state"), (["save", "left out", "stopped"], "state"),
+        (["checkpoint", "frozen"], "frozen"), (["frozen", "quiesced"], "frozen"), (["quiesced"], "quiesced"),
+        (["quiesced", "checkpoint"], "quiesced"), (["frozen", "crashed"], "crash"), (["checkpoint", "crashed"], "crash"),
+    ],
+)  # fmt: skip
+def test_a_mark_promises_no_more_than_is_true_of_all(methods: list[str], word: str) -> None:
+    assert consistency(methods) == word
+
+
+@pytest.mark.parametrize(
+    ("policy", "ways"),
+    [([], ()), (["refuse"], ()), (["save", "frozen"], ("save", "frozen")), (["frozen", "save"], ("save", "frozen")),
+     (["save", "refuse", "frozen"], ("save",)), (["frozen"], ("frozen",))],
+)  # fmt: skip
+def test_the_policy(policy: list[str], ways: tuple[str, ...]) -> None:
+    assert backup.ways(policy) == ways
+
+
+VMS = {
+    "web": {"state": "running", "hostdevs": 0},
+    "gpu": {"state": "running", "hostdevs": 1},
+    "ice": {"state": "frozen", "hostdevs": 0},
+    "own": {"state": "running", "hostdevs": 0, "autobackup": False},
+    "off": {"state": "stopped", "hostdevs": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "lines"),
+    [
+        ("checkpoint", ["memory of gpu, ice, web, while they run", "leave out own: autobackup=no",
+                        "gpu holds a device of the host: if libvirt refuses, save or frozen instead", "snapshot set (B)"]),
+        ("freeze", ["freeze gpu, ice, web", "leave out own: autobackup=no", "snapshot set (F)"]),
+        ("quiesce", ["freeze ice", "freeze the filesystems in gpu, web, where an agent answers; freeze the others",
+                     "leave out own: autobackup=no", "snapshot set (F)"]),
+    ],
+)  # fmt: skip
+def test_the_plan(method: str, lines: list[str]) -> None:
+    assert plan({"vms": VMS}, Options(method=method))[1] == [*lines, "let them go on"]
+
+
+# ---- what is done
+
+
+def test_the_memory_is_in_the_set_and_not_beside_the_running_vm(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", 1024), VM("db", 2048), VM("ice", frozen=True))
+    result = host.backup()
+    name = result["set"]
+    assert name.endswith("_p_B")
+    inside = host.sets[name]
+    assert inside["states"] == {"web": PAUSED, "db": PAUSED, "ice": PAUSED}
+    assert sorted(inside["files"]) == sorted(f"{vm}.state{end}" for vm in ("web", "db", "ice") for end in ("", ".json"))
+    manifest = json.loads(inside["files"]["web.state.json"])
+    assert (manifest["paused"], list(manifest["sets"]), manifest["disks"][0]["dataset"]) == (False, [name], "tank/vm/web")
+    assert json.loads(inside["files"]["ice.state.json"])["paused"] is True
+    assert host.world.states() == {"web": RUNNING, "db": RUNNING, "ice": PAUSED}
+    assert host.files() == []
+    assert operation.pending() is None
+    assert {vm["method"] for vm in result["vms"].values()} == {"checkpoint"}
+    assert {"memory", "waited", "interruption"} <= set(result["vms"]["web"])
+    assert "interruption" not in result["vms"]["ice"]
+    assert [step["step"] for step in result["steps"]] == ["snapshot", "VMs go on"]
+
+
+def test_check_mode_changes_nothing(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"))
+    result = host.backup(check=True)
+    assert result["plan"] == ["memory of web, while they run", "snapshot set (B)", "let them go on"]
+    assert (host.world.log, host.files(), host.sets) == ([], [], {})
+
+
+def test_a_vm_that_opted_out_is_let_alone_and_told(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("own"))
+    host.facts["own"] = {"autobackup": False}
+    result = host.backup()
+    assert (result["set"][-1], result["vms"]["own"]) == ("B", {"method": "left out"})
+    assert host.world.vms["own"].calls == []
+
+
+@pytest.mark.parametrize(
+    ("fallback", "unsavable", "mark", "method"),
+    [(("save", "frozen"), False, "B", "save"), (("save", "frozen"), True, "F", "frozen"), (("frozen",), False, "F", "frozen")],
+)
+def test_what_falls_back_is_told_and_the_mark_says_so(
+    host_with: t.Callable[..., Host1], fallback: tuple[str, ...], unsavable: bool, mark: str, method: str
+) -> None:
+    host = host_with(VM("gpu", forbids=55, unsavable=unsavable), VM("web"))
+    result = host.backup(fallback=fallback)
+    assert (result["set"][-1], result["vms"]["gpu"]["method"], result["vms"]["web"]["method"]) == (mark, method, "checkpoint")
+    assert [text for text in result["warnings"] if f"VM gpu: no checkpoint, {method} instead: " in text]
+    assert ("gpu.state" in host.sets[result["set"]]["files"]) is (method == "save")
+    assert "interruption" in result["vms"]["gpu"]
+    assert host.world.states() == {"gpu": RUNNING, "web": RUNNING}
+    assert host.files() == []
+
+
+def test_refused_before_anything_is_done(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("gpu"))
+    host.facts.update(web={"saved": True}, gpu={"hostdevs": 1})
+    with pytest.raises(Refused) as caught:
+        host.backup(fallback=())
+    assert [finding.what for finding in caught.value.findings] == [
+        "VM web runs and yet has a state image",
+        "VM gpu holds a device of the host, which allows no checkpoint, and there is no fallback",
+    ]
+    assert host.world.log == []
+
+
+def test_a_vm_that_is_killed_costs_the_mark_and_nothing_else(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("gone"))
+    gone = host.world.vms["gone"]
+
+    def fault(call: str, vm: str) -> None:
+        if call == "stats" and vm == "web" and gone.state != OFF:
+            gone.state, gone.reason, gone.failure = OFF, 3, Error(1, "guest unexpectedly quit")
+            gone.ended.set()
+
+    host.world.fault = fault
+    result = host.backup()
+    assert (result["set"][-1], result["vms"]["gone"]) == ("C", {"method": "crashed"})
+    assert result["warnings"] == ["VM gone ended during the backup: its disks are in the set as after a power cut"]
+    assert host.world.states() == {"web": RUNNING, "gone": OFF}
+    assert host.files() == []
+
+
+def test_a_vm_that_is_started_meanwhile_costs_the_mark(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("new"))
+    new = host.world.vms["new"]
+    new.state = OFF
+    host.world.fault = lambda call, vm: call == "snapshot" and setattr(new, "state", RUNNING)  # type: ignore[func-returns-value]
+    result = host.backup()
+    assert (result["set"][-1], result["vms"]["new"]) == ("C", {"method": "crashed"})
+    assert result["warnings"] == ["VM new was started during the backup: its disks are in the set as after a power cut"]
+
+
+def test_vms_that_cannot_be_asked_for_are_not_taken_for_none(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_with(VM("web"))
+    seen = {**host.observe(), "vms": {}, "vms_error": "libvirt does not answer at qemu:///system"}
+    monkeypatch.setattr(backup, "observe", lambda dummy: seen)
+    with pytest.raises(Refused, match="the VMs of this host are not known: libvirt does not answer"):
+        host.backup()
+
+
+def test_one_that_goes_on_during_the_snapshot_makes_the_set_a_false_promise(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("db"))
+    host.fault = lambda what: what == "snapshot taken" and setattr(host.world.vms["db"], "state", RUNNING)  # type: ignore[func-returns-value]
+    with pytest.raises(HvmError, match=r"the set hvm_\S+_B is not what its mark says: db went on while it was taken") as caught:
+        host.backup()
+    assert caught.value.remedy.startswith("Destroy it (hvm_zfs_snapshot state=absent name=hvm_")
+    assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_good_order(host_with: t.Callable[..., Host1], number: int) -> None:
+    host = host_with(VM("web", 8192), VM("db", 8192))
+    host.world.fault = lambda call, vm: os.kill(os.getpid(), number) if host.world.now > 1002 and call == "stats" else None
+    before = signal.getsignal(number)
+    with pytest.raises(memory.Interrupted):
+        host.backup()
+    assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+    assert (host.files(), host.sets, operation.pending()) == ([], {}, None)
+    assert signal.getsignal(number) is before
+
+
+# ---- without memory
+
+
+def test_frozen_for_the_snapshot(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("ice", frozen=True))
+    old = host.directory / "web.state"
+    old.write_text("the operator's own, whatever it is")
+    result = host.backup(method="freeze")
+    assert (result["set"][-1], host.sets[result["set"]]["states"]) == ("F", {"web": PAUSED, "ice": PAUSED})
+    assert host.world.states() == {"web": RUNNING, "ice": PAUSED}
+    assert old.exists()
+
+
+def test_quiesced_where_an_agent_answers(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True), VM("db", agent=True))
+    result = host.backup(method="quiesce")
+    inside = host.sets[result["set"]]
+    assert (result["set"][-1], inside["fs"]) == ("Q", {"web": True, "db": True})
+    assert inside["states"] == {"web": RUNNING, "db": RUNNING}
+    assert not any(vm.fs_frozen for vm in host.world.vms.values())
+    assert "agent timeout 10" in host.world.vms["web"].calls and "agent timeout -2" in host.world.vms["web"].calls
+    assert result["warnings"] == []
+
+
+def test_without_an_agent_it_is_paused_and_the_mark_is_the_weaker_one(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True), VM("db"))
+    result = host.backup(method="quiesce")
+    inside = host.sets[result["set"]]
+    assert (result["set"][-1], inside["fs"]["web"], inside["states"]["db"]) == ("F", True, PAUSED)
+    assert result["warnings"] == ["the filesystems of VM db are not frozen, so it is paused instead: no agent is connected"]
+    assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+
+
+def test_a_late_agent_is_thawed_all_the_same(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True))
+    web = host.world.vms["web"]
+
+    def late(call: str, vm: str) -> None:
+        if call == "fs freeze":
+            web.fs_frozen = True
+            raise Error(86, "Guest agent is not responding")
+
+    host.world.fault = late
+    result = host.backup(method="quiesce")
+    assert (result["set"][-1], web.state, web.fs_frozen) == ("F", RUNNING, False)
+
+
+def test_a_guest_that_thawed_by_itself_is_told(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True))
+    host.fault = lambda what: what == "snapshot" and setattr(host.world.vms["web"], "fs_frozen", False)  # type: ignore[func-returns-value]
+    assert host.backup(method="quiesce")["warnings"] == ["VM web had thawed by itself: it is in the set as after a power cut"]
+
+
+# ---- whatever fails wherever
+
+FLEET = (
+    lambda: VM("web", 1024), lambda: VM("db", 2048, 300, dirty=50), lambda: VM("ice", 512, frozen=True),
+    lambda: VM("gpu", forbids=55)
+)  # fmt: skip
+
+
+def check_all_is_well(host: Host1) -> None:
+    states = host.world.states()
+    # what had to be saved may be off, when its restore failed: its image is there then
+    assert states == {"web": RUNNING, "db": RUNNING, "ice": PAUSED, "gpu": states["gpu"]} and states["gpu"] in (RUNNING, OFF)
+    left = [name for name in host.files() if not name.startswith("gpu.")] if states["gpu"] == OFF else host.files()
+    assert left == []
+    assert states["gpu"] == RUNNING or image.exists(str(host.directory), "gpu")
+    assert {vm.max_downtime for vm in host.world.vms.values()} <= {300, memory.SHORTEST, 100, memory.ANY}
+    for name, inside in host.sets.items():
+        for file in inside["files"]:
+            if file.endswith(".state"):
+                assert f"{file}.json" in inside["files"]
+                assert inside["states"][file.removesuffix(".state")] in (PAUSED, OFF)
+        if name.endswith("_B"):
+            assert {f"{vm}.state" for vm in inside["states"]} <= set(inside["files"])
+            assert RUNNING not in inside["states"].values()
+
+
+@settings(max_examples=50)
+@given(at=st.integers(0, 220), lasts=st.integers(1, 15), own=st.booleans())
+def test_whatever_fails_wherever_every_vm_goes_on_and_no_half_image_is_left(at: int, lasts: int, own: bool) -> None:
+    """The call number `at` of libvirt fails, and the next ones; or, `own`, everything else that we do."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        host = Host1(pathlib.Path(directory), patch, *(make() for make in FLEET))
+        count = 0
+
+        def fail(*dummy: str) -> None:
+            nonlocal count
+            count += 1
+            if at < count <= at + lasts:
+                raise OSError(28, "No space left on device") if own else Error(38, "End of file while reading data")
+
+        if own:
+            at %= 12
+            host.fault = fail
+        else:
+            host.world.fault = fail
+        with contextlib.suppress(HvmError, OSError, Error):
+            host.backup()
+        host.fault, host.world.fault = lambda what: None, lambda call, vm: None
+        if operation.pending():  # a VM could not be let go on at once
+            with contextlib.suppress(HvmError):
+                host.backup()
+        check_all_is_well(host)
+        assert operation.pending() is None
+
+
+@settings(max_examples=15)
+@given(at=st.integers(0, 220), own=st.booleans())
+def test_a_killed_process_is_made_good_by_the_next_run(at: int, own: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        host = Host1(pathlib.Path(directory), patch, *(make() for make in FLEET[:3]))
+        count = 0
+
+        def die(*what: str) -> None:
+            nonlocal count
+            if what == ("flush",):  # in a thread of its own, where nobody can die
+                return
+            count += 1
+            if count == at + 1:
+                raise Dead
+
+        if own:
+            at %= 12
+            host.fault = die
+        else:
+            host.world.fault = die
+        with pytest.MonkeyPatch.context() as nothing_after:
+            nothing_after.setattr(backup._Backup, "go_on", lambda dummy: (_ for _ in ()).throw(Dead()))
+            with pytest.raises((Dead, HvmError)):
+                host.backup()
+        entry = json.loads(pathlib.Path(host.journal).read_text())
+        entry["done"] = False  # the process that wrote "done" in passing through here is none in real life
+        pathlib.Path(host.journal).write_text(json.dumps(entry))
+        host.fault, host.world.fault = lambda what: None, lambda call, vm: None
+        result = host.backup()
+        assert result["set"].endswith("_B")
+        assert "did not end: its VMs go on" in result["warnings"][0]
+        assert host.world.states() == {"web": RUNNING, "db": RUNNING, "ice": PAUSED}
+        assert host.files() == []
+        assert operation.pending() is None
+
+
+def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("db"))
+    host.world.vms["db"].state = OFF
+    (host.directory / "db.state").write_text("image")
+    (host.directory / "db.state.live").write_text("half")
+    operation.Journal("checkpoint", vms=["db", "web"], ran=["db", "web"], method="checkpoint").step("memory")
+    result = host.backup()
+    assert result["warnings"][1] == "db: not running any more; a state image of theirs is kept (hvm_vm state=restored)"
+    assert host.files() == ["db.state"]
