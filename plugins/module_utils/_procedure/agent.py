@@ -28,6 +28,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     The first answer does not wait for it; `lock` does, which comes before anything is changed.
     """
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+        backup,
         checkpoint,
         hypervisor,
         initialise,
@@ -45,7 +46,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
+        *(backup, checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
         *(rollback, snapshots, switch, switchover, sync, verbs),
     )
 
