@@ -457,6 +457,17 @@ def _still_down(errors: dict[str, str]) -> HvmError:
 # ---- after one that was killed
 
 
+def cure_before(config: PairConfig, me: dict[str, t.Any]) -> list[str]:
+    """The same for whatever is about to look at VMs, under a lock of its own. Nothing when a backup is still running.
+
+    :param me: what was observed; look again when something was done.
+    """
+    if me["lock"] or (me["pending"] or {}).get("operation") not in guards.BACKUPS:
+        return []
+    with operation.Lock().held("end a backup", operation.owner()):
+        return cure(config, Progress())
+
+
 def cure(config: PairConfig, progress: Progress, timeout: float = 60.0) -> list[str]:
     """End a backup that was killed: VMs that it paused go on, what is left of its images goes. The caller holds the lock.
 

@@ -435,6 +435,18 @@ def test_a_killed_process_is_made_good_by_the_next_run(at: int, own: bool) -> No
         assert operation.pending() is None
 
 
+def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("ice", frozen=True))
+    assert backup.cure_before(host.config, host.observe()) == []
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("backup_unsecure", vms=["ice", "web"], ran=["web"], method="freeze").step("freeze")
+    assert backup.cure_before(host.config, {**host.observe(), "lock": "backup by alice"}) == []
+    assert host.world.states() == {"web": PAUSED, "ice": PAUSED}
+    assert len(backup.cure_before(host.config, host.observe())) == 1
+    assert host.world.states() == {"web": RUNNING, "ice": PAUSED}
+    assert operation.pending() is None
+
+
 def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with: t.Callable[..., Host1]) -> None:
     host = host_with(VM("web"), VM("db"))
     host.world.vms["db"].state = OFF
