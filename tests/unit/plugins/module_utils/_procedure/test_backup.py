@@ -166,6 +166,12 @@ def test_the_plan(method: str, lines: list[str]) -> None:
     assert plan({"vms": VMS}, Options(method=method))[1] == [*lines, "let them go on"]
 
 
+def test_a_guest_that_sleeps_costs_the_mark() -> None:
+    methods, lines = plan({"vms": {"zzz": {"state": "other", "hostdevs": 0}, "web": VMS["web"]}}, Options())
+    assert methods == {"zzz": "crashed", "web": "checkpoint"}
+    assert lines[1:3] == ["zzz: the guest sleeps; its disks only, as after a power cut", "snapshot set (C)"]
+
+
 # ---- what is done
 
 
