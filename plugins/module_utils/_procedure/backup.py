@@ -92,10 +92,12 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
     """``(method by VM, the same as sentences)`` of every VM that runs or is frozen, as far as it can be told before. Pure."""
     methods: dict[str, str] = {}
     for name, vm in me["vms"].items():
-        if vm["state"] not in (domains.RUNNING, domains.FROZEN):
+        if vm["state"] == domains.STOPPED:
             continue
         if not vm.get("autobackup", True):
             methods[name] = LEFT_OUT
+        elif vm["state"] == domains.OTHER:
+            methods[name] = CRASHED  # libvirt refuses every snapshot of a guest that sleeps (S3), and it may wake up at any time
         elif options.method == FREEZE:
             methods[name] = FROZEN
         elif options.method == QUIESCE:
@@ -108,6 +110,7 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
         FROZEN: "freeze {}",
         QUIESCED: "freeze the filesystems in {}, where an agent answers; freeze the others",
         LEFT_OUT: "leave out {}: autobackup=no",
+        CRASHED: "{}: the guest sleeps; its disks only, as after a power cut",
     }
     lines = []
     for method, text in said.items():
@@ -206,7 +209,7 @@ class _Backup:
         self.saved: list[str] = []
         self.saving = threading.Lock()
         self.back: dict[str, float] = {}  # saved and restored
-        self.wanted = {name: method for name, method in methods.items() if method != LEFT_OUT}
+        self.wanted = {name: method for name, method in methods.items() if method not in (LEFT_OUT, CRASHED)}
         members = [
             Member(
                 name,
@@ -455,6 +458,17 @@ def _still_down(errors: dict[str, str]) -> HvmError:
 
 
 # ---- after one that was killed
+
+
+def cure_before(config: PairConfig, me: dict[str, t.Any]) -> list[str]:
+    """The same for whatever is about to look at VMs, under a lock of its own. Nothing when a backup is still running.
+
+    :param me: what was observed; look again when something was done.
+    """
+    if me["lock"] or (me["pending"] or {}).get("operation") not in guards.BACKUPS:
+        return []
+    with operation.Lock().held("end a backup", operation.owner()):
+        return cure(config, Progress())
 
 
 def cure(config: PairConfig, progress: Progress, timeout: float = 60.0) -> list[str]:

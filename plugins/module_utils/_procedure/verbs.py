@@ -14,7 +14,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import saving
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 #: State of a VM after the verb, for check mode's diff.
@@ -71,6 +71,8 @@ def apply(
         if findings:
             raise Refused("this", findings)
         raise HvmError("the hypervisor is stopped", "Start it: hvm_hypervisor state=started.")
+    if not check and backup.cure_before(config, me):
+        me = observe(config)
     if not names and not everything:
         raise HvmError("no VM is named", "Give 'name', or 'all: true'.")
     infos = me["vms"]

@@ -166,6 +166,12 @@ def test_the_plan(method: str, lines: list[str]) -> None:
     assert plan({"vms": VMS}, Options(method=method))[1] == [*lines, "let them go on"]
 
 
+def test_a_guest_that_sleeps_costs_the_mark() -> None:
+    methods, lines = plan({"vms": {"zzz": {"state": "other", "hostdevs": 0}, "web": VMS["web"]}}, Options())
+    assert methods == {"zzz": "crashed", "web": "checkpoint"}
+    assert lines[1:3] == ["zzz: the guest sleeps; its disks only, as after a power cut", "snapshot set (C)"]
+
+
 # ---- what is done
 
 
@@ -433,6 +439,18 @@ def test_a_killed_process_is_made_good_by_the_next_run(at: int, own: bool) -> No
         assert host.world.states() == {"web": RUNNING, "db": RUNNING, "ice": PAUSED}
         assert host.files() == []
         assert operation.pending() is None
+
+
+def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"), VM("ice", frozen=True))
+    assert backup.cure_before(host.config, host.observe()) == []
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("backup_unsecure", vms=["ice", "web"], ran=["web"], method="freeze").step("freeze")
+    assert backup.cure_before(host.config, {**host.observe(), "lock": "backup by alice"}) == []
+    assert host.world.states() == {"web": PAUSED, "ice": PAUSED}
+    assert len(backup.cure_before(host.config, host.observe())) == 1
+    assert host.world.states() == {"web": RUNNING, "ice": PAUSED}
+    assert operation.pending() is None
 
 
 def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with: t.Callable[..., Host1]) -> None:
