@@ -15,7 +15,7 @@ import hashlib
 import shlex
 import struct
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -170,28 +170,16 @@ def counter_of(disk: bytes) -> int:
 # --- libvirt ----------------------------------------------------------------------------------------------------------------
 
 
-def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
-    """The VM's definition; `disks` are the paths in order, the serial port sends to `gateway`.
+def disk_xml(vm: Vm, disks: Sequence[str]) -> list[str]:
+    """The lines of the VM's disks, whose paths are `disks`, in order.
 
     Files have cache=writeback: O_DIRECT on ZFS is ignored up to 2.2 and real from 2.3 on, where a write whose buffer changes
     under way fails (zfsprops(7), direct). zvols have cache=none: the page cache of their block device is not ZFS, and a
     `zfs snapshot` would miss what lies in it. ioeventfd is off because the BIOS polls for the completion anyway: one thread
     less to wake, a seventh of the guest's cost in an emulated host. Every disk has a boot order, so the BIOS numbers them
-    in this order. The NIC has no ROM: the guest does not boot from it, and the file need not be installed.
+    in this order.
     """
-    lines = [
-        "<domain type='qemu'>",
-        f"  <name>{escape(vm.name)}</name>",
-        f"  <uuid>{uuid.uuid5(uuid.NAMESPACE_DNS, vm.name + '.lab.hvm.invalid')}</uuid>",
-        f"  <description>{escape(vm.description)}</description>",
-        f"  <memory unit='MiB'>{vm.memory}</memory>",
-        "  <vcpu>1</vcpu>",
-        "  <os><type arch='x86_64' machine='pc'>hvm</type></os>",
-        "  <features><acpi/></features>",
-        "  <cpu mode='custom' match='exact' check='none'><model>qemu64</model></cpu>",
-        "  <clock offset='utc'/>",
-        "  <devices>",
-    ]
+    lines = []
     for number, (disk, path) in enumerate(zip(vm.disks, disks, strict=True)):
         kind = disk.partition(":")[0]
         block = kind == "zvol"
@@ -204,6 +192,32 @@ def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
             f"      <boot order='{number + 1}'/>",
             "    </disk>",
         ]
+    return lines
+
+
+def vm_uuid(name: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_DNS, name + ".lab.hvm.invalid")
+
+
+def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
+    """The VM's definition; `disks` are the paths in order, the serial port sends to `gateway`.
+
+    The NIC has no ROM: the guest does not boot from it, and the file need not be installed.
+    """
+    lines = [
+        "<domain type='qemu'>",
+        f"  <name>{escape(vm.name)}</name>",
+        f"  <uuid>{vm_uuid(vm.name)}</uuid>",
+        f"  <description>{escape(vm.description)}</description>",
+        f"  <memory unit='MiB'>{vm.memory}</memory>",
+        "  <vcpu>1</vcpu>",
+        "  <os><type arch='x86_64' machine='pc'>hvm</type></os>",
+        "  <features><acpi/></features>",
+        "  <cpu mode='custom' match='exact' check='none'><model>qemu64</model></cpu>",
+        "  <clock offset='utc'/>",
+        "  <devices>",
+    ]
+    lines += disk_xml(vm, disks)
     lines += [
         "    <interface type='bridge'>",
         f"      <mac address='{vm.mac}'/>",
@@ -249,7 +263,7 @@ volume() {
 
 # The program only, not the data sector: a second run after a crash loses no count.
 program() {
-  dd if="$boot" of="$1" bs=512 conv=notrunc,fsync status=none
+  dd if="$boot" of="$1" bs=64k conv=notrunc,fsync status=none
 }
 
 raw() {
@@ -273,8 +287,15 @@ known() { virsh -q dominfo "$1" > /dev/null 2>&1; }
 """
 
 
-def script(vms: Iterable[Vm], places: Mapping[str, Place], gateway: str, size: int = DISK_SIZE) -> str:
-    """A POSIX sh script for the ACTIVE host, as root, with one argument: the file with `boot_image` on that host.
+def script(
+    vms: Iterable[Vm],
+    places: Mapping[str, Place],
+    define: Callable[[Vm, Sequence[str]], str],
+    size: int = DISK_SIZE,
+) -> str:
+    """A POSIX sh script for the ACTIVE host, as root, with one argument: the file on that host with what each disk begins with.
+
+    :param define: the definition of a VM whose disks have these paths.
 
     It makes the disks of each VM, defines it, and starts those that run. A VM that libvirt knows is left alone; one that a
     crashed run has not come to define is gone on with.
@@ -291,7 +312,7 @@ def script(vms: Iterable[Vm], places: Mapping[str, Place], gateway: str, size: i
                 text += [f"  volume {quoted}", f"  program {shlex.quote(volume_path(volume))}"]
             else:
                 text.append(f"  {'raw' if kind == 'file' else 'qcow2'} {quoted}")
-        xml = domain_xml(vm, paths(vm, places), gateway)
+        xml = define(vm, paths(vm, places))
         text += ["  xml=$(mktemp)", "  cat > \"$xml\" <<'END_OF_DOMAIN'", xml + "END_OF_DOMAIN"]
         text += ['  virsh -q define "$xml"', '  rm "$xml"']
         if vm.running:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import _guests
+import _linux
 import _network
 import _witness
 from _image import LabError, say
@@ -70,7 +72,25 @@ def make_vms(lab: Lab, vms: Sequence[_guests.Vm] = _guests.VMS, **values: int) -
     host = active(lab)
     image = "/run/hvm-lab-guest.img"
     lab.run(host, f"cat > {image}", stdin=_guests.boot_image(_guests.program(), **values))
-    script = _guests.script(vms, PLACES, _network.GATEWAY4)
+    _run_script(lab, host, image, _guests.script(vms, PLACES, functools.partial(_guests.domain_xml, gateway=_network.GATEWAY4)))
+
+
+def make_linux(lab: Lab, vm: _guests.Vm = _linux.TUX) -> None:
+    """The Linux guest on the ACTIVE host; one that is there stays as it is."""
+    host = active(lab)
+    if lab.run(host, f"virsh -q dominfo {vm.name}", check=False).returncode == 0:
+        say(f"{host.name}: {vm.name} is there")
+        return
+    image = f"/run/hvm-lab-{vm.name}.img"
+    kernel, initrd = _linux.boot_paths(vm, PLACES)
+    packed = _linux.archive({kernel: _linux.KERNEL, initrd: _linux.INITRD, image: _linux.DISK})
+    lab.run(host, "tar -C / -xzf -", timeout=300, stdin=packed)
+    define = functools.partial(_linux.domain_xml, kernel=kernel, initrd=initrd)
+    _run_script(lab, host, image, _guests.script([vm], PLACES, define, _linux.DISK_MIB * _guests.MIB))
+    lab.run(host, f"rm {image}")
+
+
+def _run_script(lab: Lab, host: LabHost, image: str, script: str) -> None:
     lab.run(host, "cat > /run/hvm-lab-vms.sh", stdin=script.encode())
     result = lab.run(host, f"sh /run/hvm-lab-vms.sh {image}", timeout=300)
     for line in result.stdout.decode().splitlines():

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     link.add_argument("switch", choices=["up", "cut"])
     add("inventory", "write the Ansible inventory of the lab and print its path")
     add("vms", "make the VMs that count, on the ACTIVE host")
+    add("linux", "make the Linux VM with a guest agent, on the ACTIVE host")
     add("witness", "begin to listen to the VMs, afresh")
     add("report", "what became of each VM, as heard from outside").add_argument(
         "--after", type=float, help="only from this time on (seconds since 1970)"
@@ -116,6 +117,8 @@ def main() -> int:
             print(_hostside.write_inventory(lab))
         case "vms":
             _hostside.make_vms(lab)
+        case "linux":
+            _hostside.make_linux(lab)
         case "witness":
             _hostside.start_witness(lab)
         case "report":

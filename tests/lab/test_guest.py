@@ -10,7 +10,6 @@ Not part of the unit tests: it wants the lab's tools (`_image.py`) and takes two
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 import socket
 import struct
@@ -18,7 +17,7 @@ import subprocess
 import sys
 import time
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,65 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import _guests
 import _image
 import _witness
-
-BOUND = 30.0  #: seconds that anything here may take
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < end, f"no {what} within {BOUND:.0f} s"
-        time.sleep(0.02)
-
-
-class Qemu:
-    """One QEMU with the guest, its serial port sent to the witness as libvirt would, and its control socket."""
-
-    def __init__(self, directory: Path, port: int, disks: list[str], *more: str) -> None:
-        control = directory / f"qmp-{time.monotonic_ns()}"
-        share = _image.build_tools() / "root/usr/share"
-        command = [*_image.tool("qemu-system-x86_64"), "-L", str(share / "qemu"), "-L", str(share / "seabios")]
-        command += "-M pc -accel tcg,tb-size=32 -cpu qemu64 -m 32 -nodefaults -display none -boot strict=on -rtc base=utc".split()
-        command += ["-chardev", f"udp,id=serial,host=127.0.0.1,port={port},localaddr=0.0.0.0,localport=0"]
-        command += ["-device", "isa-serial,chardev=serial", "-qmp", f"unix:{control},server=on,wait=off"]
-        for number, disk in enumerate(disks):
-            command += ["-drive", f"if=none,id=disk{number},{disk}"]
-            command += ["-device", f"virtio-blk-pci,drive=disk{number},bootindex={number + 1},write-cache=on"]
-        self.process = subprocess.Popen([*command, *more], stdin=subprocess.DEVNULL)
-        wait(lambda: control.exists() or self.process.poll() is not None, "control socket")
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(control))
-        self._file = self._socket.makefile("rw")
-        self._answer()
-        self.do("qmp_capabilities")
-
-    def _answer(self) -> t.Any:
-        while True:
-            message = json.loads(self._file.readline())
-            if "event" not in message:
-                assert "error" not in message, message
-                return message.get("return")
-
-    def do(self, command: str, **arguments: t.Any) -> t.Any:
-        self._file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self._file.flush()
-        return self._answer()
-
-    def monitor(self, line: str) -> str:
-        said = self.do("human-monitor-command", **{"command-line": line})
-        assert "Error" not in said, said
-        return str(said)
-
-    def migrate(self, uri: str) -> None:
-        self.do("migrate", uri=uri)
-        wait(lambda: self.do("query-migrate").get("status") in ("completed", "failed"), "end of the migration")
-        assert self.do("query-migrate")["status"] == "completed"
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._file.close()
-        self._socket.close()
+from _qemu import Qemu, wait
 
 
 class World:
@@ -119,7 +60,10 @@ class World:
         return f"file={self.directory / name},format={form},cache.direct=off,file.locking=off"
 
     def start(self, disks: list[str], *more: str) -> Qemu:
-        self._qemus.append(Qemu(self.directory, self.port, disks, *more))
+        # as libvirt does it
+        serial = f"udp,id=serial,host=127.0.0.1,port={self.port},localaddr=0.0.0.0,localport=0"
+        more = ("-chardev", serial, "-device", "isa-serial,chardev=serial", *more)
+        self._qemus.append(Qemu(self.directory, 32, disks, *more))
         return self._qemus[-1]
 
     def restore(self, disks: list[str]) -> Qemu:

@@ -21,8 +21,12 @@ def vm(name):
     return next(one for one in _guests.VMS if one.name == name)
 
 
+def definition(one, disks):
+    return _guests.domain_xml(one, disks, "10.42.0.1")
+
+
 def tree(name):
-    return ET.fromstring(_guests.domain_xml(vm(name), _guests.paths(vm(name), PLACES), "10.42.0.1"))
+    return ET.fromstring(definition(vm(name), _guests.paths(vm(name), PLACES)))
 
 
 def test_each_vm_has_its_own_name_port_and_mac():
@@ -106,7 +110,7 @@ def test_values_that_cannot_be():
 
 
 def test_the_script_is_sh_and_starts_only_those_that_run():
-    text = _guests.script(_guests.VMS, PLACES, "10.42.0.1")
+    text = _guests.script(_guests.VMS, PLACES, definition)
     shell = shutil.which("dash") or "sh"
     subprocess.run([shell, "-n"], input=text, text=True, check=True)
     assert [line.split()[-1] for line in text.splitlines() if "virsh -q start" in line] == [
@@ -142,7 +146,7 @@ def host(tmp_path, monkeypatch):
 
     def run(*names):
         (tmp_path / "log").write_text("")
-        text = _guests.script([vm(name) for name in names], places, "10.42.0.1")
+        text = _guests.script([vm(name) for name in names], places, definition)
         result = subprocess.run(["sh", "-s", "boot"], input=text, text=True, cwd=tmp_path, capture_output=True, check=False)
         asked = (tmp_path / "log").read_text().splitlines()
         return result, [one for one in asked if "dominfo" not in one and "zfs list" not in one]
