@@ -24,7 +24,7 @@ import xml.etree.ElementTree as ET
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 
 #: virDomainSnapshotCreateFlags: NO_METADATA (with metadata a VM cannot migrate), LIVE.
-NO_METADATA, LIVE = 64, 256
+NO_METADATA, LIVE = 4, 256
 #: virErrorNumber of what is refused before anything is done: NO_SUPPORT, CONFIG_UNSUPPORTED, ARGUMENT_UNSUPPORTED,
 #: OPERATION_INVALID, OPERATION_UNSUPPORTED.
 REFUSALS = frozenset((3, 67, 74, 55, 84))

@@ -192,7 +192,7 @@ class Domain:
         self._call("snapshot", RUNNING, PAUSED)
         vm, world = self.vm, self.world
         memory = ET.fromstring(xml).find("memory")
-        assert memory is not None and flags == (64 | 256 if vm.state == RUNNING else 64)
+        assert memory is not None and flags == (4 | 256 if vm.state == RUNNING else 4)
         path = pathlib.Path(memory.get("file", ""))
         if vm.forbids:
             raise Error(vm.forbids, "cannot migrate a domain with <hostdev>")

@@ -300,3 +300,16 @@ def test_libvirt_is_waited_for_and_what_it_cannot_be_asked_is_told(tmp_path: pat
 
 def test_the_options_have_no_value_that_is_out_of_order() -> None:
     assert dataclasses.asdict(PACE)["interval"] < PACE.ahead < PACE.grace < PACE.limit
+
+
+def test_the_numbers_are_libvirts() -> None:
+    """They are written out, since the library loads without libvirt; a fake would believe any."""
+    libvirt = pytest.importorskip("libvirt")
+    assert libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA == memory.NO_METADATA
+    assert libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_LIVE == memory.LIVE
+    words = ("NO_SUPPORT", "CONFIG_UNSUPPORTED", "ARGUMENT_UNSUPPORTED", "OPERATION_INVALID", "OPERATION_UNSUPPORTED")
+    assert {getattr(libvirt, f"VIR_ERR_{word}") for word in words} == memory.REFUSALS
+    assert libvirt.VIR_ERR_NO_DOMAIN == memory.NO_DOMAIN
+    assert libvirt.VIR_DOMAIN_PAUSED == memory.PAUSED
+    assert (libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN, libvirt.VIR_DOMAIN_SHUTOFF_SAVED) == (memory.SHUT_DOWN, memory.SAVED)
+    assert (libvirt.VIR_DOMAIN_NOSTATE, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED) == memory.GONE
