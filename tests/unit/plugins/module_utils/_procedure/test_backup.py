@@ -426,7 +426,7 @@ def test_a_killed_process_is_made_good_by_the_next_run(at: int, own: bool) -> No
         else:
             host.world.fault = die
         with pytest.MonkeyPatch.context() as nothing_after:
-            nothing_after.setattr(backup._Backup, "go_on", lambda dummy: (_ for _ in ()).throw(Dead()))
+            nothing_after.setattr(backup._Backup, "go_on", lambda dummy: (dead for dead in ()).throw(Dead()))
             with pytest.raises((Dead, HvmError)):
                 host.backup()
         entry = json.loads(pathlib.Path(host.journal).read_text())
