@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import datetime
 import os
-import signal
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 
+import _command
 import _figures
 import _guests
 import _hostside
@@ -34,7 +34,6 @@ from _image import LabError, say
 from _machines import FRESH, Lab
 from _scene import ACTIVE
 
-DOCS = _scene.ROOT / "docs/benchmarks.md"
 HEADING = "## hvm_checkpoint"
 
 MEMORY_MIB = 512
@@ -193,22 +192,8 @@ def main() -> int:
             with contextlib.suppress(LabError):
                 lab.down()
     section = report(bench, figures)
-    if options.record:
-        DOCS.write_text(_figures.replaced(DOCS.read_text(encoding="utf-8"), HEADING, section), encoding="utf-8")
-        say(f"kept in {DOCS.relative_to(_scene.ROOT)}")
-    else:
-        sys.stderr.write("\n" + section + "\n")
-    for figure in figures:
-        print(figure.line())
-    return 0 if all(figure.ok for figure in figures) else 1
+    return _command.tell(section, HEADING, figures, options.record)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        sys.exit(main())
-    except LabError as exc:
-        print(f"bench: error: {exc}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    _command.run(main)

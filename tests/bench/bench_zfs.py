@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import json
 import os
-import signal
 import sys
 import time
 import typing as t
@@ -20,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 
+import _command
 import _figures
 import _scene
 import _tools
@@ -31,7 +31,6 @@ from _scene import ACTIVE, LARGE, LARGE_MIB, MANY, PASSIVE, Counts, Ran
 #: Seconds; what takes longer is measured once.
 SLOW = 60.0
 
-DOCS = _scene.ROOT / "docs/benchmarks.md"
 HEADING = "## hvm_zfs_sync"
 
 OURS = "hvm_zfs_sync"
@@ -293,23 +292,9 @@ def main() -> int:
             with contextlib.suppress(LabError):
                 lab.down()
     section = report(bench, versions, figures, "make bench-zfs")
-    if options.record:
-        DOCS.write_text(_figures.replaced(DOCS.read_text(encoding="utf-8"), HEADING, section), encoding="utf-8")
-        say(f"kept in {DOCS.relative_to(_scene.ROOT)}")
-    else:
-        sys.stderr.write("\n" + section + "\n")
     say(f"{time.monotonic() - start:.0f} s in all")
-    for figure in figures:
-        print(figure.line())
-    return 0 if all(figure.ok for figure in figures) else 1
+    return _command.tell(section, HEADING, figures, options.record)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        sys.exit(main())
-    except LabError as exc:
-        print(f"bench: error: {exc}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    _command.run(main)

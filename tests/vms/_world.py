@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import time
 import typing as t
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import _guests
 import _hostside
 import _witness
-from _hosts import DRIVER, HOSTS, Host, Lab
+from _hosts import DRIVER, HOSTS, Host, Lab, ansible
 
 ROOT = Path(__file__).parents[2]
 STATE_DIR = "/var/lib/libvirt/hvm"
@@ -35,17 +34,7 @@ class World:
         self.names = [vm.name for vm in VMS if vm.running]
 
     def make(self) -> None:
-        inventory = str(_hostside.write_inventory(self.lab))
-        done = subprocess.run(
-            ["ansible-playbook", "-i", inventory, "install.yml"],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        ansible(self.lab, "ansible-playbook", "install.yml")
         _hostside.make_vms(self.lab, VMS, **LOAD)
         driver = (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8")
         for host in (self.a, self.b):

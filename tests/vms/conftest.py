@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,20 +17,10 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("vms", "zfs", "lab")]
 
 from _hosts import Lab
+from _pytest_parts import pytest_collection_modifyitems, pytest_configure, seed  # noqa: F401  pytest finds them here by name
 from _world import World
 
 READY = "vms"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes minutes; only with HVM_LONG=1, or when it is named with -k")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not (os.environ.get("HVM_LONG") or config.getoption("keyword")):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: HVM_LONG=1"))
 
 
 @pytest.fixture(scope="session")
@@ -56,11 +45,3 @@ def world(ready: World) -> Iterator[World]:
     yield ready
     for host in (ready.a, ready.b):
         host.forget()
-
-
-@pytest.fixture
-def seed() -> Iterator[random.Random]:
-    """Chance that can be had again: HVM_SEED; printed when the test fails."""
-    number = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
-    print(f"HVM_SEED={number}")
-    yield random.Random(number)

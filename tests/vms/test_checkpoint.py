@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import time
 import typing as t
 
@@ -43,6 +44,16 @@ def all_is_well(world: World, after: float, without: t.Collection[str] = ()) -> 
     assert said == []
     assert all(reports[name].continuous for name in names)
     assert [name for name in world.left() if name.split(".")[0] not in without] == []
+
+
+def begun(world: World) -> subprocess.Popen[str]:
+    """A checkpoint whose memory is being written."""
+    process = world.a.begin("backup")
+    deadline = time.monotonic() + 60
+    while not [name for name in world.left() if "live" in name]:
+        assert time.monotonic() < deadline, "no image appears"
+        time.sleep(0.05)
+    return process
 
 
 def test_the_vms_hardly_notice(world: World) -> None:
@@ -120,11 +131,7 @@ def test_the_module_is_killed_at_the_snapshot(world: World, when: str) -> None:
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.2])
 def test_the_module_is_killed_while_memory_is_written(world: World, seconds: float) -> None:
     began = time.time()
-    process = world.a.begin("backup")
-    deadline = time.monotonic() + 60
-    while not [name for name in world.left() if "live" in name]:
-        assert time.monotonic() < deadline, "no image appears"
-        time.sleep(0.05)
+    process = begun(world)
     time.sleep(seconds)
     world.a.sh("pkill -9 -f '[h]vm-test-driver.py' || true")
     finish(process)
@@ -135,11 +142,7 @@ def test_the_module_is_killed_while_memory_is_written(world: World, seconds: flo
 
 def test_libvirtd_is_killed_while_memory_is_written(world: World) -> None:
     began = time.time()
-    process = world.a.begin("backup")
-    deadline = time.monotonic() + 60
-    while not [name for name in world.left() if "live" in name]:
-        assert time.monotonic() < deadline, "no image appears"
-        time.sleep(0.05)
+    process = begun(world)
     world.a.sh("systemctl kill -s KILL libvirtd.service")
     done = finish(process)
     print(done.get("msg", done.get("set")))
@@ -155,11 +158,7 @@ def test_libvirtd_is_killed_while_memory_is_written(world: World) -> None:
 
 def test_a_vm_is_killed_while_its_memory_is_written(world: World) -> None:
     began = time.time()
-    process = world.a.begin("backup")
-    deadline = time.monotonic() + 60
-    while not [name for name in world.left() if "live" in name]:
-        assert time.monotonic() < deadline, "no image appears"
-        time.sleep(0.05)
+    process = begun(world)
     world.a.sh("kill -9 $(cat /run/libvirt/qemu/bravo.pid)")
     done = finish(process)
     print(done.get("msg", done.get("set")))
@@ -191,11 +190,7 @@ def test_it_fills_up_while_the_memory_is_written(world: World) -> None:
     """What is free is looked at before; somebody else takes it meanwhile."""
     began = time.time()
     dataset = world.a.sh(f"zfs list -H -o name {STATE_DIR}")
-    process = world.a.begin("backup")
-    deadline = time.monotonic() + 60
-    while not [name for name in world.left() if "live" in name]:
-        assert time.monotonic() < deadline, "no image appears"
-        time.sleep(0.05)
+    process = begun(world)
     world.a.sh(f"zfs set quota=$(( $(zfs get -Hp -o value used {dataset}) + 4194304 )) {dataset}")
     done = finish(process)
     world.a.sh(f"zfs set quota=none {dataset}")

@@ -14,6 +14,7 @@ import time
 import typing as t
 from pathlib import Path
 
+import _hostside
 from _machines import HOSTS, Lab, LabHost
 
 DRIVER = "/run/hvm-test-driver.py"
@@ -46,6 +47,20 @@ done
 
 class Failure(AssertionError):
     """A command on a host failed that should not have."""
+
+
+def ansible(lab: Lab, program: str, *words: str) -> None:
+    """Run one of Ansible's programs on both hosts, with the code of this checkout; the lab's network is that of this process."""
+    done = subprocess.run(
+        [program, *words, "-i", str(_hostside.write_inventory(lab))],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 class Host:

@@ -505,10 +505,10 @@ def facts(conn: t.Any, dom: t.Any) -> tuple[dict[str, t.Any], list[dict[str, str
 
 
 def _volume(conn: t.Any, path: str) -> str:
-    import libvirt
-
     if not path or path.startswith("/"):
         return path
+    import libvirt
+
     pool, volume = path.split(":", 1)
     try:
         return str(conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())

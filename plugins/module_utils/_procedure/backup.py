@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import os
 import signal
 import threading
@@ -29,8 +28,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CH
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, states
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import need_roots
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, names
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kept, names
 
 #: What `method` may be. QUIESCE and FREEZE are `backup unsecure`: without the VMs' memory.
 QUIESCE, FREEZE = "quiesce", "freeze"
@@ -265,13 +265,8 @@ class _Backup:
     def _prepare(self) -> None:
         """All that takes time and need not be done while a VM is paused."""
         self.datasets = inventory.read(self.config.datasets)
-        missing = [root for root in self.config.datasets if root not in self.datasets]
-        if missing:
-            what = f"there is no dataset {', '.join(missing)} on {self.config.me.name}"
-            raise HvmError(what, "Create it, or correct hvm_datasets.")
-        existing = [snap[0] for entry in self.datasets.values() for snap in entry["snapshots"]]
-        now = datetime.datetime.now(datetime.UTC)
-        self.names = {word: str(names.new_name(self.config.pair, word, now, existing)) for word in names.MARKS}
+        need_roots(self.config, self.datasets)
+        self.names = {word: checkpoint.new_set_name(self.config, self.datasets, word) for word in names.MARKS}
         self.mounts = zfs_mounts()
         self.passes.open()
         for member in self.passes.members:
@@ -290,8 +285,7 @@ class _Backup:
         word = consistency(self.methods.values())
         name = self.names[word]
         self._name_images(name)
-        properties = {"hvm:pair": self.config.pair, "hvm:consistency": word, "hvm:epoch": str(self.epoch)}
-        actions.snapshot_set(self.datasets, name, properties)
+        checkpoint.snapshot(self.config, self.datasets, name, word, self.epoch)
         late = set(self.passes.astray()) - {vm for vm, method in self.methods.items() if method in (CRASHED, STOPPED)}
         if late and word != "crash":
             raise HvmError(

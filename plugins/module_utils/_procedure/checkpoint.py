@@ -18,6 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, 
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import states
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import need_roots
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
 
@@ -33,15 +34,19 @@ def take_set(config: PairConfig, consistency: str, epoch: int, fresh: t.Collecti
     :param fresh: VMs whose images are of this very moment: saved by this process, or held paused by it.
     :param anchored: the set's name, when the images have been anchored in it already, because their directory is away by now.
     """
-    datasets = inventory.read(config.datasets)
-    missing = [root for root in config.datasets if root not in datasets]
-    if missing:
-        raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
+    # only a new name needs the snapshots that there are; an anchored set is taken in an interruption
+    datasets = inventory.read_datasets(config.datasets) if anchored else inventory.read(config.datasets)
+    need_roots(config, datasets)
     name = anchored or new_set_name(config, datasets, consistency)
     if not anchored:
         states.anchor(config.state_dir, name, fresh)
-    actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
+    snapshot(config, datasets, name, consistency, epoch)
     return name
+
+
+def snapshot(config: PairConfig, datasets: t.Iterable[str], name: str, consistency: str, epoch: int) -> None:
+    """The set itself, with what it is in its properties."""
+    actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
 
 
 def check_set(config: PairConfig, name: str) -> None:

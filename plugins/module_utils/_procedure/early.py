@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, ke
 
 
 class Reading:
-    """An inventory that a thread reads meanwhile."""
+    """An inventory that a thread reads meanwhile. Not a future of concurrent.futures: that loads `logging`."""
 
     def __init__(self, read: t.Callable[[], inventory.Inventory]) -> None:
         self._read = read
@@ -64,6 +64,13 @@ def _usable(config: pair.PairConfig) -> list[str]:
     """The roots whose pools are there."""
     pools = kernel.pool_health(config.pools)
     return [root for root in config.datasets if pools[root.split("/", 1)[0]] != "missing"]
+
+
+def need_roots(config: pair.PairConfig, datasets: inventory.Inventory) -> None:
+    """:raises HvmError: naming the roots that are not in `datasets`."""
+    missing = [root for root in config.datasets if root not in datasets]
+    if missing:
+        raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
 
 
 def read_datasets(config: pair.PairConfig) -> inventory.Inventory:

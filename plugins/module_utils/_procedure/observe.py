@@ -75,7 +75,8 @@ def look(
         reading = beside.submit(datasets_of, config)
         found = _host(config)
         datasets = reading.result()
-        return {**found, **_storage(config, datasets), "sets": [], "hypervisor": {"running": running.result()}}, datasets
+        found.update(_storage(config, datasets, found["role"]["now"]), sets=[], hypervisor={"running": running.result()})
+        return found, datasets
 
 
 def observe(config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None) -> dict[str, t.Any]:
@@ -85,7 +86,8 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
     if datasets is None:
         datasets = read_datasets(config)
     running = hypervisor_running()
-    found = {**_host(config), **_storage(config, datasets), "hypervisor": {"running": running}}
+    found = _host(config)
+    found.update(_storage(config, datasets, found["role"]["now"]), hypervisor={"running": running})
     found["sets"] = _sets(datasets, config.pair)
     if running:
         try:
@@ -136,13 +138,13 @@ def _host(config: PairConfig) -> dict[str, t.Any]:
     }
 
 
-def _storage(config: PairConfig, datasets: inventory.Inventory) -> dict[str, t.Any]:
-    active = role.load().now(role.boot_id()) == role.ACTIVE
+def _storage(config: PairConfig, datasets: inventory.Inventory, now: str) -> dict[str, t.Any]:
+    """:param now: this host's role."""
     return {
         "dataset_names": sorted(datasets),
         "missing_datasets": [root for root in config.datasets if root not in datasets],
         "mountpoints": list(inventory.mountable(datasets).values()),
-        "not_inert": [] if active else actions.is_inert(config.datasets, datasets),
+        "not_inert": [] if now == role.ACTIVE else actions.is_inert(config.datasets, datasets),
     }
 
 

@@ -27,7 +27,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.operation import ow
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_ON, Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import Ahead, read_datasets, read_newest
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import Ahead, need_roots, read_datasets, read_newest
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, newest, plan
 
@@ -71,9 +71,7 @@ def newest_complete(datasets: inventory.Inventory, pair: str) -> str | None:
 
 def choose(config: PairConfig, mine: inventory.Inventory, snapshot: str | None) -> str:
     """The set to bring over. :raises HvmError: when there is none, or not the one asked for."""
-    missing = [root for root in config.datasets if root not in mine]
-    if missing:
-        raise HvmError(f"there is no dataset {', '.join(missing)} on {config.me.name}", "Create it, or correct hvm_datasets.")
+    need_roots(config, mine)
     if snapshot is not None and not names.is_set_of(snapshot, config.pair):
         raise HvmError(f"{snapshot!r} is not the name of a snapshot set of the pair {config.pair}", "See 'status' for the sets.")
     name = snapshot or newest_complete(mine, config.pair)

@@ -24,11 +24,11 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT
 DEVICE_TIMEOUT = 60.0
 
 
-def snapshot_set(inventory: Inventory, name: str, properties: dict[str, str]) -> None:
+def snapshot_set(datasets: t.Iterable[str], name: str, properties: dict[str, str]) -> None:
     """One snapshot of every dataset; atomic within each pool (zfs-snapshot(8))."""
     options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
     pools: dict[str, list[str]] = {}
-    for dataset in inventory:
+    for dataset in datasets:
         pools.setdefault(dataset.split("/", 1)[0], []).append(f"{dataset}@{name}")
     commands = [["zfs", "snapshot", *options, *members] for members in pools.values()]
     with concurrent.futures.ThreadPoolExecutor(len(commands) or 1) as pool:

@@ -61,14 +61,13 @@ class Host1:
             patch.setattr(backup, name, value)
         patch.setattr(backup.domains, "connect", self.world.connect)
         patch.setattr(backup.inventory, "read", lambda dummy: self.do("read") or DATASETS)
-        patch.setattr(backup.actions, "snapshot_set", self.snapshot)
+        patch.setattr(backup.checkpoint.actions, "snapshot_set", self.snapshot)
         patch.setattr(backup.kept, "flush", lambda dummy: self.do("flush"))
         patch.setattr(backup.checkpoint, "check_set", lambda *dummy: None)
         patch.setattr(backup.states, "qemu_processes", list)
         patch.setattr(backup.states, "written", lambda dummy: {})
         patch.setattr(backup.image, "write_manifest", self.write_manifest(image.write_manifest))
-        patch.setattr(backup.image, "_volume", lambda dummy, path: path)  # both import libvirt, which is not everywhere
-        patch.setattr(backup.image, "_unfit", lambda *dummy: "")
+        patch.setattr(backup.image, "_unfit", lambda *dummy: "")  # it imports libvirt, which is not everywhere
         patch.setattr(operation, "Lock", functools.partial(operation.Lock, str(directory / "lock")))
         patch.setattr(operation, "Journal", functools.partial(operation.Journal, path=self.journal))
         patch.setattr(operation, "pending", functools.partial(operation.pending, self.journal))

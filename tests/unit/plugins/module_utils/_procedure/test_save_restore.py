@@ -45,7 +45,8 @@ class Pair:
         header = image.Header(True, 2, 8192, True)
         monkeypatch.setattr(image, "read_header", lambda dummy: (header, ""))
         monkeypatch.setattr(states, "qemu_processes", list)
-        monkeypatch.setattr(checkpoint.inventory, "read", lambda dummy: {"ssd": {"snapshots": []}})
+        for name in ("read", "read_datasets"):
+            monkeypatch.setattr(checkpoint.inventory, name, lambda dummy: {"ssd": {"snapshots": []}})
         monkeypatch.setattr(checkpoint.actions, "snapshot_set", self.snapshot)
         monkeypatch.setattr(states.actions, "written_since", self.written_since)
 
