@@ -38,10 +38,14 @@ class HvmModule:
         try:
             result = work(self)
         except HvmError as exc:
+            self._warn(exc.details)
             self.module.fail_json(msg=str(exc), remedy=exc.remedy, **exc.details)
         except Exception as exc:  # noqa: BLE001  a bug: keep where it happened
             self.module.fail_json(msg=f"unexpected {type(exc).__name__}: {exc}", exception=traceback.format_exc())
         result.setdefault("changed", False)
+        self._warn(result)
+        self.module.exit_json(**result)
+
+    def _warn(self, result: dict[str, t.Any]) -> None:
         for text in result.pop("warnings", []):
             self.module.warn(text)  # not as a result: that is deprecated since ansible-core 2.19
-        self.module.exit_json(**result)

@@ -4,7 +4,23 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""`autostart=yes` and `prio=NN` in a VM's description, as the manual writes them; and the order they make."""
+"""What a VM's description says of it: `autostart=yes` and `prio=NN` as the manual writes them, more in the same way; the order.
+
+Each is a word, `=` and a value, anywhere in the text, in any order, upper or lower case, with spaces around the `=` or without.
+The last one counts. What cannot be read is text like any other.
+
+==================== ======= ==================================================================================================
+word                 default meaning
+==================== ======= ==================================================================================================
+autostart=yes|no     no      `vms start` starts it
+prio=NN              99      1 is first, 99 last
+autobackup=yes|no    yes     no: a backup leaves it alone
+ready=agent          none    it is ready when its agent answers
+ready=tcp:HOST:PORT  none    it is ready when the port opens; an IPv6 address in brackets
+ready_timeout=NN     120     seconds after which the order goes on without it
+delay=NN             0       seconds, after it is ready, until VMs of the next priority are started
+==================== ======= ==================================================================================================
+"""
 
 from __future__ import annotations
 
@@ -12,21 +28,74 @@ import re
 import typing as t
 
 LOWEST = 99
+#: Seconds; the longest that a description may make others wait.
+LONGEST = 3600
+READY_TIMEOUT = 120
+AGENT, TCP = "agent", "tcp"
 
-_AUTOSTART = re.compile(r"(?<![\w-])autostart\s*=\s*(yes|no)(?![\w-])", re.IGNORECASE)
-_PRIORITY = re.compile(r"(?<![\w-])prio\s*=\s*(\d+)(?![\w-])", re.IGNORECASE)
+
+class Endpoint(t.NamedTuple):
+    """Where a port opens; `host` is a name or an address, without brackets."""
+
+    host: str
+    port: int
+
+
+def _word(name: str, value: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-]){name}\s*=\s*({value})(?![\w-])", re.IGNORECASE)
+
+
+_AUTOSTART = _word("autostart", "yes|no")
+_PRIORITY = _word("prio", r"\d+")
+_AUTOBACKUP = _word("autobackup", "yes|no")
+_DELAY = _word("delay", r"\d+")
+_READY_TIMEOUT = _word("ready_timeout", r"\d+")
+_READY = _word("ready", r"agent|tcp:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}")
+
+
+def _last(pattern: re.Pattern[str], description: str, default: str) -> str:
+    found = pattern.findall(description)
+    return str(found[-1]).lower() if found else default
+
+
+def _number(pattern: re.Pattern[str], description: str, default: int, lowest: int, highest: int) -> int:
+    """What is outside is brought inside."""
+    return min(max(int(_last(pattern, description, str(default))), lowest), highest)
 
 
 def autostart(description: str) -> bool:
-    """`autostart=yes` anywhere in the text; the last one counts."""
-    found = _AUTOSTART.findall(description)
-    return bool(found) and found[-1].lower() == "yes"
+    return _last(_AUTOSTART, description, "no") == "yes"
 
 
 def priority(description: str) -> int:
-    """`prio=NN`, 1 (first) to 99 (last and default); what is outside is brought inside; the last one counts."""
-    found = _PRIORITY.findall(description)
-    return min(max(int(found[-1]), 1), LOWEST) if found else LOWEST
+    return _number(_PRIORITY, description, LOWEST, 1, LOWEST)
+
+
+def ready(description: str) -> str:
+    """"agent", "tcp:HOST:PORT" with a port that there is, or ""."""
+    found = [one.lower() for one in _READY.findall(description)]
+    return next((one for one in reversed(found) if one == AGENT or endpoint(one) is not None), "")
+
+
+def endpoint(text: str) -> Endpoint | None:
+    """The end of "tcp:HOST:PORT"; None for anything else."""
+    kind, dummy, rest = text.partition(":")
+    host, dummy, port = rest.rpartition(":")
+    if kind != TCP or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        return None
+    return Endpoint(host.strip("[]"), int(port))
+
+
+def settings(description: str) -> dict[str, t.Any]:
+    """All of it: ``{autostart, priority, autobackup, ready, ready_timeout, delay}``."""
+    return {
+        "autostart": autostart(description),
+        "priority": priority(description),
+        "autobackup": _last(_AUTOBACKUP, description, "yes") == "yes",
+        "ready": ready(description),
+        "ready_timeout": _number(_READY_TIMEOUT, description, READY_TIMEOUT, 1, LONGEST),
+        "delay": _number(_DELAY, description, 0, 0, LONGEST),
+    }
 
 
 def by_priority(vms: t.Iterable[tuple[str, int]], descending: bool = False) -> list[list[str]]:

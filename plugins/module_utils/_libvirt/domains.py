@@ -18,9 +18,9 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, needs
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, needs, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import autostart, by_priority, priority
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import LOWEST, by_priority, settings
 
 URI = "qemu:///system"
 #: VMs of one priority that are worked on at once.
@@ -64,8 +64,7 @@ def parse_xml(text: str) -> dict[str, t.Any]:
     machine = root.find("./os/type")
     return {
         "description": description,
-        "autostart": autostart(description),
-        "priority": priority(description),
+        **settings(description),
         "disks": disks,
         "bridges": sorted({s.get("bridge", "") for s in interfaces if s is not None and s.get("bridge")}),
         "networks": sorted({s.get("network", "") for s in interfaces if s is not None and s.get("network")}),
@@ -77,19 +76,33 @@ def parse_xml(text: str) -> dict[str, t.Any]:
     }
 
 
+#: virConnectListAllDomainsFlags: what libvirt says of all VMs in one answer.
+_BULK = {"persistent": 4, "managed_save": 256, "libvirt_autostart": 1024, "snapshots": 4096}
+#: virDomainStatsTypes VIR_DOMAIN_STATS_STATE; asks no QEMU.
+_STATS_STATE = 1
+#: virErrorNumber VIR_ERR_NO_DOMAIN
+_NO_DOMAIN = 42
+
+
 def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
-    """All VMs, by name, with state, priority, disks, networks and whether a state image lies there."""
+    """All VMs, by name, with state, priority, disks, networks and whether a state image lies there.
+
+    One request per VM, for its XML, which has the description; the rest comes for all VMs at once.
+    """
+    bulk = {key: {dom.name() for dom in conn.listAllDomains(flag)} for key, flag in _BULK.items()}
+    saved = set(image.saved_names(state_dir))
     found = {}
-    for dom in conn.listAllDomains():
-        info = parse_xml(dom.XMLDesc(0))
-        info.update(
-            uuid=dom.UUIDString(),
-            state=_state(dom),
-            persistent=bool(dom.isPersistent()),
-            saved=image.exists(state_dir, dom.name()),
-            managed_save=bool(dom.hasManagedSaveImage()),
-        )
-        found[dom.name()] = info
+    for dom, stats in conn.getAllDomainStats(_STATS_STATE):
+        name = dom.name()
+        try:
+            info = parse_xml(dom.XMLDesc(0))
+        except Exception as exc:
+            if getattr(exc, "get_error_code", int)() != _NO_DOMAIN:
+                raise
+            continue  # a transient one that has ended meanwhile
+        info.update({key: name in names for key, names in bulk.items()})
+        info.update(uuid=dom.UUIDString(), state=vm_state.STATES.get(stats["state.state"], OTHER), saved=name in saved)
+        found[name] = info
     return dict(sorted(found.items()))
 
 
@@ -138,47 +151,6 @@ def unfreeze(conn: t.Any, name: str, dummy: str = "") -> str | None:
     return f"{name} goes on"
 
 
-def shutdown(conn: t.Any, name: str, dummy: str = "", timeout: float = 180) -> str | None:
-    """Ask the guest to end, by agent if it has one, then by ACPI; wait until it has.
-
-    :raises HvmError: when it has not ended within `timeout` seconds: nobody may believe that it is off.
-    """
-    dom = conn.lookupByName(name)
-    if _state(dom) == STOPPED:
-        return None
-    if _state(dom) == FROZEN:
-        dom.resume()
-    import libvirt
-
-    methods = [4, 1] if "org.qemu.guest_agent.0" in dom.XMLDesc(0) else [1]  # VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, _ACPI_POWER_BTN
-    for number, flag in enumerate(methods):
-        try:
-            dom.shutdownFlags(flag)
-        except libvirt.libvirtError:
-            try:
-                dom.shutdown()
-            except libvirt.libvirtError:
-                continue
-        deadline = time.monotonic() + timeout / (len(methods) - number) / (1 if number else len(methods))
-        while time.monotonic() < deadline:
-            if _state(dom) == STOPPED:
-                return f"{name} was shut down"
-            time.sleep(0.2)
-    raise HvmError(
-        f"VM {name} has not shut down within {timeout:.0f} s", "It still runs. Shut it down from inside, or use state=poweredoff."
-    )
-
-
-def poweroff(conn: t.Any, name: str, dummy: str = "") -> str | None:
-    dom = conn.lookupByName(name)
-    if _state(dom) == STOPPED:
-        return None
-    dom.destroy()
-    if _state(conn.lookupByName(name)) != STOPPED:
-        raise HvmError(f"VM {name} cannot be proven stopped", "Look for its process; do not start it elsewhere.")
-    return f"{name} was switched off"
-
-
 Verb = t.Callable[..., "str | None"]
 #: verb -> (function, highest number first?)
 VERBS: dict[str, tuple[Verb, bool]] = {
@@ -187,8 +159,8 @@ VERBS: dict[str, tuple[Verb, bool]] = {
     "restored": (restore, False),
     "frozen": (freeze, True),
     "unfrozen": (unfreeze, False),
-    "shutdown": (shutdown, True),
-    "poweredoff": (poweroff, True),
+    "shutdown": (stopping.shutdown, True),
+    "poweredoff": (stopping.poweroff, True),
 }
 
 
@@ -199,14 +171,17 @@ def for_each(
     state_dir: str,
     done: t.Callable[[str, str | None, float, float], None] = lambda *dummy: None,
     parallel: int = PARALLEL,
+    between: t.Callable[[t.Sequence[str], bool], None] = lambda *dummy: None,
     **kwargs: t.Any,
 ) -> dict[str, str]:
     """One verb on groups of VMs: group after group, the VMs of a group at the same time.
 
     :param done: called with (name, sentence, monotonic time before, after) for each VM that succeeded.
+    :param between: called after each group without errors, with (names on which something was done, was it the last group?).
     :return: name -> error of those that failed; a failure ends the work after its group.
     """
     errors: dict[str, str] = {}
+    touched: set[str] = set()
 
     def one(name: str) -> None:
         before = time.monotonic()
@@ -215,19 +190,22 @@ def for_each(
         except Exception as exc:  # noqa: BLE001  libvirtError and ours alike: the others of the group must be told apart from it
             errors[name] = str(exc)
         else:
+            if sentence:
+                touched.add(name)
             done(name, sentence, before, time.monotonic())
 
-    for group in ordered:
+    for number, group in enumerate(ordered, 1):
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             list(pool.map(one, group))
         if errors:
             break
+        between([name for name in group if name in touched], number == len(ordered))
     return errors
 
 
 def order(infos: dict[str, dict[str, t.Any]], names: t.Iterable[str], descending: bool) -> list[list[str]]:
     # an image whose VM libvirt does not know has the lowest priority
-    return by_priority(((name, infos[name]["priority"] if name in infos else 99) for name in names), descending)
+    return by_priority(((name, infos[name]["priority"] if name in infos else LOWEST) for name in names), descending)
 
 
 # ---- around the daemon
@@ -260,9 +238,7 @@ def network_bridges(conn: t.Any) -> dict[str, str]:
 
 def neutralise_autostart(conn: t.Any) -> list[str]:
     """Switch libvirt's own autostart off (manual, NOTES); returns the VMs that had it."""
-    had = []
-    for dom in conn.listAllDomains():
-        if dom.isPersistent() and dom.autostart():
-            dom.setAutostart(0)
-            had.append(dom.name())
-    return had
+    had = conn.listAllDomains(_BULK["libvirt_autostart"])
+    for dom in had:
+        dom.setAutostart(0)
+    return sorted(dom.name() for dom in had)

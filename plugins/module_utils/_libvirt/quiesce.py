@@ -12,13 +12,10 @@ import contextlib
 import json
 import time
 import typing as t
-import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import guest_agent
 
-AGENT = "org.qemu.guest_agent.0"
-#: virDomainAgentResponseTimeoutValues: for ever, which is libvirt's own value.
-BLOCK = -2
 #: Seconds; Windows thaws by itself after about ten (VSS).
 LIMIT = 10
 #: Seconds in which a guest must be seen thawed. An agent that is late with its freeze may freeze after we gave up on it.
@@ -30,10 +27,7 @@ def has_agent(xml: str) -> bool:
 
     :param xml: of the domain, live: only there the channel has a state.
     """
-    return any(
-        target.get("name") == AGENT and target.get("state") == "connected"
-        for target in ET.fromstring(xml).findall("./devices/channel/target")
-    )
+    return guest_agent.channel(xml) == guest_agent.CONNECTED
 
 
 def freeze(dom: t.Any, limit: int = LIMIT) -> int:
@@ -73,7 +67,7 @@ def thaw(
             said = ask(dom)
             if said == "thawed" or (said is None and count == 0):
                 with contextlib.suppress(Exception):
-                    dom.agentSetResponseTimeout(BLOCK)
+                    dom.agentSetResponseTimeout(guest_agent.BLOCK)
                 return found
             reason = "its filesystems are still frozen"
         except Exception as exc:  # noqa: BLE001  libvirtError, which may not be imported here

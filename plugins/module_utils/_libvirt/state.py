@@ -13,6 +13,10 @@ import typing as t
 RUNNING, FROZEN, STOPPED, OTHER = "running", "frozen", "stopped", "other"
 
 
+#: virDomainState: 1 running, 2 blocked, 3 paused, 4 shutting down, 5 shut off, 6 crashed; left out is 7, suspended by the guest.
+#: Of a crashed one there may still be a process (on_crash=preserve), as of any that could not be killed.
+STATES = {0: STOPPED, 1: RUNNING, 2: RUNNING, 3: FROZEN, 4: RUNNING, 5: STOPPED, 6: STOPPED}
+
+
 def state_of(dom: t.Any) -> str:
-    # 1 running, 2 blocked, 3 paused, 4 shutting down, 5 shut off, 6 crashed, 7 suspended by the guest (virDomainState)
-    return {1: RUNNING, 2: RUNNING, 3: FROZEN, 4: RUNNING, 5: STOPPED, 6: STOPPED, 0: STOPPED}.get(dom.state()[0], OTHER)
+    return STATES.get(dom.state()[0], OTHER)

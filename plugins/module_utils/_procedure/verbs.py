@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, readiness, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe, qemu_processes
 
 #: State of a VM after the verb, for check mode's diff.
 AFTER = {
@@ -38,8 +39,11 @@ def candidates(verb: str, infos: dict[str, dict[str, t.Any]], saved: t.Sequence[
     return list(infos)
 
 
-def needs(verb: str, vm: dict[str, t.Any]) -> bool:
-    """Whether the verb has anything to do on a VM; pure."""
+def needs(verb: str, vm: dict[str, t.Any], has_process: bool = False) -> bool:
+    """Whether the verb has anything to do on a VM; pure.
+
+    :param has_process: there is a QEMU of it, whatever libvirt says.
+    """
     state = vm["state"]
     return {
         "started": state != domains.RUNNING,
@@ -47,22 +51,41 @@ def needs(verb: str, vm: dict[str, t.Any]) -> bool:
         "restored": bool(vm["saved"]),
         "frozen": state == domains.RUNNING,
         "unfrozen": state == domains.FROZEN,
-        "shutdown": state != domains.STOPPED,
-        "poweredoff": state != domains.STOPPED,
+        "shutdown": state != domains.STOPPED or has_process,
+        "poweredoff": state != domains.STOPPED or has_process,
     }[verb]
 
 
+def doubtful(verb: str, infos: t.Mapping[str, t.Any], names: t.Iterable[str], processes: t.Collection[str]) -> list[Finding]:
+    """VMs that must not be started, since they cannot be proven stopped; pure."""
+    if verb not in ("started", "restored"):
+        return []
+    return [
+        Finding(
+            f"VM {name} has a process, although libvirt does not call it running",
+            "It cannot be proven stopped. Look for the process; a second one would destroy its disks.",
+        )
+        for name in names
+        if name in processes and (name not in infos or infos[name]["state"] == domains.STOPPED)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """:ivar limits: of the stages of a shutdown, and of switching off.
+    :ivar parallel: VMs of one priority that are worked on at once.
+    :ivar force: the operator's word for what cannot be proven of a state image.
+    """
+
+    limits: stopping.Limits = dataclasses.field(default_factory=stopping.Limits)
+    parallel: int = domains.PARALLEL
+    force: bool = False
+
+
 def apply(
-    config: PairConfig,
-    verb: str,
-    names: t.Sequence[str],
-    everything: bool,
-    timeout: int,
-    parallel: int,
-    check: bool,
-    force: bool = False,
+    config: PairConfig, verb: str, names: t.Sequence[str], everything: bool, options: Options, check: bool
 ) -> dict[str, t.Any]:
-    """:return: ``{changed, actions, vms, diff}``
+    """:return: ``{changed, actions, vms, diff, warnings}``
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
     """
     me = observe(config)
@@ -78,31 +101,60 @@ def apply(
     infos = me["vms"]
     known = set(infos) | (set(me["saved"]) if verb == "restored" else set())
     domains.check_names(names, known)
-    wanted = candidates(verb, infos, me["saved"]) if everything else list(names)
-    todo = [name for name in wanted if name not in infos or needs(verb, infos[name])]
+    wanted = candidates(verb, infos, me["saved"]) if everything else list(dict.fromkeys(names))
+    todo = [name for name in wanted if name not in infos or needs(verb, infos[name], name in me["qemu"])]
+    # asked again: one that ended during the first look had a process at its beginning, and none at its end
+    findings = doubtful(verb, infos, todo, me["qemu"]) and doubtful(verb, infos, todo, qemu_processes())
+    if findings:
+        raise Refused("this", findings)
     before = {name: infos[name]["state"] if name in infos else "saved" for name in wanted}
     if check or not todo:
         after = {name: AFTER[verb] if name in todo else state for name, state in before.items()}
         return {"changed": bool(todo), "actions": [], "vms": after, "diff": {"before": before, "after": after}}
+    return _work(config, verb, infos, todo, before, options)
+
+
+def _work(
+    config: PairConfig, verb: str, infos: dict[str, t.Any], todo: list[str], before: dict[str, str], options: Options
+) -> dict[str, t.Any]:
     function, descending = domains.VERBS[verb]
     actions: list[str] = []
+    warnings: list[str] = []
+    gone_on: list[str] = []
     conn = domains.connect()
-    extra = {"timeout": timeout} if verb == "shutdown" else {}
-    with saving.around(config, verb, infos, todo, force, actions.append) as more:
-        errors = domains.for_each(
-            function,
-            conn,
-            domains.order(infos, todo, descending),
-            config.state_dir,
-            lambda dummy, text, *rest: actions.append(text) if text else None,
-            parallel,
-            **extra,
-            **more,
-        )
+
+    def done(name: str, text: str | None, *dummy: float) -> None:
+        if text:
+            actions.append(text)
+            if verb in ("restored", "unfrozen") or (verb == "started" and before[name] == domains.FROZEN):
+                gone_on.append(name)
+
+    def wait(names: t.Sequence[str], last: bool) -> None:
+        if verb == "started":
+            warnings.extend(readiness.wait_for(conn, readiness.waits(infos, names, last)))
+
+    extra: dict[str, t.Any] = {}
+    if verb in ("shutdown", "poweredoff"):
+        extra = {"processes": qemu_processes, "limits": options.limits}
+    groups = domains.order(infos, todo, descending)
+    with saving.around(config, verb, infos, todo, options.force, actions.append) as more:
+        errors = domains.for_each(function, conn, groups, config.state_dir, done, options.parallel, wait, **extra, **more)
+    if verb in ("started", "restored"):
+        # an image brings its VM's definition along, and somebody may have set it since the hypervisor was started
+        actions += [f"libvirt's own autostart of {name} switched off" for name in domains.neutralise_autostart(conn)]
+    warnings += guest_agent.set_clock(conn, gone_on)
     after_all = {name: vm["state"] for name, vm in domains.vms(conn, config.state_dir).items()}
     conn.close()
-    after = {name: after_all.get(name, "saved") for name in wanted}
+    # a transient VM is not known any more when it has ended
+    after = {name: after_all.get(name, "saved" if verb == "restored" else domains.STOPPED) for name in before}
     if errors:
         said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
-        raise HvmError(f"not all VMs are {verb}: {said}", "", actions=actions, vms=after, changed=bool(actions))
-    return {"changed": bool(actions), "actions": actions, "vms": after, "diff": {"before": before, "after": after}}
+        facts = {"actions": actions, "vms": after, "changed": bool(actions), "warnings": warnings}
+        raise HvmError(f"not all VMs are {verb}: {said}", "", **facts)
+    return {
+        "changed": bool(actions),
+        "actions": actions,
+        "vms": after,
+        "diff": {"before": before, "after": after},
+        "warnings": warnings,
+    }

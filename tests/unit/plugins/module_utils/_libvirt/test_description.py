@@ -4,11 +4,24 @@
 
 from __future__ import annotations
 
+import itertools
+import typing as t
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import autostart, by_priority, priority
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import (
+    Endpoint,
+    autostart,
+    by_priority,
+    endpoint,
+    priority,
+    ready,
+    settings,
+)
+
+DEFAULT = {"autostart": False, "priority": 99, "autobackup": True, "ready": "", "ready_timeout": 120, "delay": 0}
 
 
 @pytest.mark.parametrize(
@@ -32,9 +45,71 @@ def test_what_a_description_says(text: str, start: bool, number: int) -> None:
     assert (autostart(text), priority(text)) == (start, number)
 
 
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("", {}),
+        ("autobackup=no", {"autobackup": False}),
+        ("AutoBackup = No, then autobackup=yes.", {}),
+        ("autobackup=none", {}),
+        ("delay=20 ready=agent", {"delay": 20, "ready": "agent"}),
+        ("Ready = TCP:10.0.0.5:22; ready_timeout = 30", {"ready": "tcp:10.0.0.5:22", "ready_timeout": 30}),
+        ("It is ready=tcp:db.lan:5432.", {"ready": "tcp:db.lan:5432"}),
+        ("ready=tcp:[2001:db8::5]:22", {"ready": "tcp:[2001:db8::5]:22"}),
+        ("ready=tcp:2001:db8::5:22", {}),
+        ("ready=tcp:db:0 ready=tcp:db:65536 ready=tcp::22 ready=soon", {}),
+        ("ready=agent ready=tcp:db:0", {"ready": "agent"}),
+        ("ready=agents already=agent", {}),
+        ("ready_timeout=0 delay=999999", {"ready_timeout": 1, "delay": 3600}),
+        ("delay=-5", {}),
+        ("delay=5m", {}),
+    ],
+)
+def test_what_the_words_that_the_manual_lacks_say(text: str, more: dict[str, t.Any]) -> None:
+    assert settings(text) == {**DEFAULT, **more}
+
+
 @given(st.text())
-def test_any_text_has_a_priority(text: str) -> None:
-    assert 1 <= priority(text) <= 99
+def test_any_text_has_settings_within_their_limits(text: str) -> None:
+    found = settings(text)
+    assert 1 <= found["priority"] <= 99
+    assert 1 <= found["ready_timeout"] <= 3600
+    assert 0 <= found["delay"] <= 3600
+    assert found["ready"] in ("", "agent") or endpoint(found["ready"]) is not None
+
+
+_WORDS = {
+    "autostart": "autostart{0}={0}yes",
+    "priority": "prio{0}={0}7",
+    "autobackup": "autobackup{0}={0}no",
+    "ready": "ready{0}={0}tcp:db:22",
+    "ready_timeout": "ready_timeout{0}={0}9",
+    "delay": "delay{0}={0}3",
+}
+_SAID = {"autostart": True, "priority": 7, "autobackup": False, "ready": "tcp:db:22", "ready_timeout": 9, "delay": 3}
+
+
+@given(
+    st.permutations(sorted(_WORDS)),
+    st.integers(0, len(_WORDS)),
+    st.sampled_from(["", " ", "  ", "\t"]),
+    st.sampled_from([" ", ", ", "; ", "\n", " | ", ") ("]),
+    st.text(alphabet="abc äé.,:()\n", max_size=20),
+)
+def test_in_any_order_with_spaces_and_other_text_around(
+    order: list[str], count: int, space: str, between: str, other: str
+) -> None:
+    words = [_WORDS[key].format(space) for key in order[:count]]
+    text = between.join([f"{other} ", *words, f" {other}"])
+    assert settings(text) == {**DEFAULT, **{key: _SAID[key] for key in order[:count]}}
+    assert settings(text.upper()) == settings(text)
+
+
+def test_the_end_of_a_connection() -> None:
+    assert endpoint("tcp:db.lan:5432") == Endpoint("db.lan", 5432)
+    assert endpoint("tcp:[::1]:22") == Endpoint("::1", 22)
+    assert endpoint("agent") is None
+    assert ready("ready=agent") == "agent"
 
 
 def test_groups_of_one_priority_in_their_order() -> None:
@@ -42,3 +117,12 @@ def test_groups_of_one_priority_in_their_order() -> None:
     assert by_priority(vms) == [["db"], ["api", "web"], ["test"]]
     assert by_priority(vms, descending=True) == [["test"], ["api", "web"], ["db"]]
     assert by_priority([]) == []
+
+
+@given(st.dictionaries(st.text(alphabet="abcdef", min_size=1, max_size=3), st.integers(1, 99)), st.booleans())
+def test_every_vm_once_and_never_one_before_a_higher_priority(vms: dict[str, int], descending: bool) -> None:
+    groups = by_priority(vms.items(), descending)
+    assert sorted(itertools.chain(*groups)) == sorted(vms)
+    numbers = [{vms[name] for name in group} for group in groups]
+    assert all(len(one) == 1 for one in numbers)
+    assert [one.pop() for one in numbers] == sorted(set(vms.values()), reverse=descending)

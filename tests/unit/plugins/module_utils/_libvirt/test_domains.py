@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import pathlib
 import threading
-import time
 import typing as t
 
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, state
 
 libvirt = pytest.importorskip("libvirt")
 
@@ -112,35 +111,6 @@ def test_freeze_and_unfreeze(conn: t.Any, images: str) -> None:
     assert states(conn, images) == {"db": "running", "old": "stopped", "web": "running"}
 
 
-def test_poweroff(conn: t.Any, images: str) -> None:
-    assert domains.poweroff(conn, "web") == "web was switched off"
-    assert domains.poweroff(conn, "web") is None
-    assert states(conn, images)["web"] == "stopped"
-
-
-def test_what_cannot_be_proven_stopped_is_an_error(conn: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(domains, "_state", lambda dummy: domains.RUNNING)
-    with pytest.raises(HvmError, match="VM web cannot be proven stopped"):
-        domains.poweroff(conn, "web")
-
-
-def test_shutdown(conn: t.Any, images: str) -> None:
-    domains.freeze(conn, "db")
-    for name in ("web", "db"):
-        assert domains.shutdown(conn, name) == f"{name} was shut down"
-        assert domains.shutdown(conn, name) is None
-    assert set(states(conn, images).values()) == {"stopped"}
-
-
-def test_a_guest_that_does_not_end_is_an_error(conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libvirt.virDomain, "shutdownFlags", lambda *dummy: 0)
-    began = time.monotonic()
-    with pytest.raises(HvmError, match="VM web has not shut down within 0 s"):
-        domains.shutdown(conn, "web", timeout=0.3)
-    assert 0.25 < time.monotonic() - began < 5
-    assert states(conn, images)["web"] == "running"
-
-
 def test_unknown_names_are_said_at_once_with_what_was_meant() -> None:
     domains.check_names(["web"], ["web", "db"])
     with pytest.raises(Refused) as caught:
@@ -193,11 +163,69 @@ def test_after_an_error_the_group_is_finished_and_the_next_not_begun(conn: t.Any
     assert states(conn, images)["db"] == "running"
 
 
-def test_libvirts_own_autostart_is_switched_off(conn: t.Any) -> None:
+def test_between_two_groups_it_is_said_what_was_done_in_the_first() -> None:
+    told: list[tuple[list[str], bool]] = []
+
+    def verb(dummy_conn: None, name: str, dummy_dir: str) -> str | None:
+        if name == "bad":
+            raise HvmError("no")
+        return None if name == "same" else f"{name} done"
+
+    def between(names: t.Sequence[str], last: bool) -> None:
+        told.append((list(names), last))
+
+    assert domains.for_each(verb, None, [["b", "a", "same"], ["c"]], "", between=between) == {}
+    assert told == [(["b", "a"], False), (["c"], True)]
+    told.clear()
+    domains.for_each(verb, None, [["bad", "a"], ["c"]], "", between=between)
+    assert told == []
+
+
+def test_libvirts_own_autostart_is_switched_off(conn: t.Any, images: str) -> None:
     conn.lookupByName("web").setAutostart(1)
+    assert [name for name, vm in domains.vms(conn, images).items() if vm["libvirt_autostart"]] == ["web"]
     assert domains.neutralise_autostart(conn) == ["web"]
     assert domains.neutralise_autostart(conn) == []
     assert not conn.lookupByName("web").autostart()
+
+
+def test_what_comes_for_all_vms_at_once_is_what_each_would_have_said(conn: t.Any, images: str) -> None:
+    conn.createXML(DOMAIN.format(name="guest", description="", state=RUNNING, number=9))
+    conn.lookupByName("old").setAutostart(1)
+    conn.lookupByName("db").snapshotCreateXML("<domainsnapshot><name>s</name></domainsnapshot>")
+    conn.lookupByName("db").suspend()
+    conn.lookupByName("web").managedSave()
+    found = domains.vms(conn, images)
+    assert sorted(found) == ["db", "guest", "old", "web"]
+    for dom in conn.listAllDomains():
+        vm = found[dom.name()]
+        assert vm["state"] == domains._state(dom)
+        assert vm["persistent"] == bool(dom.isPersistent())
+        assert vm["managed_save"] == bool(dom.hasManagedSaveImage())
+        assert vm["libvirt_autostart"] == bool(dom.isPersistent() and dom.autostart())
+        assert vm["snapshots"] == bool(dom.snapshotNum())
+        assert vm["uuid"] == dom.UUIDString()
+
+
+def test_a_vm_that_ends_during_the_look_is_left_out(conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = libvirt.virDomain.XMLDesc
+
+    def gone(dom: t.Any, flags: int = 0) -> str:
+        if dom.name() == "db":
+            dom.connect().lookupByName("nobody")  # as libvirt says it
+        return str(read(dom, flags))
+
+    monkeypatch.setattr(libvirt.virDomain, "XMLDesc", gone)
+    assert list(domains.vms(conn, images)) == ["old", "web"]
+
+
+def test_numbers_of_libvirt() -> None:
+    flags = {"persistent": "PERSISTENT", "managed_save": "MANAGEDSAVE", "libvirt_autostart": "AUTOSTART"}
+    flags["snapshots"] = "HAS_SNAPSHOT"
+    assert {key: getattr(libvirt, f"VIR_CONNECT_LIST_DOMAINS_{flags[key]}") for key in flags} == domains._BULK
+    assert (libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_ERR_NO_DOMAIN) == (domains._STATS_STATE, domains._NO_DOMAIN)
+    words = ("NOSTATE", "RUNNING", "BLOCKED", "PAUSED", "SHUTDOWN", "SHUTOFF", "CRASHED")
+    assert [getattr(libvirt, f"VIR_DOMAIN_{word}") for word in words] == list(state.STATES)
 
 
 NETWORK = "<network><name>{name}</name>{forward}<bridge name='{bridge}'/></network>"
