@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("vms", "zfs", "lab")]
 
 from _hosts import Lab
-from _pytest_parts import pytest_collection_modifyitems, pytest_configure, seed  # noqa: F401  pytest finds them here by name
 from _world import World
 
+pytest_plugins = ["_pytest_parts"]
 READY = "vms"
 
 

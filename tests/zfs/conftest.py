@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "zfs"), str(ROOT / "tests" / "lab")]
 
 from _hosts import HOSTS, Host, Lab, Pair, ansible
-from _pytest_parts import pytest_collection_modifyitems, pytest_configure, seed  # noqa: F401  pytest finds them here by name
 
+pytest_plugins = ["_pytest_parts"]
 _numbers = itertools.count(1)
 _session = f"{random.randrange(36**4):x}"
 
