@@ -72,7 +72,11 @@ def silence(dom: t.Any) -> str:
 
 
 def set_clock(
-    conn: t.Any, names: t.Iterable[str], seconds: float = CLOCKS_LIMIT, now: t.Callable[[], int] = time.time_ns
+    conn: t.Any,
+    names: t.Iterable[str],
+    seconds: float = CLOCKS_LIMIT,
+    now: t.Callable[[], int] = time.time_ns,
+    brief: t.Collection[str] = (),
 ) -> list[str]:
     """Set the guests' clocks to the host's, after a restore or an unfreeze. Call it when all VMs run: it takes its time.
 
@@ -82,6 +86,7 @@ def set_clock(
     A VM that does not run is left out: its clock is set when it goes on.
 
     :param seconds: the limit for all of them together.
+    :param brief: VMs whose pause was so short that one without an agent is not worth a warning.
     :return: warnings: one for each reason, with the VMs that have it.
     """
 
@@ -91,7 +96,7 @@ def set_clock(
             return ""
         found = channel(dom.XMLDesc(0))
         if found != CONNECTED:
-            return NO_AGENT[found]
+            return "" if name in brief else NO_AGENT[found]
         with limited(dom):
             moment = now()
             dom.setTime({"seconds": moment // 10**9, "nseconds": moment % 10**9})

@@ -212,7 +212,8 @@ class Agent:
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import switchover
 
-        return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), emit)
+        vms = [str(name) for name in arguments["vms"]]
+        return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), vms, emit)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, memory, quiesce
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image, memory, quiesce
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, FROZEN, SAVE, Member, Passes
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -43,6 +43,8 @@ REFUSE = "refuse"
 FALLBACKS = (SAVE, FROZEN, REFUSE)
 #: How a VM may be in a set besides: filesystems frozen by the agent; stopped in good order; as after a power cut; not at all.
 QUIESCED, STOPPED, CRASHED, LEFT_OUT = "quiesced", "stopped", "crashed", "left out"
+#: Seconds of standing still that a guest without an agent may be left behind by without a warning: its own NTP cures them.
+BRIEF = 2.0
 AGAIN = "Run it again (hvm_checkpoint): it lets go on what is still paused and removes what is left of the images."
 
 
@@ -260,7 +262,23 @@ class _Backup:
                 raise _still_down(errors)
             journal.done(taken)
         checkpoint.check_set(self.config, taken)
-        return self._result(taken)
+        result = self._result(taken)
+        self.warnings += self._set_clocks(result["vms"])
+        return result
+
+    def _set_clocks(self, vms: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+        """Of the VMs that stood still; when a set is what was asked for, it is there already."""
+        stood = {name: vm["interruption"] for name, vm in vms.items() if "interruption" in vm and vm["method"] != QUIESCED}
+        if not stood:
+            return []
+        try:
+            conn = domains.connect()
+        except HvmError as exc:
+            return [f"the clock of {', '.join(stood)} is not set: {exc}"]
+        try:
+            return guest_agent.set_clock(conn, stood, brief=[name for name, seconds in stood.items() if seconds < BRIEF])
+        finally:
+            conn.close()
 
     def _prepare(self) -> None:
         """All that takes time and need not be done while a VM is paused."""

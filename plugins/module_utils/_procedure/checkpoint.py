@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import states
@@ -103,11 +103,13 @@ def restore_all(
     conn: t.Any,
     progress: Progress,
     resumed: t.Callable[[str], None],
+    names: t.Collection[str],
     fresh: t.Collection[str] = (),
     written: image.Written | None = None,
 ) -> dict[str, str]:
-    """Restore every VM that has a state image, by priority; all of them, whatever happens to one.
+    """Restore these VMs from their state images, by priority; all of them, whatever happens to one.
 
+    :param names: the VMs that ran. One that the operator had saved stays saved.
     :param fresh: VMs that this process has saved.
     :param written: of the zvols, when it is known already; asked here when left out.
     :return: name -> error.
@@ -115,14 +117,15 @@ def restore_all(
     infos = domains.vms(conn, config.state_dir)
     if written is None:  # before the first one runs
         written = states.written(one for vm, one in states.manifests(config.state_dir).items() if vm not in fresh)
-    errors: dict[str, str] = {}
+    there = set(domains.saved_names(config.state_dir))
+    errors = {name: "its state image is not there" for name in sorted(set(names) - there)}
 
     def done(name: str, sentence: str | None, *dummy: float) -> None:
         if sentence:
             resumed(name)
             progress.say(sentence)
 
-    for group in domains.order(infos, domains.saved_names(config.state_dir), descending=False):
+    for group in domains.order(infos, there.intersection(names), descending=False):
         errors.update(
             domains.for_each(domains.restore, conn, [group], config.state_dir, done, written=written, fresh=fresh)
         )
@@ -132,7 +135,7 @@ def restore_all(
 def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
     """`backup secure` by plain saves, up to the sync: save all VMs, snapshot with the mark B, restore them.
 
-    :return: ``{changed, set, vms: {name: {interruption}}, steps, window}``; seconds.
+    :return: ``{changed, set, vms: {name: {interruption}}, steps, window, warnings}``; seconds.
     """
     me = observe(config)
     findings = guards.backup(me, None)
@@ -157,8 +160,9 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
             failure = exc
-        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()), fresh=paused)
+        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()), paused, fresh=paused)
         watch.step("restore")
+        warnings = guest_agent.set_clock(conn, back)
         if errors:
             raise HvmError(
                 "not every VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
@@ -175,4 +179,5 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
         "vms": {vm: {"interruption": round(back[vm] - paused[vm], 3)} for vm in sorted(back) if vm in paused},
         "steps": watch.steps,
         "window": round(sum(step["seconds"] for step in watch.steps), 3),
+        "warnings": warnings,
     }

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -164,7 +164,7 @@ class _Switch:
             self.revert(exc)
             raise
         role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE")
-        warnings = done["warnings"] + self._settle(name)
+        warnings = done["warnings"] + self._settle(name) + answer["warnings"]
         self.journal.done(f"{self.config.peer.name} is ACTIVE")
         vms = {
             vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in sorted(self.paused) if vm in self.resumed
@@ -203,7 +203,8 @@ class _Switch:
                 self.progress.say(f"{self.config.peer.name}: {what['text']}")
 
         try:
-            return self.peer.call("activate", ACTIVATE_TIMEOUT, event, set=name, epoch=self.epoch + 1, expected=self.running)
+            saved = sorted(self.paused)
+            return self.peer.call("activate", ACTIVATE_TIMEOUT, event, set=name, epoch=self.epoch + 1, vms=saved)
         except PeerLost as exc:
             return self._ask_what_happened(exc)
 
@@ -215,10 +216,11 @@ class _Switch:
             raise lost
         if other["role"]["role"] != role.ACTIVE or other["role"]["epoch"] <= self.epoch:
             raise HvmError(f"{self.config.peer.name} did not take over: {other['role']['reason']}")
-        for vm in self.running:
+        for vm in self.paused:
             if vm in other["qemu"]:
                 self.resumed.setdefault(vm, time.monotonic())
-        return {"steps": [], "errors": {vm: "it does not run" for vm in self.running if vm not in other["qemu"]}}
+        errors = {vm: "it does not run" for vm in sorted(self.paused) if vm not in other["qemu"]}
+        return {"steps": [], "errors": errors, "warnings": []}
 
     def _other_at_rest(self, timeout: float = ASK_TIMEOUT) -> dict[str, t.Any] | None:
         """The other host as it is when it works on nothing any more; None when that cannot be learnt."""
@@ -265,7 +267,7 @@ class _Switch:
                 conn = hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
             else:
                 conn = domains.connect()
-            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None, fresh=self.paused)
+            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None, self.paused, fresh=self.paused)
         except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
             raise HvmError(
                 f"the migration failed ({cause}) and could not be undone either: {exc}",
@@ -276,6 +278,8 @@ class _Switch:
             take_shared_ip(self.config, "")
         except Exception as exc:  # noqa: BLE001  the VMs run: that is more than the address
             errors["the shared IP"] = str(exc)
+        for text in guest_agent.set_clock(conn, self.paused):
+            self.progress.say(text)
         if errors:
             raise HvmError(
                 f"the migration failed ({cause}); this host goes on, but not with everything: "
@@ -285,8 +289,12 @@ class _Switch:
         self.journal.done(f"failed and undone: {cause}")
 
 
-def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:
+def activate(
+    config: PairConfig, name: str, epoch: int, vms: t.Collection[str], emit: t.Callable[[dict[str, t.Any]], None]
+) -> dict[str, t.Any]:
     """The other half, on the target: become ACTIVE on exactly this set and restore the VMs.
+
+    :param vms: that ran on the source, and were saved there.
 
     Fails as a whole, and undoes itself, until the first VM runs; after that this host stays ACTIVE.
     """
@@ -324,7 +332,7 @@ def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[s
         watch.step("target: start hypervisor")
         # looked at above; since then nothing could write to a zvol
         written = {dataset: {name: ["0", guid]} for dataset, guid in members.items()}
-        errors = checkpoint.restore_all(config, conn, progress, on_resumed, written=written)
+        errors = checkpoint.restore_all(config, conn, progress, on_resumed, vms, written=written)
         watch.step("target: restore VMs")
         if errors and not resumed:
             raise HvmError("no VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()))
@@ -342,7 +350,19 @@ def activate(config: PairConfig, name: str, epoch: int, emit: t.Callable[[dict[s
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")
-    return {"steps": watch.steps, "errors": errors}
+    return {"steps": watch.steps, "errors": errors, "warnings": _set_clocks(resumed)}
+
+
+def _set_clocks(vms: t.Collection[str]) -> list[str]:
+    """Last of all: the VMs run, and an agent takes its time."""
+    try:
+        conn = domains.connect()
+    except HvmError as exc:
+        return [f"the clock of {', '.join(vms)} is not set: {exc}"]
+    try:
+        return guest_agent.set_clock(conn, vms)
+    finally:
+        conn.close()
 
 
 def _back_to(config: PairConfig, name: str) -> None:

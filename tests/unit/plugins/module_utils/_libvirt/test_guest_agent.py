@@ -67,6 +67,13 @@ def test_one_warning_for_each_reason() -> None:
     assert host.guests["e"].clock
 
 
+def test_no_agent_is_no_warning_after_a_brief_pause() -> None:
+    host = Host(Guest("a"), Guest("b", agent=True), Guest("c", agent=False), Guest("d"))
+    tail = "It may be behind by the time of the pause"
+    assert set_clock(host, brief=["a", "b", "c"]) == [f"the clock of d is not set: no channel for an agent. {tail}"]
+    assert host.guests["b"].clock
+
+
 def test_a_vm_that_does_not_run_is_left_out_and_one_that_is_gone_is_a_warning() -> None:
     host = Host(Guest("a", agent=True, state=PAUSED))
     assert set_clock(host) == []

@@ -461,3 +461,24 @@ def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with:
     result = host.backup()
     assert result["warnings"][1] == "db: not running any more; a state image of theirs is kept (hvm_vm state=restored)"
     assert host.files() == ["db.state"]
+
+
+def test_clocks_of_the_vms_that_stood_still_are_set_when_all_go_on(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], list[str], set[str]]] = []
+
+    def set_clock(conn: t.Any, names: t.Iterable[str], brief: t.Collection[str] = ()) -> list[str]:
+        asked.append((sorted(names), sorted(brief), set(host.world.states().values())))
+        return ["the clock of b is not set"]
+
+    monkeypatch.setattr(backup.guest_agent, "set_clock", set_clock)
+    monkeypatch.setattr(backup, "BRIEF", 2.0)
+    host = host_with(VM("a"), VM("b"), VM("off"))
+    host.world.vms["off"].state = OFF
+    result = host.backup()
+    assert asked == [(["a", "b"], ["a", "b"], {RUNNING, OFF})]
+    assert "the clock of b is not set" in result["warnings"]
+    monkeypatch.setattr(backup, "BRIEF", 0.0)
+    host.backup()
+    assert asked[1][1] == []

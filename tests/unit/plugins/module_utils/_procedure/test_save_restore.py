@@ -63,8 +63,8 @@ class Pair:
         infos = domains.vms(self.conn, self.dir)
         checkpoint.save_all(self.config, self.conn, infos, Progress(), self.paused)
 
-    def restore(self, **kwargs: t.Any) -> dict[str, str]:
-        return checkpoint.restore_all(self.config, self.conn, Progress(), lambda dummy: None, **kwargs)
+    def restore(self, names: t.Collection[str] = ("alpha", "beta"), **kwargs: t.Any) -> dict[str, str]:
+        return checkpoint.restore_all(self.config, self.conn, Progress(), lambda dummy: None, names, **kwargs)
 
     def running(self) -> list[str]:
         return [name for name, vm in domains.vms(self.conn, self.dir).items() if vm["state"] == "running"]
@@ -101,6 +101,22 @@ def test_the_other_host_restores_what_it_has_looked_at(pair: Pair) -> None:
     assert pair.restore(written={"ssd/alpha": {name: ["0", "1"]}, "ssd/beta": {name: ["0", "2"]}}) == {}
     assert pair.running() == ["alpha", "beta"]
     assert pair.asked == 0
+
+
+def test_a_vm_that_somebody_had_saved_before_stays_saved(pair: Pair) -> None:
+    domains.save(pair.conn, "beta", pair.dir)
+    pair.save()
+    assert list(pair.paused) == ["alpha"]
+    assert pair.restore(pair.paused, fresh=pair.paused) == {}
+    assert pair.running() == ["alpha"]
+    assert image.saved_names(pair.dir) == ["beta"]
+
+
+def test_an_image_that_is_not_there_is_told_of_and_the_others_go_on(pair: Pair) -> None:
+    pair.save()
+    image.remove(pair.dir, "alpha")
+    assert pair.restore(fresh=pair.paused) == {"alpha": "its state image is not there"}
+    assert pair.running() == ["beta"]
 
 
 def test_anybody_else_asks_once_and_an_image_of_the_past_stays(pair: Pair) -> None:
