@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-TEST_PARTS ?= unit lint docs-check sanity molecule zfs
+TEST_PARTS ?= unit lint docs-check sanity molecule zfs vms
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
@@ -68,8 +68,9 @@ zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_
 	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/zfs $(PYTEST_ARGS)
 
 .PHONY: vms
-vms: venv ## Checkpoints of running VMs in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_CHECKPOINTS=20 for more of them
-	@tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/vms $(PYTEST_ARGS)
+vms: venv ## VMs in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CHECKPOINTS=20 for more checkpoints
+	@tests/lab/lab.py build --linux
+	@HVM_SAMPLE=$${HVM_SAMPLE:-3} tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/vms $(PYTEST_ARGS)
 
 .PHONY: demo
 demo: venv ## See it work, on the two hosts of the lab

@@ -11,21 +11,35 @@ from collections.abc import Iterator
 
 import pytest
 
+SEED = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes minutes; only with HVM_LONG=1, or when it is named with -k")
+    config.addinivalue_line("markers", "long: takes minutes; only with HVM_LONG=1, or when it is named with -k, or by chance")
+
+
+def pytest_report_header() -> str:
+    return f"HVM_SEED={SEED}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not (os.environ.get("HVM_LONG") or config.getoption("keyword")):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: HVM_LONG=1"))
+    """Of the long ones only HVM_SAMPLE (default: none), by chance, so that in many runs each has its turn."""
+    if os.environ.get("HVM_LONG") or config.getoption("keyword"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    chosen = random.Random(SEED).sample(long, min(int(os.environ.get("HVM_SAMPLE") or 0), len(long)))
+    for item in long:
+        if item not in chosen:
+            item.add_marker(pytest.mark.skip(reason="takes minutes: HVM_LONG=1"))
+
+
+def pytest_exception_interact(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """A failure is shown when it happens: the end of such a run is far away."""
+    print(f"\n{report.longreprtext}", flush=True)
 
 
 @pytest.fixture
 def seed() -> Iterator[random.Random]:
     """Chance that can be had again: HVM_SEED; printed when the test fails."""
-    number = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
-    print(f"HVM_SEED={number}")
-    yield random.Random(number)
+    print(f"HVM_SEED={SEED}")
+    yield random.Random(SEED)

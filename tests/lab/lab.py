@@ -14,6 +14,7 @@ import sys
 
 import _hostside
 import _image
+import _linux
 from _machines import FRESH, HOSTS, Lab, host_named
 
 EPILOG = f"""\
@@ -36,11 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return sub.add_parser(name, help=text, description=text)
 
-    for name, text in (
-        ("build", "build the image if its recipe has changed"),
-        ("up", "start both hosts, building first if need be"),
-    ):
-        add(name, text).add_argument(
+    build = add("build", "build the image if its recipe has changed")
+    build.add_argument("--linux", action="store_true", help="the Linux VM's kernel and disk too")
+    for command in (build, add("up", "start both hosts, building first if need be")):
+        command.add_argument(
             "--suite",
             choices=(*_image.SUITES, _image.MIXED),
             help=f"the Debian release of the hosts (default: as before, else {_image.SUITES[0]}); {_image.MIXED}: one of each",
@@ -90,6 +90,8 @@ def main() -> int:
             _image.build_tools()
             for suite in dict.fromkeys(_image.suites_of(options.suite or lab.suite)):
                 _image.build_image(suite)
+            if options.linux:
+                _linux.build()
         case "up":
             lab.up(options.suite)
         case "down":

@@ -24,6 +24,15 @@ VMS = [dataclasses.replace(vm, memory=MEMORY_MIB) for vm in _guests.VMS]
 #: RAM is full. Each turn of a guest takes 0.11 s of its own time, changes so many KiB of RAM, and writes so many sectors.
 LOAD = {"ticks": 2, "load_kib": 128, "load_sectors": 8, "fill_mib": MEMORY_MIB - 12}
 
+#: Before the real zfs: at the first set that is taken, once.
+AT_THE_SNAPSHOT = """
+if [ "$1" = snapshot ] && mkdir /run/hvm-cut 2>/dev/null; then
+{body}
+fi
+"""
+#: A state of the lab: the VMs made and counting.
+READY = "vms"
+
 
 class World:
     """The pair with its VMs running on hva, heard by a witness."""
@@ -39,6 +48,13 @@ class World:
         driver = (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8")
         for host in (self.a, self.b):
             host.put(DRIVER, driver)
+
+    def fresh(self) -> None:
+        """All VMs run and count; whatever was broken is as it was."""
+        for host in (self.a, self.b):
+            host.forget()
+        self.lab.reset(READY)
+        self.listen()
 
     def listen(self) -> None:
         _hostside.start_witness(self.lab)

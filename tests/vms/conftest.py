@@ -17,10 +17,9 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("vms", "zfs", "lab")]
 
 from _hosts import Lab
-from _world import World
+from _world import READY, World
 
 pytest_plugins = ["_pytest_parts"]
-READY = "vms"
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +37,7 @@ def ready() -> Iterator[World]:
 @pytest.fixture
 def world(ready: World) -> Iterator[World]:
     """All VMs run and count; what a test before has broken is as it was."""
-    for host in (ready.a, ready.b):
-        host.forget()
-    ready.lab.reset(READY)
-    ready.listen()
+    ready.fresh()
     yield ready
     for host in (ready.a, ready.b):
         host.forget()

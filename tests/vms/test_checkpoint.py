@@ -17,16 +17,9 @@ import typing as t
 
 import pytest
 from _hosts import Failure, finish
-from _world import STATE_DIR, World
+from _world import AT_THE_SNAPSHOT, STATE_DIR, World
 
 ROUNDS = int(os.environ.get("HVM_CHECKPOINTS", "3"))
-
-#: Before the real zfs: at the first set that is taken, once.
-AT_THE_SNAPSHOT = """
-if [ "$1" = snapshot ] && mkdir /run/hvm-cut 2>/dev/null; then
-{body}
-fi
-"""
 
 
 def checkpoint(world: World, **options: t.Any) -> dict[str, t.Any]:

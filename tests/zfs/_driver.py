@@ -79,10 +79,11 @@ def run_backup(**options: t.Any) -> dict[str, t.Any]:
     return {**result, "lines": progress.lines}
 
 
-def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False) -> dict[str, t.Any]:
+def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **limits: t.Any) -> dict[str, t.Any]:
+    from ansible_collections.hvm.pair.plugins.module_utils._libvirt import stopping
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import verbs
 
-    return verbs.apply(config.load(), verb, names, everything, verbs.Options(), False)
+    return verbs.apply(config.load(), verb, names, everything, verbs.Options(stopping.Limits(**limits)), False)
 
 
 CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {

@@ -118,7 +118,7 @@ def restore_all(
     if written is None:  # before the first one runs
         written = states.written(one for vm, one in states.manifests(config.state_dir).items() if vm not in fresh)
     there = set(domains.saved_names(config.state_dir))
-    errors = {name: "its state image is not there" for name in sorted(set(names) - there)}
+    errors = dict.fromkeys(sorted(set(names) - there), "its state image is not there")
 
     def done(name: str, sentence: str | None, *dummy: float) -> None:
         if sentence:
