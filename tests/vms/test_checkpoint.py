@@ -61,6 +61,7 @@ def test_the_vms_hardly_notice(world: World) -> None:
             print(f"{name}: {report.interruption.seconds:.2f} s heard, {done['vms'][name]['interruption']:.2f} s reported")
 
 
+@pytest.mark.long
 def test_each_is_restored_on_the_other_host_from_the_replicated_set(world: World, seed: random.Random) -> None:
     """The other host alone, from the newest set to the oldest: RAM and disks are of one moment in each."""
     sets = []
@@ -110,6 +111,7 @@ KILL = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", list(KILL))
 def test_the_module_is_killed_at_the_snapshot(world: World, when: str) -> None:
     began = time.time()
@@ -126,6 +128,7 @@ def test_the_module_is_killed_at_the_snapshot(world: World, when: str) -> None:
     all_is_well(world, began)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.2])
 def test_the_module_is_killed_while_memory_is_written(world: World, seconds: float) -> None:
     began = time.time()
@@ -138,6 +141,7 @@ def test_the_module_is_killed_while_memory_is_written(world: World, seconds: flo
     all_is_well(world, began)
 
 
+@pytest.mark.long
 def test_libvirtd_is_killed_while_memory_is_written(world: World) -> None:
     began = time.time()
     process = begun(world)
@@ -154,6 +158,7 @@ def test_libvirtd_is_killed_while_memory_is_written(world: World) -> None:
     all_is_well(world, began)
 
 
+@pytest.mark.long
 def test_a_vm_is_killed_while_its_memory_is_written(world: World) -> None:
     began = time.time()
     process = begun(world)
@@ -168,6 +173,7 @@ def test_a_vm_is_killed_while_its_memory_is_written(world: World) -> None:
     assert [name for name in world.left() if name.startswith("bravo")] == []
 
 
+@pytest.mark.long
 def test_there_is_no_room_for_the_memory(world: World) -> None:
     began = time.time()
     dataset = world.a.sh(f"zfs list -H -o name {STATE_DIR}")
@@ -184,6 +190,7 @@ def test_there_is_no_room_for_the_memory(world: World) -> None:
         world.a.sh(f"ls {STATE_DIR}/*.state")
 
 
+@pytest.mark.long
 def test_it_fills_up_while_the_memory_is_written(world: World) -> None:
     """What is free is looked at before; somebody else takes it meanwhile."""
     began = time.time()
@@ -213,6 +220,7 @@ def test_a_frozen_vm_stays_frozen_and_its_memory_is_in_the_set(world: World) -> 
     all_is_well(world, began)
 
 
+@pytest.mark.long
 def test_without_memory_the_vms_are_frozen_for_the_snapshot_alone(world: World) -> None:
     began = time.time()
     done = checkpoint(world, method="freeze")
@@ -221,6 +229,7 @@ def test_without_memory_the_vms_are_frozen_for_the_snapshot_alone(world: World) 
     all_is_well(world, began)
 
 
+@pytest.mark.long
 def test_save_is_the_other_way(world: World) -> None:
     began = time.time()
     done = checkpoint(world, method="save")

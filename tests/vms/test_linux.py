@@ -132,6 +132,7 @@ def test_its_filesystem_is_quiesced_for_the_set_alone(tux: Tux) -> None:
     tux.hear()
 
 
+@pytest.mark.long
 def test_a_module_that_is_killed_leaves_it_quiesced_until_the_next_run(tux: Tux) -> None:
     tux.sh("rmdir /run/hvm-cut 2>/dev/null || true")
     tux.host.wrap(AT_THE_SNAPSHOT.format(body='kill -9 "$PPID"; exit 1'))
@@ -143,6 +144,7 @@ def test_a_module_that_is_killed_leaves_it_quiesced_until_the_next_run(tux: Tux)
     tux.hear()
 
 
+@pytest.mark.long
 def test_its_clock_is_set_when_it_goes_on(tux: Tux) -> None:
     tux.sh(f"virsh -q suspend {NAME}")
     time.sleep(30)
@@ -160,6 +162,7 @@ def test_its_clock_is_set_when_it_goes_on(tux: Tux) -> None:
     tux.hear()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("limits", "why", "by"), [({"acpi": 0}, "powerdown", "its agent"), ({"agent": 0}, "button", "ACPI")])
 def test_it_is_shut_down(tux: Tux, limits: dict[str, int], why: str, by: str) -> None:
     done = tux.vm("shutdown", **{"agent": BOUND, "acpi": BOUND, **limits})
@@ -175,6 +178,7 @@ def test_it_is_shut_down(tux: Tux, limits: dict[str, int], why: str, by: str) ->
     assert found in (last, last + 1)
 
 
+@pytest.mark.long
 def test_a_shutdown_unfreezes_it_first(tux: Tux) -> None:
     tux.vm("frozen")
     assert tux.vm("shutdown", agent=BOUND, acpi=0)["vms"] == {NAME: "stopped"}
