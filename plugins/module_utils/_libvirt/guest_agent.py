@@ -23,6 +23,8 @@ NO_AGENT = {NONE: "no channel for an agent", DISCONNECTED: "no agent is connecte
 NO_ANSWER = "the agent did not answer in time"
 #: Seconds for one answer of an agent that is connected.
 LIMIT = 5
+#: For its clock: it runs hwclock, which waits for the next second (qga, guest-set-time); 5 s were too few in an emulated guest.
+CLOCK_LIMIT = 20
 #: Seconds for the clocks of all VMs together: they run meanwhile.
 CLOCKS_LIMIT = 30.0
 #: Agents that are asked at once. Of one connection libvirtd takes five requests at a time (max_client_requests); one stays free.
@@ -97,7 +99,7 @@ def set_clock(
         found = channel(dom.XMLDesc(0))
         if found != CONNECTED:
             return "" if name in brief else NO_AGENT[found]
-        with limited(dom):
+        with limited(dom, CLOCK_LIMIT):
             moment = now()
             dom.setTime({"seconds": moment // 10**9, "nseconds": moment % 10**9})
         return ""
