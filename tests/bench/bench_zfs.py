@@ -152,7 +152,9 @@ class Bench:
             raise LabError(f"{tool} has brought {len(there.splitlines())} of {_scene.DATASETS} snapshots {name} over")
 
     def _tidy(self) -> None:
-        """What a tool has left for itself is not the next one's burden: bookmarks."""
+        """What a tool has left for itself is not the next one's burden: bookmarks, and a replica with the source's properties."""
+        inert = f"zfs inherit -r readonly {MANY}; zfs inherit -r volmode {MANY}; zfs set readonly=on volmode=none {MANY}"
+        self.lab.run(PASSIVE, inert, timeout=300)
         self.lab.run(ACTIVE, f"zfs list -H -o name -r -t bookmark {MANY} | xargs -r -n1 -P4 zfs destroy", timeout=300)
 
     # ---- one large stream

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
+import json
+import os
 import sys
 
 PACKAGE = "ansible_collections.hvm.pair.plugins.module_utils."
@@ -33,18 +34,47 @@ def sources() -> dict[str, str]:
     return found
 
 
+def _digest(text: str) -> str:
+    import hashlib  # it loads OpenSSL, which the agent's first answer has no need of
+
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def digests() -> dict[str, str]:
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in sources().items()}
+    return digests_of(sources())
+
+
+def digests_of(texts: dict[str, str]) -> dict[str, str]:
+    return {name: _digest(text) for name, text in texts.items()}
+
+
+#: Beside an installed library: what `digests_of` says of it. Written with it, and it is never changed, only replaced as a whole.
+WRITTEN = "digests.json"
+
+
+def _written() -> dict[str, str] | None:
+    """Of the library that this file belongs to; None when it was not installed."""
+    root = os.path.abspath(__file__)
+    for dummy in [*PACKAGE.strip(".").split("."), "_core", "build.py"]:
+        root = os.path.dirname(root)
+    try:
+        with open(os.path.join(root, WRITTEN), encoding="utf-8") as handle:
+            return dict(json.load(handle))
+    except (OSError, ValueError):
+        return None
 
 
 def differing(theirs: dict[str, str]) -> list[str]:
     """Names among `theirs` whose source here is another one, or is missing."""
+    known = _written()
+    if known is not None:
+        return [name for name, digest in theirs.items() if known.get(name) != digest]
     wrong = []
     for name, digest in theirs.items():
         try:
             text = source(PACKAGE + name) or ""
         except ImportError:
             text = ""
-        if hashlib.sha256(text.encode()).hexdigest()[:16] != digest:
+        if _digest(text) != digest:
             wrong.append(name)
     return wrong

@@ -12,7 +12,6 @@ libvirt's hook and units refuse until somebody has proven the role anew.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import os
@@ -29,8 +28,7 @@ GATE = f"{RUN}/gate"
 ACTIVE, PASSIVE, UNKNOWN, DIVERGED = "ACTIVE", "PASSIVE", "UNKNOWN", "DIVERGED"
 
 
-@dataclasses.dataclass(frozen=True)
-class Role:
+class Role(t.NamedTuple):
     """:ivar role: as it was recorded; `now` is what it is worth.
     :ivar epoch: rises at every activation of either host; the higher one wins.
     :ivar boot_id: of the boot in which it was recorded.
@@ -87,7 +85,7 @@ def record(role: str, epoch: int, reason: str, path: str = RECORD) -> Role:
 def write(entry: Role, path: str = RECORD) -> None:
     """The record alone, as it is given; the gate stays as it is."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    write_atomic(path, json.dumps(dataclasses.asdict(entry), indent=1) + "\n", 0o644)
+    write_atomic(path, json.dumps(entry._asdict(), indent=1) + "\n", 0o644)
 
 
 def open_gate(epoch: int) -> None:
@@ -107,4 +105,4 @@ def gate_is_open() -> bool:
 
 
 def as_dict(entry: Role) -> dict[str, t.Any]:
-    return {**dataclasses.asdict(entry), "now": entry.now(boot_id())}
+    return {**entry._asdict(), "now": entry.now(boot_id())}

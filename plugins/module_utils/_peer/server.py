@@ -15,7 +15,6 @@ import os
 import select
 import subprocess
 import threading
-import traceback
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -151,4 +150,6 @@ class Server:
 def _error(exc: Exception) -> dict[str, t.Any]:
     if isinstance(exc, HvmError):
         return {"what": exc.what, "remedy": exc.remedy, "details": exc.details}
+    import traceback  # it loads a dozen files more
+
     return {"what": f"unexpected {type(exc).__name__}: {exc}", "remedy": "", "details": {"exception": traceback.format_exc()}}

@@ -18,8 +18,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, r
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig, load
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PROTOCOL
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Emit, Server
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, holds, observe
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, glance, holds
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, names
 
 
 def load_rest() -> tuple[types.ModuleType, ...]:
@@ -62,6 +62,13 @@ class Agent:
         found = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
         return {name: getattr(self, name) for name in found}
 
+    @property
+    def _actions(self) -> types.ModuleType:
+        """Loaded at `lock` at the latest; the first answer does not wait for it."""
+        from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions
+
+        return actions
+
     def _below(self, name: str) -> str:
         if not any(name == root or name.startswith(root + "/") for root in self._config.datasets) or "@" in name:
             raise HvmError(f"dataset {name} is not below the datasets of the pair ({', '.join(self._config.datasets)})")
@@ -102,6 +109,8 @@ class Agent:
         return answer
 
     def observe(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import observe
+
         found = observe.observe(self._config)
         if self._lock.is_held:
             found["lock"] = None  # held for the one who asks
@@ -109,7 +118,7 @@ class Agent:
 
     def offers(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """Only what is an emulator by name and place is run."""
-        from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import observe, offers
 
         known = observe.emulators()
         wanted = [str(one) for one in arguments["emulators"]]
@@ -122,7 +131,7 @@ class Agent:
                 f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}",
                 "Its data are older than this host's: nothing is taken from it.",
             )
-        running = observe.qemu_processes()
+        running = glance.qemu_processes()
         if running:
             raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first; they run on a copy.")
         load_rest()
@@ -137,7 +146,7 @@ class Agent:
 
     def look(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """The observation and the inventory that it was made from, read once, with the newest snapshots only."""
-        found, datasets = observe.look(self._config, early.take)
+        found, datasets = glance.look(self._config, early.take)
         if self._lock.is_held:
             found["lock"] = None
         return {"observation": found, "inventory": datasets, "protected": holds.ledger() or {}}
@@ -147,31 +156,31 @@ class Agent:
         name = self._dataset(arguments)
         if not self._lock.is_held:
             raise HvmError("a stream comes under the pair's lock only")
-        used = actions.in_use(name)
+        used = self._actions.in_use(name)
         if used:
             raise HvmError(used, "A replica must be inert: hvm_hypervisor state=stopped makes it so.")
         new, volume = bool(arguments["new"]), bool(arguments["volume"])
-        command = actions.receive_command(name, new, volume, name in self._config.datasets)
+        command = self._actions.receive_command(name, new, volume, name in self._config.datasets)
         return [["zstd", "-q", "-d", "-c"], command] if arguments.get("compressed") else [command]
 
     def abort_receive(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        actions.abort_receive(self._dataset(arguments))
+        self._actions.abort_receive(self._dataset(arguments))
         return {}
 
     def rename(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        actions.rename(self._dataset(arguments), self._dataset({"dataset": arguments["to"]}))
+        self._actions.rename(self._dataset(arguments), self._dataset({"dataset": arguments["to"]}))
         return {}
 
     def set_aside(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         stamp = str(arguments["stamp"])
         if not names.is_stamp(stamp):
             raise HvmError(f"{stamp!r} is no time stamp")
-        return {"kept": actions.set_aside(self._dataset(arguments), stamp, self._config.pair)}
+        return {"kept": self._actions.set_aside(self._dataset(arguments), stamp, self._config.pair)}
 
     def settle(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """After the streams: what there is of the set, and on request its protection."""
         name = self._set(arguments)
-        found = actions.find_set([self._below(str(one)) for one in arguments["datasets"]], name)
+        found = self._actions.find_set([self._below(str(one)) for one in arguments["datasets"]], name)
         warnings: list[str] = []
         if arguments["protect"]:
             present: inventory.Inventory = {one: {"snapshots": [[name, *found[one]]]} for one in found}
@@ -190,7 +199,7 @@ class Agent:
         unknown = set(arguments["properties"]) - inventory.REPLICATED
         if unknown:
             raise HvmError(f"properties {', '.join(sorted(unknown))} are not replicated")
-        actions.set_properties(self._dataset(arguments), arguments["properties"])
+        self._actions.set_properties(self._dataset(arguments), arguments["properties"])
         return {}
 
     def trees(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:

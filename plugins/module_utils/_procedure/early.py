@@ -21,13 +21,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import config as pa
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, dial, ssh_command
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kernel, newest
 
+_Found = t.TypeVar("_Found")
 
-class Reading:
-    """An inventory that a thread reads meanwhile. Not a future of concurrent.futures: that loads `logging`."""
 
-    def __init__(self, read: t.Callable[[], inventory.Inventory]) -> None:
+class Reading(t.Generic[_Found]):
+    """What a thread reads meanwhile. Not a future of concurrent.futures: that loads `logging`."""
+
+    def __init__(self, read: t.Callable[[], _Found]) -> None:
         self._read = read
-        self._found: inventory.Inventory = {}
+        self._found: _Found | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._work, name="look", daemon=True)
         self._thread.start()
@@ -38,18 +40,18 @@ class Reading:
         except Exception as exc:  # noqa: BLE001  for whoever wants the result
             self._error = exc
 
-    def result(self) -> inventory.Inventory:
+    def result(self) -> _Found:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._found
+        return t.cast("_Found", self._found)
 
 
 class Ahead(t.NamedTuple):
     """What `ahead` has begun."""
 
     dialled: subprocess.Popen[bytes]
-    reading: Reading
+    reading: Reading[inventory.Inventory]
 
 
 def ahead(config: pair.PairConfig) -> Ahead:
@@ -57,7 +59,7 @@ def ahead(config: pair.PairConfig) -> Ahead:
     return Ahead(dial(ssh_command(config, LOOK)), Reading(lambda: read_newest(config)))
 
 
-_begun: Reading | None = None
+_begun: Reading[inventory.Inventory] | None = None
 
 
 def _usable(config: pair.PairConfig) -> list[str]:

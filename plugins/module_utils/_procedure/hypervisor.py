@@ -19,13 +19,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import (
-    SOCKETS,
-    UNIT,
-    daemon_failure,
-    hypervisor_running,
-    qemu_processes,
-)
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT, hypervisor_running, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import daemon_failure
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
 AUTOSTART = "/etc/libvirt/qemu/autostart"

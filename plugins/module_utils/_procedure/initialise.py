@@ -19,7 +19,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, r
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import SOCKETS, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import compileall
 import hashlib
+import json
 import os
 import shutil
 import typing as t
@@ -21,19 +22,21 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, STATE
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import SOCKETS, UNIT
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
 
 HOME = "/usr/lib/hvm"
 AGENT = f"{HOME}/hvm-agent"
 CONFIG = "/etc/hvm"
 HOOK = "/etc/libvirt/hooks/qemu"
 
-AGENT_TEXT = f"""#!/usr/bin/python3 -IB
+#: Without `site`, which looks for more than is needed; python3-libvirt is where Debian and Ubuntu put it.
+AGENT_TEXT = f"""#!/usr/bin/python3 -IBS
 # The pair's other host comes in here (forced command of its ssh key).
 import os
 import sys
 
 sys.path.insert(0, "{HOME}/current")
+sys.path.append("/usr/lib/python3/dist-packages")
 from {build.PACKAGE}_procedure import early
 
 early.begin(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
@@ -130,6 +133,8 @@ def _install_library(library: str, sources: dict[str, str]) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as handle:
             handle.write(text)
+    with open(os.path.join(partial, build.WRITTEN), "w", encoding="utf-8") as handle:
+        json.dump(build.digests_of(sources), handle)
     compileall.compile_dir(partial, quiet=1, stripdir=partial, prependdir=library)
     old = _link()
     shutil.rmtree(library, ignore_errors=True)

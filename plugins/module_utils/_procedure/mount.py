@@ -64,7 +64,7 @@ def _mounted(config: PairConfig, peer_is_down: str, check: bool) -> dict[str, t.
         raise Refused("mounting the datasets", findings)
     if before != after and not check:
         with operation.Lock().held("zfs mount", operation.owner()):
-            _open(config, inert=not actions.is_inert(config.datasets, datasets))
+            _open(config, inert=not inventory.not_inert(datasets))
     return _result(before, after, before != after)
 
 
@@ -87,11 +87,11 @@ def _unmounted(config: PairConfig, check: bool) -> dict[str, t.Any]:
     if findings:
         raise Refused("unmounting the datasets", findings)
     before = state_of(config.datasets, datasets)
-    wrong = actions.is_inert(config.datasets, datasets)
+    wrong = inventory.not_inert(datasets)
     if wrong and not check:
         with operation.Lock().held("zfs unmount", operation.owner()):
             _close(config, datasets)
-            left = actions.is_inert(config.datasets, read_datasets(config))
+            left = inventory.not_inert(read_datasets(config))
         if left:
             raise HvmError("; ".join(left), "hvm.pair did not mount that: close it by hand (zfs unmount, zfs set).")
     return _result(before, {"mounted": [], "writable": False} if wrong else before, bool(wrong))

@@ -8,39 +8,18 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, needs
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets, read_newest
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kernel
-
-UNIT = "libvirtd.service"
-SOCKETS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket")
-
-
-def hypervisor_running() -> bool:
-    return succeeds(["systemctl", "is-active", "--quiet", UNIT, SOCKETS[0]])  # 0 when one of them is (systemctl(1))
-
-
-def qemu_processes() -> list[str]:
-    """VMs that run, by QEMU's own command line: true also when libvirt is stopped or broken."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as handle:
-                words = handle.read().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if os.path.basename(words[0]).startswith(("qemu-system-", "qemu-kvm", "kvm")) and "-name" in words:
-            found.append(words[words.index("-name") + 1].removeprefix("guest=").split(",")[0])
-    return sorted(found)
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, host, hypervisor_running, storage
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
 
 def emulators() -> list[str]:
@@ -63,22 +42,6 @@ def _free(path: str) -> int | None:
     return stat.f_bavail * stat.f_frsize
 
 
-def look(
-    config: PairConfig, datasets_of: t.Callable[[PairConfig], inventory.Inventory] = read_newest
-) -> tuple[dict[str, t.Any], inventory.Inventory]:
-    """The observation, without sets and VMs, and the inventory that it was made from: what a sync begins with.
-
-    As fast as it goes: all at the same time, and libvirt is not asked.
-    """
-    with concurrent.futures.ThreadPoolExecutor(2) as beside:
-        running = beside.submit(hypervisor_running)
-        reading = beside.submit(datasets_of, config)
-        found = _host(config)
-        datasets = reading.result()
-        found.update(_storage(config, datasets, found["role"]["now"]), sets=[], hypervisor={"running": running.result()})
-        return found, datasets
-
-
 def observe(config: PairConfig, users: bool = False, datasets: inventory.Inventory | None = None) -> dict[str, t.Any]:
     """:param users: also look which processes use the mounted datasets (walks /proc).
     :param datasets: what `read_datasets` has just read; read here when left out.
@@ -87,7 +50,7 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
         datasets = read_datasets(config)
     running = hypervisor_running()
     found = _host(config)
-    found.update(_storage(config, datasets, found["role"]["now"]), hypervisor={"running": running})
+    found.update(storage(config, datasets, found["role"]["now"]), hypervisor={"running": running})
     found["sets"] = _sets(datasets, config.pair)
     if running:
         try:
@@ -112,18 +75,8 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
 def _host(config: PairConfig) -> dict[str, t.Any]:
     """What is known without a look into the pools, and without libvirt."""
     return {
-        "pair": config.pair,
-        "host": config.me.name,
-        "peer": config.peer.name,
-        "address": config.me.address,
-        "role": role.as_dict(role.load()),
-        "gate_open": role.gate_is_open(),
-        "qemu": qemu_processes(),
+        **host(config),
         "shared_ip": _shared_ip(config),
-        "pools": kernel.pool_health(config.pools),
-        "datasets": list(config.datasets),
-        "lock": operation.lock_holder(),
-        "pending": operation.pending(),
         "vms": {},
         "network_bridges": {},
         "saved": domains.saved_names(config.state_dir),
@@ -135,16 +88,6 @@ def _host(config: PairConfig) -> dict[str, t.Any]:
         "emulators": emulators(),
         "foreign_users": {},
         "constraint": constraint_file.current_sentence(),
-    }
-
-
-def _storage(config: PairConfig, datasets: inventory.Inventory, now: str) -> dict[str, t.Any]:
-    """:param now: this host's role."""
-    return {
-        "dataset_names": sorted(datasets),
-        "missing_datasets": [root for root in config.datasets if root not in datasets],
-        "mountpoints": list(inventory.mountable(datasets).values()),
-        "not_inert": [] if now == role.ACTIVE else actions.is_inert(config.datasets, datasets),
     }
 
 

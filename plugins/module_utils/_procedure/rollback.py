@@ -281,7 +281,7 @@ def state_images_at(tree: Tree, roots: t.Sequence[str], state_dir: str, name: st
 def _make_inert(config: PairConfig) -> bool:
     """As `hv stop` leaves the datasets: after a crash they are not. Returns whether anything had to be done."""
     datasets = inventory.read(config.datasets)
-    if not actions.is_inert(config.datasets, datasets):
+    if not inventory.not_inert(datasets):
         return False
     actions.unmount_all(datasets)
     actions.make_inert(config.datasets, datasets)
@@ -307,7 +307,7 @@ def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Call
     tree = kept.read(config.datasets)
     wrong = [step.sentence() for step in _plan(config, tree, wanted, replica=True).steps] if wanted.do == "rollback" else []
     wrong += [f"no {root}" for root in config.datasets if root not in tree]
-    wrong += actions.is_inert(config.datasets, inventory.read(config.datasets))
+    wrong += inventory.not_inert(inventory.read(config.datasets))
     if rollback.unfinished(tree, config.datasets):
         wrong.append("the mark of a swap is still there")
     if wrong:

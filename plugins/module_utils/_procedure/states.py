@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, kept
 
 #: "written" of a volume up to which it is looked at more closely: a rollback leaves 1 KiB that nobody wrote (kept.untouched).

@@ -28,7 +28,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import GO_O
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import EVERY, Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import Ahead, need_roots, read_datasets, read_newest
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import look
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import look
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, names, newest, plan
 
 #: Seconds between the attempts after a lost connection; longer than the agent's patience (protocol.SILENCE).

@@ -16,7 +16,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, 
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 #: State of a VM after the verb, for check mode's diff.
 AFTER = {

@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_m
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image
 from ansible_collections.hvm.pair.plugins.module_utils._pair import role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import hypervisor_running, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
 
 Vms = t.Mapping[str, t.Mapping[str, t.Any]]
 #: Ours are the words of the other modules; the manual writes "freezed".

@@ -57,19 +57,6 @@ def make_inert(roots: t.Sequence[str], inventory: Inventory) -> None:
         run(["zfs", "set", "readonly=on", "volmode=none", *there])
 
 
-def is_inert(roots: t.Sequence[str], inventory: Inventory) -> list[str]:
-    """Why the datasets are not those of a PASSIVE host; empty when they are."""
-    wrong = []
-    for name, entry in inventory.items():
-        if prop(entry, "mounted") == "yes":
-            wrong.append(f"{name} is mounted")
-        if prop(entry, "readonly") != "on":
-            wrong.append(f"{name} is writable")
-        if is_volume(entry) and prop(entry, "volmode") != "none":
-            wrong.append(f"{name} has a device (volmode={prop(entry, 'volmode')})")
-    return wrong
-
-
 def mount_all(inventory: Inventory) -> list[str]:
     """Mount what the ACTIVE host mounts; returns the mountpoints that were not mounted before."""
     done = []

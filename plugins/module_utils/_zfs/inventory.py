@@ -143,6 +143,19 @@ def is_volume(entry: dict[str, t.Any]) -> bool:
     return entry["type"] == "volume"
 
 
+def not_inert(inventory: Inventory) -> list[str]:
+    """Why the datasets are not those of a PASSIVE host; empty when they are."""
+    wrong = []
+    for name, entry in inventory.items():
+        if prop(entry, "mounted") == "yes":
+            wrong.append(f"{name} is mounted")
+        if prop(entry, "readonly") != "on":
+            wrong.append(f"{name} is writable")
+        if is_volume(entry) and prop(entry, "volmode") != "none":
+            wrong.append(f"{name} has a device (volmode={prop(entry, 'volmode')})")
+    return wrong
+
+
 def mountable(inventory: Inventory) -> dict[str, str]:
     """Filesystems that the ACTIVE host mounts and their mountpoints, outermost first: canmount=noauto and a real path."""
     pairs = {

@@ -12,7 +12,6 @@ group for each dataset.
 
 from __future__ import annotations
 
-import concurrent.futures
 import errno
 import os
 import typing as t
@@ -145,6 +144,8 @@ def _on_disk(root: str, snapshot: str, execute: Run) -> list[str]:
 
 
 def _each(work: t.Callable[[str], None], roots: t.Sequence[str]) -> None:
+    import concurrent.futures  # it loads `logging`, which a first look has no time for
+
     with concurrent.futures.ThreadPoolExecutor(len(roots) or 1) as pool:
         list(pool.map(work, roots))
 
@@ -175,6 +176,8 @@ def destroy_bookmarks(bookmarks: t.Sequence[str], execute: Run = run) -> list[st
         except CommandError:
             return False
         return True
+
+    import concurrent.futures
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         gone = list(pool.map(one, bookmarks))

@@ -208,6 +208,17 @@ def test_an_agent_of_another_version_is_found(command: list[str], tmp_path: path
     assert caught.value.remedy == "Run the playbook hvm.pair.install."
 
 
+def test_an_installed_library_has_it_written_down(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path.joinpath(*build.PACKAGE.strip(".").split("."), "_core", "build.py")
+    monkeypatch.setattr(build, "__file__", str(file))
+    asked = build.digests()
+    assert build.differing(asked) == []  # nothing is written: the sources say it
+    written = {name: digest for name, digest in asked.items() if name != "_core.errors"}
+    (tmp_path / build.WRITTEN).write_text(json.dumps({**written, "_core.command": "0"}))
+    assert build.differing(asked) == ["_core.command", "_core.errors"]
+    assert build.digests_of(build.sources()) == asked
+
+
 def test_a_file_that_is_missing_there_differs() -> None:
     assert build.differing({}) == []
     assert build.differing(build.digests()) == []

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, offers
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import content, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, observe, offers
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
 A = "hvm_20261123T090001Z_office_B"
@@ -29,10 +29,10 @@ class Told:
         monkeypatch.setattr(agent.operation, "Lock", lambda: lock(str(tmp_path / "lock")))
         monkeypatch.setattr(agent.role, "load", lambda: self.role)
         monkeypatch.setattr(agent.role, "boot_id", lambda: "boot")
-        monkeypatch.setattr(agent.actions, "in_use", lambda dummy: "")
+        monkeypatch.setattr(actions, "in_use", lambda dummy: "")
         for name in ("abort_receive", "rename", "set_aside", "set_properties"):
-            monkeypatch.setattr(agent.actions, name, self.note(name))
-        monkeypatch.setattr(agent.actions, "find_set", lambda datasets, name: {datasets[0]: ["1", 7]} if datasets else {})
+            monkeypatch.setattr(actions, name, self.note(name))
+        monkeypatch.setattr(actions, "find_set", lambda datasets, name: {datasets[0]: ["1", 7]} if datasets else {})
         monkeypatch.setattr(agent.holds, "protect_set", self.note("protect"))
         monkeypatch.setattr(content, "is_readable", lambda dataset: not dataset.endswith("locked"))
         monkeypatch.setattr(content, "digest", self.note("digest"))
@@ -114,7 +114,7 @@ def test_a_stream_comes_under_the_lock_only(tell: Told) -> None:
 
 def test_a_replica_that_is_in_use_takes_no_stream(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     tell("lock", operation="sync", owner="root", epoch=3)
-    monkeypatch.setattr(agent.actions, "in_use", lambda dataset: f"{dataset} is mounted")
+    monkeypatch.setattr(actions, "in_use", lambda dataset: f"{dataset} is mounted")
     with pytest.raises(HvmError, match="d/r is mounted"):
         tell("receive", **ASKED["receive"])
 
@@ -159,7 +159,7 @@ def test_operations_are_what_has_no_underscore(tell: Told) -> None:
 
 
 def test_only_emulators_are_run_to_say_what_they_offer(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.observe, "emulators", lambda: ["/usr/bin/qemu-system-x86_64"])
+    monkeypatch.setattr(observe, "emulators", lambda: ["/usr/bin/qemu-system-x86_64"])
     monkeypatch.setattr(offers, "offers", lambda emulators, files: (emulators, files))
     asked = ["/usr/bin/qemu-system-x86_64", "/bin/sh", "qemu-system-x86_64"]
     assert tell("offers", emulators=asked, files=["/a"]) == (["/usr/bin/qemu-system-x86_64"], ["/a"])

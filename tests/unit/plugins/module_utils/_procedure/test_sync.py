@@ -1032,11 +1032,12 @@ def test_the_first_look_and_the_first_answer_load_little() -> None:
     script = """
 import sys
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
-first = {name for name in ("logging", "dataclasses", "tempfile", "ssl") if name in sys.modules}
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent
-ours = [name for name in ("sync", "switchover", "rollback") if f"{agent.build.PACKAGE}_procedure.{name}" in sys.modules]
+first = {name for name in ("logging", "dataclasses", "hashlib", "tempfile", "traceback", "ssl") if name in sys.modules}
+package = f"{agent.build.PACKAGE}_procedure."
+ours = [name for name in ("observe", "sync", "switchover", "rollback") if package + name in sys.modules]
 agent.load_rest()
-print(sorted(first), ours, f"{agent.build.PACKAGE}_procedure.switchover" in sys.modules)
+print(sorted(first), ours, f"{package}switchover" in sys.modules)
 """
     tree = str(pathlib.Path(str(sync.__file__)).parents[6])
     words = [sys.executable, "-S", "-c", script]

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, kernel, plan
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import not_inert
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step
 
 
@@ -334,7 +335,7 @@ def test_what_is_not_inert_is_named() -> None:
         "d/r/c": dataset(volmode=("dev", "local")),  # no volume: no device
         "d/r/d": dataset(readonly=("off", "local")),
     }
-    assert actions.is_inert(["d/r"], inventory) == [
+    assert not_inert(inventory) == [
         "d/r/a is mounted",
         "d/r/b has a device (volmode=dev)",
         "d/r/d is writable",
