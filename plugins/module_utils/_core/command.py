@@ -12,12 +12,11 @@ import os
 import subprocess
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.begun import ENVIRONMENT
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
 
 #: Seconds; far above what any command here takes on a busy host, so that nothing waits for ever.
 TIMEOUT = 300.0
-
-ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 #: (arguments) -> stdout. What a unit test replaces.
 Run = t.Callable[[t.Sequence[str]], str]

@@ -12,7 +12,7 @@ import os
 import subprocess
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
+from ansible_collections.hvm.pair.plugins.module_utils._core.begun import ENVIRONMENT
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT
+from ansible_collections.hvm.pair.plugins.module_utils._core.begun import ENVIRONMENT
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 
 Processes = t.Sequence["subprocess.Popen[bytes]"]

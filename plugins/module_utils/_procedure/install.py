@@ -22,6 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, STATE
+from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
 
 HOME = "/usr/lib/hvm"
@@ -37,9 +38,14 @@ import sys
 
 sys.path.insert(0, "{HOME}/current")
 sys.path.append("/usr/lib/python3/dist-packages")
+asked = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+if asked.split()[1:] == ["{LOOK}"]:
+    from {build.PACKAGE}_core import begun
+
+    begun.begin()
 from {build.PACKAGE}_procedure import early
 
-early.begin(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+early.begin(asked)
 from {build.PACKAGE}_procedure.agent import main
 
 sys.exit(main())

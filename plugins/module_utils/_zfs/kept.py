@@ -12,7 +12,8 @@ import os
 import subprocess
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import ENVIRONMENT, Run, run
+from ansible_collections.hvm.pair.plugins.module_utils._core.begun import ENVIRONMENT
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import Run, run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import protect, rollback
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import existing, parse_snapshots, prop

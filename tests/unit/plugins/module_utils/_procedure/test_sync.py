@@ -7,6 +7,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import copy
+import functools
 import importlib.util
 import json
 import pathlib
@@ -956,6 +957,51 @@ def test_a_receiver_that_does_not_end_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(early.kernel, "receivers", lambda dummy: {7: "d/r", 8: "e/s"})
     with pytest.raises(HvmError, match=r"still running here: d/r \(pid 7\), e/s \(pid 8\)"):
         early.wait_for_receivers(["d/r"], timeout=0)
+
+
+class Look:
+    """What the agent's first look runs, and what was begun before: `zfs get` in either way says which it was."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+        self.ran: list[list[str]] = []
+        self.written = str(tmp_path / "begun")
+        self.receivers: list[dict[int, str]] = []
+        monkeypatch.setattr(early, "_first", [])
+        monkeypatch.setattr(early, "run", self.run)
+        monkeypatch.setattr(early.begun, "WORDS", self.written)
+        monkeypatch.setattr(early.begun, "remember", functools.partial(early.begun.remember, path=self.written))
+        monkeypatch.setattr(early.kernel, "receivers", lambda dummy: self.receivers.pop(0) if self.receivers else {})
+        monkeypatch.setattr(early.kernel, "pool_health", lambda pools: dict.fromkeys(pools, "ONLINE"))
+        monkeypatch.setattr(early.newest, "read", lambda roots, execute: {"d/r": {"said": execute(["echo", *roots])}})
+
+    def run(self, command: t.Sequence[str]) -> str:
+        self.ran.append(list(command))
+        return "run"
+
+    def take(self) -> str:
+        return str(early.take(CONFIG)["d/r"]["said"])
+
+
+@pytest.fixture(name="looking")
+def _looking(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Look:
+    return Look(monkeypatch, tmp_path)
+
+
+def test_the_next_agent_begins_with_what_this_one_ran_first(looking: Look) -> None:
+    early.begun.begin(looking.written)
+    assert looking.take() == "run"
+    assert looking.ran == [["echo", "d/r", "e/s"]]
+    early.begun.begin(looking.written)
+    assert looking.take() == "d/r e/s\n"
+    assert len(looking.ran) == 1
+
+
+def test_what_was_begun_while_something_was_received_is_not_used(looking: Look) -> None:
+    looking.take()
+    early.begun.begin(looking.written)
+    looking.receivers = [{7: "d/r"}]
+    assert looking.take() == "run"
+    assert len(looking.ran) == 2
 
 
 # Content
