@@ -25,6 +25,10 @@ NO_ANSWER = "the agent did not answer in time"
 LIMIT = 5
 #: For its clock: it runs hwclock, which waits for the next second (qga, guest-set-time); 5 s were too few in an emulated guest.
 CLOCK_LIMIT = 20
+#: virErrorNumber VIR_ERR_AGENT_UNRESPONSIVE. Before each command libvirt greets the agent, and waits 5 s for that, whatever its
+#: limit is (qemuAgentGuestSync); a guest that was just restored may take longer the first time.
+_UNRESPONSIVE = 86
+_AGAIN = 0.5
 #: Seconds for the clocks of all VMs together: they run meanwhile.
 CLOCKS_LIMIT = 30.0
 #: Agents that are asked at once. Of one connection libvirtd takes five requests at a time (max_client_requests); one stays free.
@@ -99,10 +103,17 @@ def set_clock(
         found = channel(dom.XMLDesc(0))
         if found != CONNECTED:
             return "" if name in brief else NO_AGENT[found]
-        with limited(dom, CLOCK_LIMIT):
-            moment = now()
-            dom.setTime({"seconds": moment // 10**9, "nseconds": moment % 10**9})
-        return ""
+        deadline = time.monotonic() + CLOCK_LIMIT
+        while True:
+            try:
+                with limited(dom, CLOCK_LIMIT):
+                    moment = now()
+                    dom.setTime({"seconds": moment // 10**9, "nseconds": moment % 10**9})
+                return ""
+            except Exception as exc:  # libvirtError, which need not be importable here
+                if getattr(exc, "get_error_code", int)() != _UNRESPONSIVE or time.monotonic() > deadline:
+                    raise
+            time.sleep(_AGAIN)
 
     reasons: dict[str, list[str]] = {}
     functions = {name: functools.partial(one, name) for name in sorted(set(names))}

@@ -55,16 +55,38 @@ def test_one_warning_for_each_reason() -> None:
         Guest("a"),
         Guest("b"),
         Guest("c", agent=False),
-        Guest("d", agent=True, refuses={"set time": Error(86, "Guest agent is not responding")}),
+        Guest("d", agent=True, refuses={"set time": Error(1, "the guest refuses")}),
         Guest("e", agent=True),
     )
     tail = "It may be behind by the time of the pause"
     assert set_clock(host) == [
-        f"the clock of d is not set: Guest agent is not responding. {tail}",
         f"the clock of c is not set: no agent is connected. {tail}",
         f"the clock of a, b is not set: no channel for an agent. {tail}",
+        f"the clock of d is not set: the guest refuses. {tail}",
     ]
     assert host.guests["e"].clock
+
+
+def test_an_agent_that_is_slow_at_first_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest_agent, "_AGAIN", 0.01)
+    guest = Guest("a", agent=True, refuses={"set time": Error(86, "not responding")})
+    asked: list[t.Any] = []
+
+    def awake(dom: Guest, moment: dict[str, int]) -> None:
+        asked.append(moment)
+        if len(asked) == 3:
+            dom.refuses = {}
+        real(dom, moment)
+
+    real = Guest.setTime
+    monkeypatch.setattr(Guest, "setTime", awake)
+    assert set_clock(Host(guest)) == []
+    assert (len(asked), guest.timeout) == (3, guest_agent.BLOCK)
+    asked.clear()
+    monkeypatch.setattr(guest_agent, "CLOCK_LIMIT", 0)
+    guest.refuses = {"set time": Error(86, "not responding")}
+    assert len(set_clock(Host(guest))) == 1
+    assert len(asked) <= 2
 
 
 def test_no_agent_is_no_warning_after_a_brief_pause() -> None:
