@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-TEST_PARTS ?= unit lint docs-check sanity molecule zfs vms
+TEST_PARTS ?= unit lint docs-check sanity molecule zfs
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
