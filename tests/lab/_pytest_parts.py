@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the hvm.pair developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the conftest files of the tests on lab hosts have in common; they import it by name."""
+"""What the conftest files of the tests on lab hosts have in common: a plugin of theirs."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Findi
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image, needs, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description import LOWEST, by_priority, settings
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 URI = "qemu:///system"
 #: VMs of one priority that are worked on at once.
@@ -80,8 +81,6 @@ def parse_xml(text: str) -> dict[str, t.Any]:
 _BULK = {"persistent": 4, "managed_save": 256, "libvirt_autostart": 1024, "snapshots": 4096}
 #: virDomainStatsTypes VIR_DOMAIN_STATS_STATE; asks no QEMU.
 _STATS_STATE = 1
-#: virErrorNumber VIR_ERR_NO_DOMAIN
-_NO_DOMAIN = 42
 
 
 def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
@@ -97,7 +96,7 @@ def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
         try:
             info = parse_xml(dom.XMLDesc(0))
         except Exception as exc:
-            if getattr(exc, "get_error_code", int)() != _NO_DOMAIN:
+            if code_of(exc) != NO_DOMAIN:
                 raise
             continue  # a transient one that has ended meanwhile
         info.update({key: name in names for key, names in bulk.items()})

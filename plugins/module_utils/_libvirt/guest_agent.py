@@ -15,6 +15,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import bounded
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import AGENT_UNRESPONSIVE, code_of
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import RUNNING, state_of
 
 CHANNEL = "org.qemu.guest_agent.0"
@@ -25,9 +26,8 @@ NO_ANSWER = "the agent did not answer in time"
 LIMIT = 5
 #: For its clock: it runs hwclock, which waits for the next second (qga, guest-set-time); 5 s were too few in an emulated guest.
 CLOCK_LIMIT = 20
-#: virErrorNumber VIR_ERR_AGENT_UNRESPONSIVE. Before each command libvirt greets the agent, and waits 5 s for that, whatever its
-#: limit is (qemuAgentGuestSync); a guest that was just restored may take longer the first time.
-_UNRESPONSIVE = 86
+#: Seconds until one that did not answer is asked again. Before each command libvirt greets the agent, and waits 5 s for that,
+#: whatever its limit is (qemuAgentGuestSync); a guest that was just restored may take longer the first time.
 _AGAIN = 0.5
 #: Seconds for the clocks of all VMs together: they run meanwhile.
 CLOCKS_LIMIT = 30.0
@@ -110,8 +110,8 @@ def set_clock(
                     moment = now()
                     dom.setTime({"seconds": moment // 10**9, "nseconds": moment % 10**9})
                 return ""
-            except Exception as exc:  # libvirtError, which need not be importable here
-                if getattr(exc, "get_error_code", int)() != _UNRESPONSIVE or time.monotonic() > deadline:
+            except Exception as exc:
+                if code_of(exc) != AGENT_UNRESPONSIVE or time.monotonic() > deadline:
                     raise
             time.sleep(_AGAIN)
 

@@ -22,13 +22,13 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 #: virDomainSnapshotCreateFlags: NO_METADATA (with metadata a VM cannot migrate), LIVE.
 NO_METADATA, LIVE = 4, 256
 #: virErrorNumber of what is refused before anything is done: NO_SUPPORT, CONFIG_UNSUPPORTED, ARGUMENT_UNSUPPORTED,
 #: OPERATION_INVALID, OPERATION_UNSUPPORTED.
 REFUSALS = frozenset((3, 67, 74, 55, 84))
-NO_DOMAIN = 42
 #: virDomainState
 PAUSED, GONE = 3, (0, 5, 6)
 #: virDomainShutoffReason: the guest or its administrator ended it in good order; it was saved.
@@ -570,12 +570,6 @@ class Passes:
             with contextlib.suppress(Exception):
                 conn.close()
         self._conns = []
-
-
-def code_of(exc: BaseException) -> int | None:
-    """virErrorNumber of a libvirtError."""
-    get = getattr(exc, "get_error_code", None)
-    return t.cast("int | None", get()) if get else None
 
 
 def in_parallel(work: t.Callable[[Member], None], members: t.Sequence[Member]) -> None:

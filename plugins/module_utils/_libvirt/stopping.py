@@ -16,13 +16,12 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import guest_agent
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import Call
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import FROZEN, STOPPED, state_of
 
 AGENT, ACPI, POWEROFF = "agent", "acpi", "poweroff"
 #: virDomainShutdownFlagValues: GUEST_AGENT, ACPI_POWER_BTN. One at a time: of several libvirt does not say which is first.
 _FLAGS = {AGENT: 2, ACPI: 1}
-#: virErrorNumber VIR_ERR_NO_DOMAIN: a transient VM that has ended.
-_NO_DOMAIN = 42
 _POLL = 0.2
 #: Of one connection libvirtd takes five requests at a time (max_client_requests); one stays free to look at the VMs.
 _ASKING = threading.Semaphore(4)
@@ -69,8 +68,8 @@ def seen_ended(dom: t.Any, processes: Processes) -> bool:
 def _libvirt_says(dom: t.Any) -> str:
     try:
         return state_of(dom)
-    except Exception as exc:  # libvirtError, which is not imported here
-        if getattr(exc, "get_error_code", int)() != _NO_DOMAIN:
+    except Exception as exc:
+        if code_of(exc) != NO_DOMAIN:
             raise
         return STOPPED
 

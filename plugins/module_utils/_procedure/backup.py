@@ -23,7 +23,8 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image, memory, quiesce
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, memory, quiesce
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, FROZEN, SAVE, Member, Passes
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -263,22 +264,10 @@ class _Backup:
             journal.done(taken)
         checkpoint.check_set(self.config, taken)
         result = self._result(taken)
-        self.warnings += self._set_clocks(result["vms"])
+        vms = result["vms"].items()
+        stood = {vm: facts["interruption"] for vm, facts in vms if "interruption" in facts and facts["method"] != QUIESCED}
+        self.warnings += checkpoint.set_clocks(stood, brief=[vm for vm, seconds in stood.items() if seconds < BRIEF])
         return result
-
-    def _set_clocks(self, vms: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
-        """Of the VMs that stood still; when a set is what was asked for, it is there already."""
-        stood = {name: vm["interruption"] for name, vm in vms.items() if "interruption" in vm and vm["method"] != QUIESCED}
-        if not stood:
-            return []
-        try:
-            conn = domains.connect()
-        except HvmError as exc:
-            return [f"the clock of {', '.join(stood)} is not set: {exc}"]
-        try:
-            return guest_agent.set_clock(conn, stood, brief=[name for name, seconds in stood.items() if seconds < BRIEF])
-        finally:
-            conn.close()
 
     def _prepare(self) -> None:
         """All that takes time and need not be done while a VM is paused."""
@@ -327,7 +316,7 @@ class _Backup:
                 member.method = QUIESCED
                 member.paused = time.monotonic()
             except Exception as exc:  # noqa: BLE001
-                if memory.code_of(exc) == INTERNAL_ERROR or isinstance(exc, HvmError):
+                if code_of(exc) == INTERNAL_ERROR or isinstance(exc, HvmError):
                     self.quiesced.pop(member.name, None)  # it has answered; any other may freeze yet, and is thawed
                 self.warnings.append(f"the filesystems of VM {member.name} are not frozen, so it is paused instead: {exc}")
 
@@ -556,7 +545,7 @@ def _settled(conn: t.Any, name: str, timeout: float, thaw: bool) -> str:
         except HvmError:
             raise
         except Exception as exc:
-            if memory.code_of(exc) == memory.NO_DOMAIN:
+            if code_of(exc) == NO_DOMAIN:
                 return domains.STOPPED
             if time.monotonic() > deadline:
                 raise HvmError(f"VM {name} cannot be looked at: {exc}", AGAIN) from exc

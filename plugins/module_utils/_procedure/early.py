@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import begun
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import Run, run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as pair
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, dial, ssh_command
@@ -83,10 +83,10 @@ def read_datasets(config: pair.PairConfig) -> inventory.Inventory:
     return inventory.read(usable) if usable else {}
 
 
-def read_newest(config: pair.PairConfig) -> inventory.Inventory:
+def read_newest(config: pair.PairConfig, execute: Run = run) -> inventory.Inventory:
     """The same with the newest snapshots only."""
     usable = _usable(config)
-    return newest.read(usable) if usable else {}
+    return newest.read(usable, execute) if usable else {}
 
 
 def wait_for_receivers(datasets: t.Sequence[str], timeout: float = 20.0) -> None:
@@ -106,21 +106,24 @@ def read_quiet(config: pair.PairConfig) -> inventory.Inventory:
     if kernel.receivers(config.datasets):
         begun.take([])  # it may have looked in the midst of it
         wait_for_receivers(config.datasets)
-    usable = _usable(config)
-    return newest.read(usable, _begun_or_run) if usable else {}
+    return read_newest(config, _begun_first())
 
 
-def _begun_or_run(command: t.Sequence[str]) -> str:
-    """The first of a look's commands is the one that was begun; it is the same every time, so the next process begins it too."""
-    global _first  # noqa: PLW0603  one look for the agent's life
-    words = list(command)
-    if not _first:
-        _first = words
-    said = begun.take(words)
-    return run(words) if said is None else said
+def _begun_first() -> Run:
+    """Runs a look's commands. The first one is what was begun; when it was not, it is what the next process begins with."""
+    first: list[str] = []
 
+    def execute(command: t.Sequence[str]) -> str:
+        if first:
+            return run(command)
+        first.extend(command)
+        said = begun.take(first)
+        if said is None:
+            said = run(first)
+            begun.remember(first)
+        return said
 
-_first: list[str] = []
+    return execute
 
 
 def begin(command: str) -> None:
@@ -134,7 +137,4 @@ def take(config: pair.PairConfig) -> inventory.Inventory:
     """What was begun, once; read now when nothing was."""
     global _begun
     reading, _begun = _begun, None
-    found = reading.result() if reading is not None else read_quiet(config)
-    if _first:
-        begun.remember(_first)
-    return found
+    return reading.result() if reading is not None else read_quiet(config)

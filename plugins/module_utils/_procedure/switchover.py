@@ -294,9 +294,9 @@ def activate(
 ) -> dict[str, t.Any]:
     """The other half, on the target: become ACTIVE on exactly this set and restore the VMs.
 
-    :param vms: that ran on the source, and were saved there.
-
     Fails as a whole, and undoes itself, until the first VM runs; after that this host stays ACTIVE.
+
+    :param vms: that ran on the source, and were saved there.
     """
     class Told(Progress):
         def say(self, text: str, **facts: t.Any) -> None:
@@ -350,19 +350,7 @@ def activate(
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")
-    return {"steps": watch.steps, "errors": errors, "warnings": _set_clocks(resumed)}
-
-
-def _set_clocks(vms: t.Collection[str]) -> list[str]:
-    """Last of all: the VMs run, and an agent takes its time."""
-    try:
-        conn = domains.connect()
-    except HvmError as exc:
-        return [f"the clock of {', '.join(vms)} is not set: {exc}"]
-    try:
-        return guest_agent.set_clock(conn, vms)
-    finally:
-        conn.close()
+    return {"steps": watch.steps, "errors": errors, "warnings": checkpoint.set_clocks(resumed)}
 
 
 def _back_to(config: PairConfig, name: str) -> None:

@@ -78,3 +78,10 @@ def test_half_a_file_is_none(words: str) -> None:
     pathlib.Path(words).write_bytes(b"")
     begun.begin(words)
     assert begun.take([""]) is None
+
+
+def test_where_nothing_can_be_written_nothing_fails(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "missing" / "begun")
+    begun.remember(["zfs", "get"], path)
+    begun.begin(path)
+    assert begun.take(["zfs", "get"]) is None

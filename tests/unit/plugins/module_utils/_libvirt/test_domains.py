@@ -223,7 +223,7 @@ def test_numbers_of_libvirt() -> None:
     flags = {"persistent": "PERSISTENT", "managed_save": "MANAGEDSAVE", "libvirt_autostart": "AUTOSTART"}
     flags["snapshots"] = "HAS_SNAPSHOT"
     assert {key: getattr(libvirt, f"VIR_CONNECT_LIST_DOMAINS_{flags[key]}") for key in flags} == domains._BULK
-    assert (libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_ERR_NO_DOMAIN) == (domains._STATS_STATE, domains._NO_DOMAIN)
+    assert (libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_ERR_NO_DOMAIN) == (domains._STATS_STATE, domains.NO_DOMAIN)
     words = ("NOSTATE", "RUNNING", "BLOCKED", "PAUSED", "SHUTDOWN", "SHUTOFF", "CRASHED")
     assert [getattr(libvirt, f"VIR_DOMAIN_{word}") for word in words] == list(state.STATES)
 

@@ -116,6 +116,7 @@ def test_an_agent_that_never_answers_does_not_keep_the_others() -> None:
 def test_with_libvirts_own_calls(tmp_path: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     libvirt = pytest.importorskip("libvirt")
     assert libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK == guest_agent.BLOCK
+    assert libvirt.VIR_ERR_AGENT_UNRESPONSIVE == guest_agent.AGENT_UNRESPONSIVE
     # its test driver has the clock, but neither channels nor limits
     monkeypatch.setattr(libvirt.virDomain, "agentSetResponseTimeout", lambda *dummy: 0)
     monkeypatch.setattr(guest_agent, "channel", lambda dummy: guest_agent.CONNECTED)

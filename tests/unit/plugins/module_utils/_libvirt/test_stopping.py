@@ -188,7 +188,7 @@ def test_with_libvirts_own_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {AGENT, ACPI} == set(stopping._FLAGS.values())
     assert stopping._FLAGS[stopping.AGENT] == libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT
     assert stopping._FLAGS[stopping.ACPI] == libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
-    assert libvirt.VIR_ERR_NO_DOMAIN == stopping._NO_DOMAIN
+    assert libvirt.VIR_ERR_NO_DOMAIN == stopping.NO_DOMAIN
     # its test driver knows no flags
     monkeypatch.setattr(libvirt.virDomain, "shutdownFlags", lambda dom, dummy: dom.shutdown())
     conn = libvirt.open("test:///default")

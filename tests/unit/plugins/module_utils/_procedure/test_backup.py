@@ -472,7 +472,7 @@ def test_clocks_of_the_vms_that_stood_still_are_set_when_all_go_on(
         asked.append((sorted(names), sorted(brief), set(host.world.states().values())))
         return ["the clock of b is not set"]
 
-    monkeypatch.setattr(backup.guest_agent, "set_clock", set_clock)
+    monkeypatch.setattr(backup.checkpoint.guest_agent, "set_clock", set_clock)
     monkeypatch.setattr(backup, "BRIEF", 2.0)
     host = host_with(VM("a"), VM("b"), VM("off"))
     host.world.vms["off"].state = OFF

@@ -105,11 +105,13 @@ def test_the_other_host_restores_what_it_has_looked_at(pair: Pair) -> None:
 
 def test_a_vm_that_somebody_had_saved_before_stays_saved(pair: Pair) -> None:
     domains.save(pair.conn, "beta", pair.dir)
+    checkpoint.take_set(pair.config, "crash", 1, fresh=["beta"])
     pair.save()
     assert list(pair.paused) == ["alpha"]
     assert pair.restore(pair.paused, fresh=pair.paused) == {}
     assert pair.running() == ["alpha"]
     assert image.saved_names(pair.dir) == ["beta"]
+    assert pair.asked == 0  # its disks are of no interest while others wait
 
 
 def test_an_image_that_is_not_there_is_told_of_and_the_others_go_on(pair: Pair) -> None:

@@ -966,7 +966,6 @@ class Look:
         self.ran: list[list[str]] = []
         self.written = str(tmp_path / "begun")
         self.receivers: list[dict[int, str]] = []
-        monkeypatch.setattr(early, "_first", [])
         monkeypatch.setattr(early, "run", self.run)
         monkeypatch.setattr(early.begun, "WORDS", self.written)
         monkeypatch.setattr(early.begun, "remember", functools.partial(early.begun.remember, path=self.written))

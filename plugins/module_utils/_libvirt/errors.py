@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What libvirt's errors are told apart by. Without libvirt itself, which need not be importable where this is loaded."""
+
+from __future__ import annotations
+
+import typing as t
+
+#: virErrorNumber. NO_DOMAIN: also of a transient VM that has ended.
+NO_DOMAIN, AGENT_UNRESPONSIVE = 42, 86
+
+
+def code_of(exc: BaseException) -> int | None:
+    """virErrorNumber of a libvirtError; None of anything else."""
+    get = getattr(exc, "get_error_code", None)
+    return t.cast("int | None", get()) if get else None
