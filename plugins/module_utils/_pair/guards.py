@@ -362,6 +362,20 @@ def unmount(me: Observation) -> list[Finding]:
     ]
 
 
+def stop(me: Observation) -> list[Finding]:
+    """Stop the hypervisor here: never under a VM, and never over the address that goes with it. In any role."""
+    found = unmount({**me, "hypervisor": {"running": False}})
+    if me["shared_ip"]["in_use_by_us"]:
+        found.append(
+            Finding(
+                "this run comes in over the shared IP, which is taken off this host when it stops",
+                f"Connect to the host's own address, as {me['address']}.",
+                me["host"],
+            )
+        )
+    return found
+
+
 #: What the journal calls a rollback and its undo; each goes on with what the other one has left.
 ROLLBACK = ("rollback", "undo")
 

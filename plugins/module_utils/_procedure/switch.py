@@ -15,11 +15,12 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor, preflight
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor, preflight
 
 
 def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dict[str, t.Any]:
     me, other, dummy = preflight.look(config)
+    warnings: list[str] = []
     now, epoch = me["role"]["now"], me["role"]["epoch"]
     running = me["hypervisor"]["running"]
     if state == "started":
@@ -36,7 +37,8 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
                 hypervisor.start(config, new, "started by hand", Progress()).close()
                 if prepared:
                     shared_ip.take(prepared, dad=True)
-        return _result(True, role.ACTIVE, new, now)
+                warnings = address.keep_announcing(config.shared_ips, config.interface)
+        return _result(True, role.ACTIVE, new, now, warnings)
     if (
         not running
         and not me["not_inert"]
@@ -44,11 +46,15 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         and not (now == role.ACTIVE and me["mountpoints"] and _mounted(me))
     ):
         return _result(False, now, epoch, now)
+    findings = guards.stop(me)
+    if findings:
+        raise Refused("stopping the hypervisor", findings)
     if not check:
         with operation.Lock().held("hv stop", operation.owner()):
             hypervisor.stop(config, Progress())
-            if config.shared_ips:
-                shared_ip.disable(config.shared_ips, config.interface)
+            gone = address.give_up(config)
+        if gone and other is not None:
+            address.tell_peer(config)
     return _result(True, now, epoch, now)
 
 
@@ -58,5 +64,6 @@ def _mounted(me: dict[str, t.Any]) -> bool:
     return any(os.path.ismount(point) for point in me["mountpoints"])
 
 
-def _result(changed: bool, now: str, epoch: int, before: str) -> dict[str, t.Any]:
-    return {"changed": changed, "role": now, "epoch": epoch, "diff": {"before": {"role": before}, "after": {"role": now}}}
+def _result(changed: bool, now: str, epoch: int, before: str, warnings: t.Sequence[str] = ()) -> dict[str, t.Any]:
+    diff = {"before": {"role": before}, "after": {"role": now}}
+    return {"changed": changed, "role": now, "epoch": epoch, "diff": diff, "warnings": list(warnings)}
