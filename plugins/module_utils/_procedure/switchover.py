@@ -124,7 +124,6 @@ class _Switch:
         self.journal = operation.Journal(OPERATION, vms=running, peer=config.peer.name, epoch=self.epoch + 1)
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
-        self.saved_before: set[str] = set()
         self.stopped = False
         self.given_away = False
 
@@ -201,7 +200,6 @@ class _Switch:
         if new:
             raise HvmError(f"{', '.join(new)} was started after the migration had begun; nothing was stopped", "Run it again.")
         self.running = now
-        self.saved_before = set(domains.saved_names(self.config.state_dir))
         return infos
 
     def _note(self, write: t.Callable[[], t.Any]) -> list[str]:
@@ -298,19 +296,19 @@ class _Switch:
         self.progress.say(f"going back: {cause}")
         self._say_all(self._note(lambda: self.journal.step("going back", cause=str(cause))))
         self.resumed.clear()
-        conn, failure = self._hypervisor_here()
-        errors = self._restore_here(conn) if conn else {}
-        if conn or not self.stopped:  # VMs run here
-            try:
-                self._say_all(address.take_back(self.config, self.held))
-            except Exception as exc:  # noqa: BLE001  the VMs are more than the address
-                errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
-        if not conn:
+        try:
+            conn = self._hypervisor_here()
+        except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
             raise HvmError(
-                f"the migration failed ({cause}) and could not be undone either: {failure}",
+                f"the migration failed ({cause}) and could not be undone either: {exc}",
                 "The VMs' images and the snapshot set are intact. Mend the reason, "
                 "then hvm_role state=acknowledged, hvm_hypervisor state=started and hvm_vm state=restored.",
             ) from cause
+        errors = self._restore_here(conn)
+        try:
+            self._say_all(address.take_back(self.config, self.held))
+        except Exception as exc:  # noqa: BLE001  the VMs run: that is more than the address
+            errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
         self._say_all(self._set_clocks(conn))
         if errors:
             raise HvmError(
@@ -330,21 +328,16 @@ class _Switch:
         except Exception as exc:  # noqa: BLE001  the VMs run
             return [f"the clock of {', '.join(sorted(self.resumed))} is not set: {exc}"]
 
-    def _hypervisor_here(self) -> tuple[t.Any, Exception | None]:
-        """:return: ``(connection, None)``, or ``(None, why there is none)``."""
-        try:
-            if not self.stopped:
-                return hypervisor.connect_again(), None
-            epoch = self.epoch + 1 if self.given_away else self.epoch
-            reason = f"the migration to {self.config.peer.name} was undone"
-            return hypervisor.start(self.config, epoch, reason, self.progress), None
-        except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
-            return None, exc
+    def _hypervisor_here(self) -> t.Any:
+        """A connection to it, started again if it was stopped, or has died."""
+        if not self.stopped:
+            return hypervisor.connect_again()
+        epoch = self.epoch + 1 if self.given_away else self.epoch
+        return hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
 
     def _restore_here(self, conn: t.Any) -> dict[str, str]:
         """Every VM that this process has stopped, also one whose save failed when it was off already. :return: name -> error."""
-        there = set(domains.saved_names(self.config.state_dir)) - self.saved_before
-        saved = {*self.paused, *(there & set(self.running))}
+        saved = {*self.paused, *set(self.running).intersection(domains.saved_names(self.config.state_dir))}
 
         def back(vm: str) -> None:
             self.resumed[vm] = time.monotonic()
