@@ -14,7 +14,7 @@ description:
   - An address is taken only when nobody answers for it, which is asked with ARP probes (RFC 5227) and IPv6 neighbour
     solicitations. The neighbours are then told where it is now.
   - The neighbours are told again after 2, 10 and 60 seconds, and when another machine claims an address, by the transient unit
-    C(hvm-announce.service). Nothing waits for it. It ends when the addresses are gone, and after ten minutes without such a claim.
+    C(hvm-announce.service). Nothing waits for it. It ends when the addresses are gone, or after ten minutes without a claim.
   - That nobody answers does not prove that nobody has it, since the other host may sit behind a dead link. Which host may hold
     the addresses is decided by the roles of the pair; M(hvm.pair.hvm_switchover) moves them together with everything else.
   - An address is added as a host address (C(/32), C(/128)) when the interface has an address of the same network, and with

@@ -362,6 +362,31 @@ def unmount(me: Observation) -> list[Finding]:
     ]
 
 
+def last_active(me: Observation, peer: Observation | None) -> str:
+    """Name of the host that was ACTIVE last, by what both have recorded; "" when neither record says so, or both say the same.
+
+    :param peer: None when the other host does not answer: then its record may say otherwise.
+    """
+    said = {side["host"]: side["role"]["epoch"] for side in (me, peer) if side and side["role"]["role"] == ACTIVE}
+    newest = [host for host, epoch in said.items() if epoch == max(said.values())]
+    return newest[0] if len(newest) == 1 else ""
+
+
+def hv_start(me: Observation, peer: Observation | None) -> list[Finding]:
+    """Why no host can be named that `hv start` is for. What may refuse it there is for `start` to say."""
+    if last_active(me, peer):
+        return []
+    other, host = me["peer"], me["host"]
+    if peer is None:
+        remedy = f"If {other} is lost: hvm.pair.failover shows first what would be lost with it. If it is only silent: wait for it."
+        return [Finding(f"this host was not ACTIVE last, and {other} does not answer", remedy, host)]
+    if peer["role"]["role"] == me["role"]["role"] == ACTIVE:
+        what = f"this host and {other} were both ACTIVE, in epoch {me['role']['epoch']}"
+        return [Finding(what, "Look which one has the newest data, and start nothing before.", host)]
+    remedy = "hvm.pair.recover finds out which one goes on; or name the one that you are sure of: hvm_start_host=NAME."
+    return [Finding(f"neither this host nor {other} was ACTIVE last", remedy, host)]
+
+
 def stop(me: Observation) -> list[Finding]:
     """Stop the hypervisor here: never under a VM, and never over the address that goes with it. In any role."""
     found = unmount({**me, "hypervisor": {"running": False}})
