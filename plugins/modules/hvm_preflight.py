@@ -75,7 +75,8 @@ def work(module: HvmModule) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    HvmModule({"operation": {"type": "str", "required": True, "choices": [*preflight.OPERATIONS, *preflight.LAST_ACTIVE]}}).run(work)
+    operations = [*preflight.OPERATIONS, *preflight.LAST_ACTIVE]
+    HvmModule({"operation": {"type": "str", "required": True, "choices": operations}}).run(work)
 
 
 if __name__ == "__main__":

@@ -378,7 +378,7 @@ def hv_start(me: Observation, peer: Observation | None) -> list[Finding]:
         return []
     other, host = me["peer"], me["host"]
     if peer is None:
-        remedy = f"If {other} is lost: hvm.pair.failover shows first what would be lost with it. If it is only silent: wait for it."
+        remedy = f"If {other} is lost: hvm.pair.failover shows what would be lost with it. If it is only silent: wait for it."
         return [Finding(f"this host was not ACTIVE last, and {other} does not answer", remedy, host)]
     if peer["role"]["role"] == me["role"]["role"] == ACTIVE:
         what = f"this host and {other} were both ACTIVE, in epoch {me['role']['epoch']}"

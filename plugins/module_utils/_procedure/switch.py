@@ -21,7 +21,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 
 
 def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dict[str, t.Any]:
-    """:return: ``{changed, role, epoch, plan, diff, warnings}``; `plan` is what is done, or in check mode would be, a line per step.
+    """:return: ``{changed, role, epoch, plan, diff, warnings}``; `plan` is what is done, or would be: a line per step.
     :raises Refused: when it may not be done; nothing was changed then.
     """
     me, other, dummy = preflight.look(config)
