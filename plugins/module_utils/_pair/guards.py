@@ -199,6 +199,9 @@ def landing(me: Observation, peer: Observation) -> list[Finding]:
                 peer["host"],
             )
         )
+    if peer.get("no_shared_ip"):
+        what, remedy = peer["no_shared_ip"]
+        found.append(Finding(f"it could not take the shared IP: {what}", remedy, peer["host"]))
     for interface in {me["shared_ip"]["interface"]} - {""}:
         if interface not in peer["interfaces"]:
             found.append(

@@ -33,8 +33,10 @@ def _now() -> str:
 
 
 def owner() -> str:
-    """Who runs this, for the lock's sentence."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+    """Who runs this, and from where, for the sentences of lock and journal: two operators may both be root here."""
+    user = os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]  # ssh(1); sudo drops it
+    return f"{user} from {client}" if client else user
 
 
 class Lock:
@@ -115,6 +117,7 @@ class Journal:
         self._path = path
         self.entry: dict[str, t.Any] = {
             "operation": operation,
+            "owner": owner(),
             "started": _now(),
             "step": "begin",
             "at": _now(),

@@ -55,14 +55,27 @@ def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
     return []
 
 
-def take(config: PairConfig, gateway: str) -> list[str]:
+def hindrance(config: PairConfig) -> list[str]:
+    """Why this host could not take the addresses if the other one gave them up: ``[what, remedy]``, or nothing. Changes nothing."""
+    if not config.shared_ips:
+        return []
+    try:
+        shared_ip.prepare(config.shared_ips, config.interface, config.gateway, peer_holds=True)
+    except HvmError as exc:
+        return [exc.what, exc.remedy]
+    return []
+
+
+def take(config: PairConfig) -> list[str]:
     """Without asking who has them: the other host has just given them up, under the lock of this operation.
+
+    Without asking for the gateway either: that was done before the first VM stopped, and they run here in any case.
 
     :return: warnings.
     """
     if not config.shared_ips:
         return []
-    shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, gateway, peer_holds=True))
+    shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, peer_holds=True))
     return keep_announcing(config.shared_ips, config.interface)
 
 

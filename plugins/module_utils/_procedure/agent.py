@@ -210,6 +210,11 @@ class Agent:
         words = {name: str(arguments[name]) for name in ("do", "set", "stamp", "aside")}
         return rollback.swap(self._config, words, lambda text: emit({"text": text}))
 
+    def no_shared_ip(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> list[str]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
+
+        return address.hindrance(self._config)
+
     def announce(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """Only what this host has of the pair's own addresses: nothing that is asked for."""
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import address

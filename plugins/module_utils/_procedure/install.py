@@ -59,7 +59,8 @@ HOOK_TEXT = f"""#!/bin/sh
 case "$2/$3" in
   prepare/begin)
     if [ ! -e {GATE} ]; then
-      echo "hvm: this host is not ACTIVE, so the VM '$1' must not start here. See the role: ansible-playbook hvm.pair.status" >&2
+      echo "hvm: this host is not ACTIVE, so VM '$1' must not start here: it may run on the other one." \\
+        "hvm.pair.status shows both; hvm.pair.migrate_secure brings the VMs here; after a boot or a crash: hvm.pair.recover." >&2
       exit 1
     fi
     ;;

@@ -22,25 +22,33 @@ OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "backup_unsecu
 LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {"hv_start": guards.hv_start, "rollback": guards.rollback}
 
 
-def look(config: PairConfig, landing: bool = False) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
+def look(
+    config: PairConfig, landing: bool = False, shared_ip: bool = False
+) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
     """Both observations; the other is None, with the reason, when it does not answer.
 
     :param landing: ask also what the other one offers the VMs of this one.
+    :param shared_ip: ask also whether the other one could take the shared addresses.
     """
     me = observe(config, users=True)
-    return (me, *ask(config, me if landing else None))
+    return (me, *ask(config, me if landing else None, shared_ip))
 
 
-def ask(config: PairConfig, me: dict[str, t.Any] | None = None) -> tuple[dict[str, t.Any] | None, str]:
+def ask(
+    config: PairConfig, me: dict[str, t.Any] | None = None, shared_ip: bool = False
+) -> tuple[dict[str, t.Any] | None, str]:
     """The other host's observation; None, with the reason, when it does not answer.
 
     :param me: this host's observation, to ask also what the other one offers its VMs.
+    :param shared_ip: ask also whether it could take the shared addresses.
     """
     try:
         with Peer(config) as peer:
             other = t.cast("dict[str, t.Any]", peer.call("observe"))
             if me is not None and me["vms"]:
                 other["offers"] = offers.compare(me, peer.call)
+            if shared_ip:
+                other["no_shared_ip"] = peer.call("no_shared_ip")
             return other, ""
     except HvmError as exc:
         return None, str(exc)
@@ -55,7 +63,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     """
     if operation in LAST_ACTIVE:
         return _last_active(config, operation)
-    me, other, reason = look(config, landing=operation != "sync")
+    me, other, reason = look(config, landing=operation != "sync", shared_ip=operation == "migrate")
     mine = me["role"]["now"]
     theirs = other["role"]["now"] if other else role.UNKNOWN
     if mine != role.ACTIVE and theirs == role.ACTIVE:

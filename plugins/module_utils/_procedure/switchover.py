@@ -49,6 +49,7 @@ def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dic
     me = observe(config, users=True)
     other = peer.call("observe")
     other["offers"] = offers.compare(me, peer.call)
+    other["no_shared_ip"] = peer.call("no_shared_ip")
     findings = guards.migrate(me, other)
     if findings:
         raise Refused("the migration", findings)
@@ -420,7 +421,7 @@ def activate(
             conn.close()
     warnings: list[str] = []
     try:
-        warnings += address.take(config, config.gateway)
+        warnings += address.take(config)
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")

@@ -80,13 +80,24 @@ def test_that_it_cannot_be_started_is_a_warning(host: Host1) -> None:
 
 
 def test_in_an_interruption_nobody_is_asked(host: Host1) -> None:
-    assert address.take(CONFIG, "192.0.2.1") == []
+    assert address.take(CONFIG) == []
     assert host.did == [
-        ("prepare", (V4, V6), "br0", "192.0.2.1", {"peer_holds": True}),
+        ("prepare", (V4, V6), "br0", {"peer_holds": True}),
         ("take", "prepared"),
         "systemctl stop",
         START,
     ]
+
+
+def test_what_would_keep_it_from_taking_them_is_known_before(host: Host1, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert address.hindrance(CONFIG) == []
+    assert host.did == [("prepare", (V4, V6), "br0", "192.0.2.1", {"peer_holds": True})]
+
+    def refuse(*dummy: t.Any, **dummy_too: t.Any) -> None:
+        raise HvmError("interface br0 has no carrier", "Check its cable.")
+
+    monkeypatch.setattr(address.shared_ip, "prepare", refuse)
+    assert address.hindrance(CONFIG) == ["interface br0 has no carrier", "Check its cable."]
 
 
 def test_what_is_taken_back_is_announced_again_too(host: Host1) -> None:
@@ -95,7 +106,7 @@ def test_what_is_taken_back_is_announced_again_too(host: Host1) -> None:
 
 
 def test_without_addresses_there_is_nothing_to_do(host: Host1) -> None:
-    assert (address.take(WITHOUT, ""), address.take_back(CONFIG, []), address.give_up(WITHOUT)) == ([], [], False)
+    assert (address.take(WITHOUT), address.hindrance(WITHOUT), address.take_back(CONFIG, []), address.give_up(WITHOUT)) == ([], [], [], False)
     assert (address.announce(WITHOUT), address.keep_announcing([], "")) == ([], [])
     assert host.did == []
 
