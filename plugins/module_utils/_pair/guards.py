@@ -199,14 +199,12 @@ def landing(me: Observation, peer: Observation) -> list[Finding]:
                 peer["host"],
             )
         )
-    if peer.get("no_shared_ip"):
+    interface = me["shared_ip"]["interface"]
+    if interface and interface not in peer["interfaces"]:
+        found.append(Finding(f"interface {interface} for the shared IP is not there", "Correct hvm_service_iface.", peer["host"]))
+    elif peer.get("no_shared_ip"):
         what, remedy = peer["no_shared_ip"]
         found.append(Finding(f"it could not take the shared IP: {what}", remedy, peer["host"]))
-    for interface in {me["shared_ip"]["interface"]} - {""}:
-        if interface not in peer["interfaces"]:
-            found.append(
-                Finding(f"interface {interface} for the shared IP is not there", "Correct hvm_service_iface.", peer["host"])
-            )
     return found
 
 

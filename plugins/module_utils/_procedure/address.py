@@ -56,7 +56,7 @@ def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
 
 
 def hindrance(config: PairConfig) -> list[str]:
-    """Why this host could not take the addresses if the other one gave them up: ``[what, remedy]``, or nothing. Changes nothing."""
+    """Why this host could not take the addresses if the other one gave them up: ``[what, remedy]``, or nothing."""
     if not config.shared_ips:
         return []
     try:

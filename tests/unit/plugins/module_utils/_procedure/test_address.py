@@ -106,7 +106,8 @@ def test_what_is_taken_back_is_announced_again_too(host: Host1) -> None:
 
 
 def test_without_addresses_there_is_nothing_to_do(host: Host1) -> None:
-    assert (address.take(WITHOUT), address.hindrance(WITHOUT), address.take_back(CONFIG, []), address.give_up(WITHOUT)) == ([], [], [], False)
+    assert (address.take(WITHOUT), address.hindrance(WITHOUT), address.take_back(CONFIG, [])) == ([], [], [])
+    assert not address.give_up(WITHOUT)
     assert (address.announce(WITHOUT), address.keep_announcing([], "")) == ([], [])
     assert host.did == []
 

@@ -28,7 +28,8 @@ def side(host: str, role: str, now: str, epoch: int, running: bool = False) -> d
         "host": host, "peer": {"hv1": "hv2", "hv2": "hv1"}[host], "pair": "p", "address": "10.0.0.1",
         "role": {"role": role, "now": now, "epoch": epoch, "since": "then"}, "lock": None, "pending": None, "pools": {},
         "hypervisor": {"running": running}, "qemu": [], "missing_datasets": [],
-        "not_inert": ["t/vm is writable"] if running else [], "gate_open": running, "mountpoints": [], "foreign_users": {}, "shared_ip": {"in_use_by_us": False}, "sets": [],
+        "not_inert": ["t/vm is writable"] if running else [], "gate_open": running,
+        "mountpoints": [], "foreign_users": {}, "shared_ip": {"in_use_by_us": False}, "sets": [],
     }  # fmt: skip
 
 

@@ -571,3 +571,111 @@ def test_a_vm_that_was_shut_down_meanwhile_stays_so(pair: Pair) -> None:
     with pytest.raises(HvmError, match="so the migration was undone"):
         pair.migrate()
     assert pair.running() == ["alpha", "beta"]
+
+
+# ---- the other half: what the target does with a request that it cannot carry out
+
+
+class Taking:
+    """A PASSIVE host with the set of a migration, and the images of two VMs in it."""
+
+    NAME = "hvm_20261123T094512Z_p_B"
+
+    def __init__(self, tmp_path: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
+        self.did: list[str] = []
+        self.faults: dict[str, Exception] = {}
+        self.errors: dict[str, str] = {}
+        self.runs: list[str] = ["alpha", "beta"]
+        self.qemu: list[str] = []
+        self.daemon = False
+        self.events: list[dict[str, t.Any]] = []
+        self.now = {"role": role.PASSIVE, "now": role.PASSIVE, "epoch": EPOCH}
+        self.config = PairConfig("p", Host("hv2", "10.0.0.2"), Host("hv1", "10.0.0.1"), ("t/vm",), str(tmp_path), (V4,), "br0")
+        datasets = {"t/vm": {"snapshots": [[self.NAME, "1", 7]], "props": {"written": ["0", "-"]}}}
+        me = {"role": self.now, "qemu": [], "hypervisor": {"running": False}, "host": "hv2"}
+        patch.setattr(switchover, "observe", lambda dummy: me)
+        patch.setattr(switchover.inventory, "read", lambda dummy: datasets)
+        patch.setattr(switchover.hypervisor, "start", self.start)
+        patch.setattr(switchover.hypervisor, "stop", self.stop)
+        patch.setattr(switchover.checkpoint, "restore_all", self.restore)
+        patch.setattr(switchover.address, "take", lambda dummy: self.do("address") or ["announced once only"])
+        patch.setattr(switchover, "_set_clocks", lambda dummy: ["a clock"])
+        patch.setattr(switchover, "qemu_processes", lambda: self.qemu)
+        patch.setattr(switchover, "hypervisor_running", lambda: self.daemon)
+        patch.setattr(switchover, "run", lambda command: self.do(" ".join(command)))
+        patch.setattr(switchover.role, "record", lambda now, epoch, dummy: self.did.append(f"record {now} {epoch}"))
+
+    def do(self, what: str) -> None:
+        self.did.append(what)
+        if what in self.faults:
+            raise self.faults[what]
+
+    def start(self, *dummy: t.Any) -> t.Any:
+        self.do("start")
+        self.daemon = True
+        return types.SimpleNamespace(close=lambda: None)
+
+    def stop(self, *dummy: t.Any) -> None:
+        self.do("stop")
+        self.daemon = False
+        self.do("unmount")
+
+    def restore(self, dummy: t.Any, dummy_conn: t.Any, dummy_progress: t.Any, resumed: t.Callable[[str], None], *rest: t.Any,
+                **more: t.Any) -> dict[str, str]:  # fmt: skip
+        assert more["written"] == {"t/vm": {self.NAME: ["0", "1"]}}
+        for vm in self.runs:
+            resumed(vm)
+        self.do("restore")
+        return self.errors
+
+    def activate(self) -> dict[str, t.Any]:
+        return switchover.activate(self.config, self.NAME, EPOCH + 1, ["alpha", "beta"], self.events.append)
+
+
+@pytest.fixture(name="taking")
+def _taking(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Taking:
+    return Taking(tmp_path, monkeypatch)
+
+
+def test_the_target_takes_the_address_when_the_vms_run(taking: Taking) -> None:
+    answer = taking.activate()
+    assert taking.did == ["start", "restore", "address"]
+    assert (answer["errors"], answer["warnings"]) == ({}, ["announced once only", "a clock"])
+    assert [event["resumed"] for event in taking.events if "resumed" in event] == ["alpha", "beta"]
+
+
+@pytest.mark.parametrize("what", ["start", "restore"])
+def test_a_target_on_which_no_vm_runs_is_as_before(taking: Taking, what: str) -> None:
+    taking.runs = []
+    taking.faults[what] = HvmError("it failed")
+    with pytest.raises(HvmError, match="it failed"):
+        taking.activate()
+    assert taking.did[-3:] == ["stop", "unmount", f"record PASSIVE {EPOCH + 1}"]
+    assert "address" not in taking.did
+
+
+def test_a_target_that_cannot_unmount_is_passive_all_the_same(taking: Taking) -> None:
+    taking.runs, taking.errors = [], {"alpha": "no", "beta": "no"}
+    taking.faults["unmount"] = HvmError("/vm cannot be unmounted: it is used by bash (7)")
+    with pytest.raises(HvmError, match="cannot be unmounted") as caught:
+        taking.activate()
+    assert "no VM could be restored: alpha: no; beta: no" in str(caught.value.__context__)
+    assert taking.did[-1] == f"record PASSIVE {EPOCH + 1}"
+
+
+@pytest.mark.parametrize("left", ["process", "daemon"])
+def test_a_target_that_is_not_proven_stopped_stays_active_so_that_the_source_stays_down(taking: Taking, left: str) -> None:
+    taking.runs, taking.errors = [], {"alpha": "not seen running after 60 s", "beta": "no"}
+    taking.qemu = ["alpha"] if left == "process" else []
+    taking.faults["stop"] = HvmError("VMs are running: alpha")
+    with pytest.raises(HvmError, match="VMs are running: alpha"):
+        taking.activate()
+    assert not [one for one in taking.did if one.startswith("record")]
+
+
+def test_from_the_first_running_vm_on_the_target_stays_active(taking: Taking) -> None:
+    taking.runs, taking.errors = ["alpha"], {"beta": "QEMU says no"}
+    taking.faults["address"] = HvmError("no carrier")
+    answer = taking.activate()
+    assert answer["errors"] == {"beta": "QEMU says no", "the shared IP": "no carrier"}
+    assert "stop" not in taking.did
