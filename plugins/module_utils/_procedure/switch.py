@@ -29,7 +29,7 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
     running = me["hypervisor"]["running"]
     if state == "started":
         if running and now == role.ACTIVE:
-            return _result(False, now, epoch, now)
+            return _address_too(config, me, check)
         findings = guards.start(me, other, peer_is_down)
         if findings:
             raise Refused("starting the hypervisor", findings)
@@ -38,6 +38,7 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         return _result(True, role.ACTIVE, new, now, plan=start_plan(config, new), warnings=warnings)
     if (
         not running
+        and not any(me["shared_ip"]["addresses"].values())
         and not me["not_inert"]
         and not me["gate_open"]
         and not (now == role.ACTIVE and me["mountpoints"] and _mounted(me))
@@ -53,6 +54,19 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         if gone and other is not None:
             address.tell_peer(config)
     return _result(True, now, epoch, now, plan=stop_plan(config))
+
+
+def _address_too(config: PairConfig, me: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
+    """The hypervisor runs. The addresses may be missing: an earlier start found another holder, or somebody took them off."""
+    now, epoch = me["role"]["now"], me["role"]["epoch"]
+    if not config.shared_ips or me["shared_ip"]["enabled"]:
+        return _result(False, now, epoch, now)
+    warnings: list[str] = []
+    if not check:
+        with operation.Lock().held("hv start", operation.owner()):
+            shared_ip.enable(config.shared_ips, config.interface, config.gateway)
+            warnings = address.keep_announcing(config.shared_ips, config.interface)
+    return _result(True, now, epoch, now, plan=start_plan(config, epoch)[-1:], warnings=warnings)
 
 
 def _start(config: PairConfig, epoch: int, lend: bool) -> list[str]:

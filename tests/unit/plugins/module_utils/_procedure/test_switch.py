@@ -29,7 +29,8 @@ def side(host: str, role: str, now: str, epoch: int, running: bool = False) -> d
         "role": {"role": role, "now": now, "epoch": epoch, "since": "then"}, "lock": None, "pending": None, "pools": {},
         "hypervisor": {"running": running}, "qemu": [], "missing_datasets": [],
         "not_inert": ["t/vm is writable"] if running else [], "gate_open": running,
-        "mountpoints": [], "foreign_users": {}, "shared_ip": {"in_use_by_us": False}, "sets": [],
+        "mountpoints": [], "foreign_users": {}, "sets": [],
+        "shared_ip": {"in_use_by_us": False, "enabled": running, "addresses": {V4: running}},
     }  # fmt: skip
 
 
@@ -44,6 +45,7 @@ class Host1:
         patch.setattr(switch, "Peer", self.peer)
         patch.setattr(switch.shared_ip, "prepare", lambda *args: self.do("prepare", *args) or "prepared")
         patch.setattr(switch.shared_ip, "take", lambda *args, **more: self.do("take", *args, more))
+        patch.setattr(switch.shared_ip, "enable", lambda *args: self.do("enable", *args))
         patch.setattr(switch.address, "keep_announcing", lambda *args: self.do("announce", *args) or ["a warning"])
         patch.setattr(switch.address, "give_up", lambda dummy: self.do("give up") or True)
         patch.setattr(switch.address, "tell_peer", lambda dummy: self.do("tell"))
@@ -135,9 +137,28 @@ def test_stop_takes_the_address_off_and_tells_the_other_host(host: Host1) -> Non
 
 
 @pytest.mark.parametrize("check", [False, True])
+def test_start_takes_an_address_that_is_missing_although_the_hypervisor_runs(host: Host1, check: bool) -> None:
+    host.me = side("hv1", "ACTIVE", "ACTIVE", 3, running=True)
+    host.me["shared_ip"]["enabled"] = False
+    result = host.apply("started", check=check)
+    assert (result["changed"], result["epoch"], result["plan"]) == (True, 3, [f"shared IP on: {V4}"])
+    assert host.did == ([] if check else [("enable", (V4,), "br0", "192.0.2.1"), ("announce", (V4,), "br0")])
+
+
+def test_stop_takes_an_address_off_that_was_left_behind(host: Host1) -> None:
+    host.me["shared_ip"]["addresses"][V4] = True
+    host.me["not_inert"] = []
+    assert host.apply("stopped")["changed"]
+    assert host.did == ["stop", "give up", "tell"]
+
+
+OVER_IT = {"in_use_by_us": True, "addresses": {V4: True}}
+
+
+@pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"qemu": ["web"]}, "VMs are running: web"), ({"shared_ip": {"in_use_by_us": True}}, "comes in over the shared IP")],
+    [({"qemu": ["web"]}, "VMs are running: web"), ({"shared_ip": OVER_IT}, "comes in over the shared IP")],
 )
 def test_stop_is_refused_before_anything_is_done(host: Host1, change: dict[str, t.Any], why: str, check: bool) -> None:
     host.me = copy.deepcopy(side("hv1", "ACTIVE", "ACTIVE", 3, running=True)) | change
