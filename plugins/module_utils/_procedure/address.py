@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
@@ -47,12 +48,17 @@ def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
         interface,
         *addresses,
     ]
-    try:
+    failure: HvmError | None = None
+    for dummy in range(2):  # systemd may need a moment to forget the one that was stopped
         succeeds(["systemctl", "stop", UNIT], _TIMEOUT)  # of an earlier time; mostly there is none
-        run(command, _TIMEOUT)
-    except HvmError as exc:
-        return [f"the shared addresses are announced once only: {exc}"]
-    return []
+        try:
+            run(command, _TIMEOUT)
+        except HvmError as exc:
+            failure = exc
+            time.sleep(0.2)
+        else:
+            return []
+    return [f"the shared addresses are announced once only: {failure}"]
 
 
 def hindrance(config: PairConfig) -> list[str]:
@@ -66,17 +72,14 @@ def hindrance(config: PairConfig) -> list[str]:
     return []
 
 
-def take(config: PairConfig) -> list[str]:
+def take(config: PairConfig) -> None:
     """Without asking who has them: the other host has just given them up, under the lock of this operation.
 
-    Without asking for the gateway either: that was done before the first VM stopped, and they run here in any case.
-
-    :return: warnings.
+    Without asking for the gateway either: that was done before the first VM stopped, and they run here in any case. The caller
+    lets them be announced again (`keep_announcing`) when nothing waits any more.
     """
-    if not config.shared_ips:
-        return []
-    shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, peer_holds=True))
-    return keep_announcing(config.shared_ips, config.interface)
+    if config.shared_ips:
+        shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, peer_holds=True))
 
 
 def take_back(config: PairConfig, addresses: t.Sequence[str]) -> list[str]:

@@ -310,7 +310,7 @@ class _Switch:
             self._say_all(address.take_back(self.config, self.held))
         except Exception as exc:  # noqa: BLE001  the VMs run: that is more than the address
             errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
-        self._say_all(self._set_clocks(conn))
+        self._say_all(_set_clocks(self.resumed))
         if errors:
             raise HvmError(
                 f"the migration failed ({cause}); this host goes on, but not with everything: "
@@ -322,12 +322,6 @@ class _Switch:
     def _say_all(self, texts: t.Iterable[str]) -> None:
         for text in texts:
             self.progress.say(text)
-
-    def _set_clocks(self, conn: t.Any) -> list[str]:
-        try:
-            return guest_agent.set_clock(conn, self.resumed)
-        except Exception as exc:  # noqa: BLE001  the VMs run
-            return [f"the clock of {', '.join(sorted(self.resumed))} is not set: {exc}"]
 
     def _hypervisor_here(self) -> t.Any:
         """A connection to it, started again if it was stopped, or has died."""
@@ -419,13 +413,13 @@ def activate(
     finally:
         if conn is not None:
             conn.close()
-    warnings: list[str] = []
     try:
-        warnings += address.take(config)
+        address.take(config)
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")
-    return {"steps": watch.steps, "errors": errors, "warnings": warnings + _set_clocks(resumed)}
+    warnings = address.keep_announcing(config.shared_ips, config.interface) + _set_clocks(resumed)
+    return {"steps": watch.steps, "errors": errors, "warnings": warnings}
 
 
 def _undo_activation(config: PairConfig, name: str, epoch: int, progress: Progress, conn: t.Any) -> None:
@@ -440,15 +434,15 @@ def _undo_activation(config: PairConfig, name: str, epoch: int, progress: Progre
 
 
 def _set_clocks(vms: t.Collection[str]) -> list[str]:
-    """Last of all: the VMs run, and an agent takes its time."""
+    """Last of all: the VMs run, and an agent takes its time. Whatever fails in it, this host is ACTIVE."""
     try:
         conn = domains.connect()
-    except HvmError as exc:
+        try:
+            return guest_agent.set_clock(conn, vms)
+        finally:
+            conn.close()
+    except Exception as exc:  # noqa: BLE001
         return [f"the clock of {', '.join(vms)} is not set: {exc}"]
-    try:
-        return guest_agent.set_clock(conn, vms)
-    finally:
-        conn.close()
 
 
 def _back_to(config: PairConfig, name: str) -> None:

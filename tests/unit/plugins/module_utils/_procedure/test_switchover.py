@@ -598,7 +598,8 @@ class Taking:
         patch.setattr(switchover.hypervisor, "start", self.start)
         patch.setattr(switchover.hypervisor, "stop", self.stop)
         patch.setattr(switchover.checkpoint, "restore_all", self.restore)
-        patch.setattr(switchover.address, "take", lambda dummy: self.do("address") or ["announced once only"])
+        patch.setattr(switchover.address, "take", lambda dummy: self.do("address"))
+        patch.setattr(switchover.address, "keep_announcing", lambda *dummy: self.do("announcer") or ["announced once only"])
         patch.setattr(switchover, "_set_clocks", lambda dummy: ["a clock"])
         patch.setattr(switchover, "qemu_processes", lambda: self.qemu)
         patch.setattr(switchover, "hypervisor_running", lambda: self.daemon)
@@ -639,7 +640,7 @@ def _taking(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Taking:
 
 def test_the_target_takes_the_address_when_the_vms_run(taking: Taking) -> None:
     answer = taking.activate()
-    assert taking.did == ["start", "restore", "address"]
+    assert taking.did == ["start", "restore", "address", "announcer"]
     assert (answer["errors"], answer["warnings"]) == ({}, ["announced once only", "a clock"])
     assert [event["resumed"] for event in taking.events if "resumed" in event] == ["alpha", "beta"]
 
