@@ -42,6 +42,8 @@ ACTIVATE_TIMEOUT = 1800.0
 UNPROTECTED = sync.Options(protect=False)
 #: Seconds in which the other host must answer after the link was lost, until this host stays down.
 ASK_TIMEOUT = 120.0
+#: Seconds in which a VM must go on whose save was cut off.
+RESUME_TIMEOUT = 30.0
 
 
 def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -125,6 +127,7 @@ class _Switch:
         self.journal = operation.Journal(OPERATION, vms=running, peer=config.peer.name, epoch=self.epoch + 1)
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
+        self.frozen: set[str] = set()
         self.stopped = False
         self.given_away = False
 
@@ -201,6 +204,7 @@ class _Switch:
         if new:
             raise HvmError(f"{', '.join(new)} was started after the migration had begun; nothing was stopped", "Run it again.")
         self.running = now
+        self.frozen = {name for name in now if infos[name]["state"] == domains.FROZEN}
         return infos
 
     def _note(self, write: t.Callable[[], t.Any]) -> list[str]:
@@ -354,9 +358,31 @@ class _Switch:
         except Exception as exc:  # noqa: BLE001
             return errors or {self.config.me.name: str(exc)}
         for vm in self.running:
-            if vm not in errors and (vm not in now or now[vm]["state"] == domains.STOPPED):
-                errors[vm] = "it ended, and has no state image (hvm_vm state=started)"
+            state = now[vm]["state"] if vm in now else domains.STOPPED
+            text = ""
+            if state == domains.STOPPED:
+                text = "it ended, and has no state image (hvm_vm state=started)"
+            elif state == domains.FROZEN and vm not in self.frozen:
+                text = _unfreeze(conn, vm)
+            if text:
+                errors.setdefault(vm, text)
         return errors
+
+
+def _unfreeze(conn: t.Any, vm: str) -> str:
+    """A VM that a save had paused when libvirt died under it. libvirt lets it go on itself when it is back, if it can.
+
+    :return: why it does not go on.
+    """
+    deadline = time.monotonic() + RESUME_TIMEOUT
+    while True:
+        try:
+            domains.unfreeze(conn, vm)
+            return ""
+        except Exception as exc:  # noqa: BLE001  libvirt may still be busy with it
+            if time.monotonic() > deadline:
+                return str(exc)
+        time.sleep(1)
 
 
 def activate(

@@ -254,7 +254,7 @@ class Pair:
 
     def goes_on_as_before(self, above: int = EPOCH) -> None:
         """:param above: the epoch, at the least."""
-        assert self.running() == ["alpha", "beta", "gamma"]
+        assert self.world.states() == {"alpha": RUNNING, "beta": RUNNING, "gamma": RUNNING, "saved": OFF}
         assert self.kept() == ["saved.state"]  # what the operator had saved stays saved
         assert sorted(self.held) == sorted([V4, V6])
         now = role.load()
@@ -314,6 +314,23 @@ def daemon_dies(pair: Pair) -> None:
     raise HvmError("client socket is closed")
 
 
+def daemon_dies_over(vm: str, fails: int = 0) -> t.Callable[[Pair], None]:
+    """libvirt pauses a VM before it saves it. :param fails: how often the paused VM cannot be resumed afterwards."""
+
+    def what(pair: Pair) -> None:
+        left = iter(range(fails))
+
+        def busy(name: str, whose: str) -> None:
+            if (name, whose) == ("resume", vm) and next(left, None) is not None:
+                raise Error(68, "cannot acquire state change lock")
+
+        pair.world.vms[vm].state = 3
+        pair.world.fault = busy
+        daemon_dies(pair)
+
+    return what
+
+
 def on_call(call: str, vm: str, what: t.Callable[[Pair], None]) -> t.Callable[[Pair], None]:
     """Sets up that libvirt's `call` of `vm` breaks, once."""
 
@@ -347,6 +364,8 @@ UNDONE: list[tuple[str, str, t.Callable[[Pair], None], str]] = [
     ("save", "a VM is off, and its manifest cannot be written", fault("manifest", nth(1, broken())), "gamma: No space left"),
     ("save", "the last VM is off, without its manifest", fault("manifest", nth(3, broken())), "alpha: No space left"),
     ("save", "libvirt dies", on_call("save", "beta", daemon_dies), "beta: client socket is closed"),
+    ("save", "libvirt dies, and leaves a VM paused", on_call("save", "beta", daemon_dies_over("beta")), "socket is closed"),
+    ("save", "libvirt dies, and is busy for a while", on_call("save", "beta", daemon_dies_over("beta", 3)), "socket is closed"),
     ("save", "the anchor cannot be written", fault("manifest", nth(4, broken())), "No space left"),
     ("shared IP off", "the journal cannot be written", fault("journal", nth(2, broken())), "No space left"),
     ("shared IP off", "it cannot be taken off", fault("shared IP off", broken("'ip addr del' failed")), "'ip addr del' failed"),
@@ -523,6 +542,21 @@ def test_libvirt_that_dies_on_the_way_back_is_started_and_asked_once_more(pair: 
     with pytest.raises(HvmError, match="so the migration was undone"):
         pair.migrate()
     pair.goes_on_as_before()
+
+
+def test_a_vm_that_stays_paused_is_named(pair: Pair) -> None:
+    on_call("save", "beta", daemon_dies_over("beta", 1000))(pair)
+    with pytest.raises(HvmError, match="not with everything: beta: cannot acquire state change lock"):
+        pair.migrate()
+    assert sorted(pair.held) == sorted([V4, V6])
+
+
+def test_a_vm_that_the_operator_had_frozen_stays_frozen(pair: Pair) -> None:
+    pair.world.vms["beta"].state = 3
+    pair.faults["sync"] = link_is_cut
+    with pytest.raises(HvmError, match="so the migration was undone"):
+        pair.migrate()
+    assert pair.world.states() == {"alpha": RUNNING, "beta": 3, "gamma": RUNNING, "saved": OFF}
 
 
 def test_a_vm_that_ends_while_it_is_saved_is_named(pair: Pair) -> None:
