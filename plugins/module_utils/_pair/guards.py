@@ -363,6 +363,22 @@ def unmount(me: Observation) -> list[Finding]:
     ]
 
 
+#: What the lock calls operations that move all VMs of a host, or the hypervisor from under them.
+MOVING = ("migrate_secure", "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+#: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
+_COMES_BETWEEN = ("started", "restored", "saved")
+
+
+def vms(me: Observation, verb: str, others: str) -> list[Finding]:
+    """A verb on VMs while another process works on this host. One that ends VMs is always allowed.
+
+    :param others: the operation for which another process holds this host's lock; "" for none.
+    """
+    if others not in MOVING or verb not in _COMES_BETWEEN:
+        return []
+    return [Finding(f"another operation is running: {me['lock'] or others}", "Wait until it has ended.", me["host"])]
+
+
 def last_active(me: Observation, peer: Observation | None) -> str:
     """Name of the host that was ACTIVE last, by what both have recorded; "" when neither record says so, or both say the same.
 

@@ -78,3 +78,15 @@ def test_a_target_that_could_not_take_the_shared_ip_is_no_target() -> None:
     (found,) = guards.landing({**empty, "host": "hv1"}, target)
     assert found.sentence() == "hv2: it could not take the shared IP: interface br0 has no carrier. Check its cable."
     assert guards.landing({**empty, "host": "hv1"}, {**target, "no_shared_ip": []}) == []
+
+
+@pytest.mark.parametrize("others", ["", *guards.MOVING, "sync", "checkpoint", "prune"])
+@pytest.mark.parametrize("verb", ["started", "saved", "restored", "frozen", "unfrozen", "shutdown", "poweredoff"])
+def test_a_vm_is_not_started_while_all_of_them_move_and_may_always_end(verb: str, others: str) -> None:
+    found = guards.vms({"host": "hv1", "lock": f"{others} by bob since then"}, verb, others)
+    if others in guards.MOVING and verb in ("started", "saved", "restored"):
+        assert [one.sentence() for one in found] == [
+            f"hv1: another operation is running: {others} by bob since then. Wait until it has ended."
+        ]
+    else:
+        assert found == []

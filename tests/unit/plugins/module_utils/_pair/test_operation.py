@@ -51,6 +51,16 @@ def test_one_at_a_time_and_the_holder_is_named(path: str) -> None:
         assert holder.startswith("backup_secure by alice on hv1 since ")
 
 
+def test_what_another_process_is_at_is_not_what_this_one_is_at(path: str) -> None:
+    assert operation.others_operation(path) == ""
+    with operation.Lock(path).held("sync", "bob"):
+        assert operation.others_operation(path) == ""
+    with hold(path) as process:
+        assert operation.others_operation(path) == "backup_secure"
+        process.kill()
+    assert operation.others_operation(path) == ""
+
+
 def test_the_lock_ends_with_its_process_however_that_ends(path: str) -> None:
     with hold(path) as process:
         process.kill()
