@@ -124,7 +124,8 @@ def look(role: str, **more: t.Any) -> dict[str, t.Any]:
     subjects = ("Hypervisor", "Shared IP", "VMs")
     hvm = {
         "host": "hv1", "peer": "hv2", "pair": "p", "address": "127.0.0.1", "vms": {}, "pools": {}, "sets": [], "lock": None,
-        "pending": None, "role": {"now": role, "epoch": 3, "reason": "so", "role": role},
+        "pending": None, "hypervisor": {"running": on}, "qemu": [], "not_inert": [],
+        "role": {"now": role, "epoch": 3, "reason": "so", "role": role},
         "shared_ip": {"in_use_by_us": False}, **more,
     }  # fmt: skip
     status = [f"{subject} is {pair[not on]}".replace("VMs is", "VMs are") for subject, pair in zip(subjects, words, strict=True)]
