@@ -169,7 +169,8 @@ def main(arguments: t.Sequence[str]) -> int:
 
     def say(text: str) -> None:
         with contextlib.suppress(OSError):
-            print(text, flush=True)  # into the journal
+            sys.stdout.write(f"{text}\n")  # into the journal
+            sys.stdout.flush()
 
     try:
         say(Watch(addresses, interface, Moments(time.monotonic()), say).run())

@@ -37,7 +37,7 @@ def test_who_was_active_last_by_both_records(mine: t.Any, theirs: t.Any, last: s
     me, peer = side("hv1", *mine), side("hv2", *theirs) if theirs else None
     assert guards.last_active(me, peer) == last
     if peer:
-        assert guards.last_active(peer, me) == last
+        assert guards.last_active(me=peer, peer=me) == last
     assert [one.sentence()[: len(why)] for one in guards.hv_start(me, peer)] == ([why] if why else [])
 
 

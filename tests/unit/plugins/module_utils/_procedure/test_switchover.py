@@ -152,7 +152,7 @@ class Pair:
                 if not pair.target.reachable:
                     raise HvmError("hv2 does not answer")
 
-            def __enter__(self) -> Peer:
+            def __enter__(self) -> t.Any:
                 return self
 
             def __exit__(self, *dummy: object) -> None:

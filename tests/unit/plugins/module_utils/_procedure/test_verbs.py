@@ -65,9 +65,11 @@ class World:
     def again(self) -> t.Any:
         """The same VMs: a second connection to this driver would have its own."""
 
+        conn = self.conn
+
         class Kept:
-            def __getattr__(kept, name: str) -> t.Any:
-                return (lambda: 0) if name == "close" else getattr(self.conn, name)
+            def __getattr__(self, name: str) -> t.Any:
+                return (lambda: 0) if name == "close" else getattr(conn, name)
 
         return Kept()
 
