@@ -10,7 +10,8 @@ short_description: State of a host of a pair, as lines
 version_added: 0.1.0
 author: The hvm.pair developers (@hvm-pair)
 description:
-  - The manual's three lines, then role and epoch, VMs, last complete snapshot set with its age, lock, and what is pending.
+  - The manual's three lines, then role and epoch, VMs, last complete snapshot set with its age, lock, what is pending, and which
+    playbook comes next.
 options:
   _input:
     description: Result of M(hvm.pair.hvm_info).
@@ -68,8 +69,41 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None) -> list
         lines.append(f"Running now: {found['lock']}")
     elif found["pending"]:
         entry = found["pending"]
-        lines.append(f"Pending: {entry['operation']}, begun {entry['started']}, stopped at '{entry['step']}'")
-    return lines
+        by = f" by {entry['owner']}" if entry.get("owner") else ""
+        lines.append(f"Pending: {entry['operation']}{by}, begun {entry['started']}, stopped at '{entry['step']}'")
+        if entry.get("cause"):
+            lines.append(f"  because: {entry['cause']}")
+    following = advice(found)
+    return lines + ([f"Next: {following}"] if following else [])
+
+
+#: Operations that did not end -> what ends them, where it is not `recover`.
+ENDED_BY = {
+    "checkpoint": "the next backup ends it: hvm.pair.backup_secure",
+    "backup_unsecure": "the next backup ends it: hvm.pair.backup_unsecure",
+    "rollback": "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back",
+    "undo": "hvm.pair.rollback hvm_rollback_state=undone goes on with it",
+}
+
+
+def advice(found: dict[str, t.Any]) -> str:
+    """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
+    role, now, entry = found["role"], found["role"]["now"], found["pending"]
+    if found["lock"]:
+        return ""
+    if entry:
+        return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
+    if now == "UNKNOWN":
+        known = role.get("since")
+        return "hvm.pair.recover: it was ACTIVE before it rebooted" if known else "hvm.pair.install: it has no role yet"
+    if now == "DIVERGED":
+        return "hvm.pair.rejoin shows what it holds that the other lacks"
+    running = found["hypervisor"]["running"] or found["qemu"]
+    if now == "ACTIVE" and not found["hypervisor"]["running"]:
+        return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"
+    if now == "PASSIVE" and (running or found["not_inert"]):
+        return "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"
+    return ""
 
 
 class FilterModule:

@@ -12,6 +12,7 @@ description:
   - C(hvm hv start) mounts the datasets, opens the gate and starts libvirt; C(hvm hv stop) does the reverse.
   - Starting makes the host ACTIVE in a new epoch, if it was not; it is refused when the other host is ACTIVE, was ACTIVE later,
     or cannot be asked.
+  - Stopping is refused while VMs run, and over a connection to the shared IP, which goes with it.
 version_added: 0.1.0
 options:
   state:
@@ -51,6 +52,11 @@ role:
 epoch:
   description: The epoch afterwards.
   type: int
+  returned: success
+plan:
+  description: What was done, or in check mode would be, a line for each step; empty when there was nothing to do.
+  type: list
+  elements: str
   returned: success
 """
 

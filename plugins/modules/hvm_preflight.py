@@ -13,13 +13,14 @@ description:
     every reason at once. For a migration that is also what the VMs need and the other one does not offer (CPU, machine type,
     firmware and more); before a backup it is a warning.
   - The other one says who acts. Nothing is changed.
+  - V(hv_start) and V(rollback) are for the host that was ACTIVE last, by the records of both.
 version_added: 0.1.0
 options:
   operation:
     description: What is about to be done.
     type: str
     required: true
-    choices: [migrate, backup, backup_unsecure, sync]
+    choices: [migrate, backup, backup_unsecure, sync, hv_start, rollback]
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -44,7 +45,7 @@ acts:
   type: bool
   returned: success
 active:
-  description: Name of the ACTIVE host.
+  description: Name of the host that acts.
   type: str
   returned: success
 role:
@@ -74,7 +75,8 @@ def work(module: HvmModule) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    HvmModule({"operation": {"type": "str", "required": True, "choices": list(preflight.OPERATIONS)}}).run(work)
+    operations = [*preflight.OPERATIONS, *preflight.LAST_ACTIVE]
+    HvmModule({"operation": {"type": "str", "required": True, "choices": operations}}).run(work)
 
 
 if __name__ == "__main__":

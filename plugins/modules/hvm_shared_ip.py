@@ -13,6 +13,8 @@ description:
     it is what C(hvm hv sharedIP enable) and C(hvm hv sharedIP disable) do.
   - An address is taken only when nobody answers for it, which is asked with ARP probes (RFC 5227) and IPv6 neighbour
     solicitations. The neighbours are then told where it is now.
+  - The neighbours are told again after 2, 10 and 60 seconds, and when another machine claims an address, by the transient unit
+    C(hvm-announce.service). Nothing waits for it. It ends when the addresses are gone, or after ten minutes without a claim.
   - That nobody answers does not prove that nobody has it, since the other host may sit behind a dead link. Which host may hold
     the addresses is decided by the roles of the pair; M(hvm.pair.hvm_switchover) moves them together with everything else.
   - An address is added as a host address (C(/32), C(/128)) when the interface has an address of the same network, and with
@@ -34,7 +36,7 @@ options:
       - V(enabled) puts the addresses on the interface. It fails when another machine answers for one of them, when the interface
         has no carrier, or when the gateway does not answer.
       - V(disabled) takes them off this host, whatever interface they are on. It fails when the connection that runs the
-        module goes to one of them.
+        module goes to one of them. If the other host has them too, it tells the neighbours once more.
     type: str
     choices: [enabled, disabled]
     required: true
@@ -132,6 +134,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["enabled", "disabled"], "required": True},
@@ -143,17 +146,24 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     addresses, interface, gateway = (module.params[name] for name in ("addresses", "interface", "gateway"))
+    pair = None
     if addresses is None or interface is None:
         pair = config.load(module.params["config"])
         addresses = list(pair.shared_ips) if addresses is None else addresses
         interface = pair.interface if interface is None else interface
         gateway = pair.gateway if gateway is None else gateway
+    warnings: list[str] = []
     if module.params["state"] == "enabled":
         change = shared_ip.enable(addresses, interface, gateway or "", check=module.check_mode)
+        if change.changed and not module.check_mode:
+            warnings = address.keep_announcing(addresses, interface)
     else:
         change = shared_ip.disable(addresses, interface, check=module.check_mode)
+        if change.changed and pair and not module.check_mode:
+            address.tell_peer(pair)
     return {
         "changed": bool(change.changed),
+        "warnings": warnings,
         "sentence": change.after.sentence,
         "enabled": change.after.enabled,
         "addresses": [dataclasses.asdict(where) for where in change.after.addresses],

@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._net import arp, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, arp, shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.wire import Wire
 
@@ -307,15 +308,115 @@ def test_announce_only_speaks_for_what_is_here(lan: t.Any) -> None:
         assert lan.a.call(shared_ip.announce, BOTH, "eth0", interval=0.0) == (V4,)
         assert lan.b.call(shared_ip.announce, BOTH, "eth0") == ()
     assert {(one.mac, str(one.target)) for one in ear.heard} == {(lan.a.mac(), "10.77.0.10")}
-    waits: list[float] = []
 
-    def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 3:
-            shared_ip.disable([V4], "eth0")
 
-    assert lan.a.call(shared_ip.announce_again, [V4], "eth0", sleep=sleep) == 2
-    assert waits == [2.0, 8.0, 50.0]
+class Announcer:
+    """The announcer on a host, while the block runs. `told` are the moments of its announcements, in seconds since it began."""
+
+    def __init__(self, namespace: t.Any, *repeats: float, quiet: float = 60.0, longest: float = 60.0) -> None:
+        self.said: list[str] = []
+        self.told: list[float] = []
+        self._begin = time.monotonic()
+        moments = announcer.Moments(self._begin, repeats, quiet, longest)
+        self._watch = announcer.Watch(BOTH, "eth0", moments, self._say)
+        self._pool = concurrent.futures.ThreadPoolExecutor(1)
+        self._run = self._pool.submit(namespace.call, self._watch.run)
+
+    def _say(self, text: str) -> None:
+        self.said.append(text)
+        if text.startswith("announced"):
+            self.told.append(time.monotonic() - self._begin)
+
+    def ended(self, timeout: float) -> str:
+        return self._run.result(timeout)
+
+    def wait(self, what: t.Callable[[], t.Any], seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, self.said
+            time.sleep(0.02)
+
+
+def test_announcer_repeats_and_ends_when_it_has_been_quiet(lan: t.Any) -> None:
+    lan.a.call(shared_ip.enable, BOTH, "eth0")
+    with Ear(lan) as ear:
+        announcing = Announcer(lan.a, 0.5, 1.5, quiet=2.0)
+        assert announcing.ended(15) == "nobody else has claimed the addresses for long enough"
+    assert len(announcing.told) == 2 and announcing.told[0] >= 0.5 and announcing.told[1] >= 1.5
+    heard = [(one.mac, one.kind, str(one.target)) for one in ear.heard]
+    mac = lan.a.mac()
+    assert heard.count((mac, arp.REQUEST, "10.77.0.10")) == heard.count((mac, arp.REPLY, "10.77.0.10")) == 6
+    assert heard.count((mac, arp.ADVERTISEMENT, "fd77::10")) == 6
+
+
+def test_announcer_is_gone_when_the_addresses_are_and_says_nothing_more(lan: t.Any) -> None:
+    lan.a.call(shared_ip.enable, BOTH, "eth0")
+    announcing = Announcer(lan.a, 3.0, 4.0)
+    time.sleep(0.3)
+    lan.a.call(shared_ip.disable, BOTH, "eth0")
+    with Ear(lan) as ear:
+        assert announcing.ended(3) == "the addresses are not here any more"
+    assert (announcing.told, ear.heard) == ([], [])
+
+
+def test_announcer_speaks_only_for_what_is_left(lan: t.Any) -> None:
+    lan.a.call(shared_ip.enable, BOTH, "eth0")
+    lan.a.call(shared_ip.disable, [V6], "eth0")
+    with Ear(lan) as ear:
+        announcing = Announcer(lan.a, 0.2)
+        announcing.wait(lambda: announcing.told)
+        lan.a.call(shared_ip.disable, [V4], "eth0")
+        announcing.ended(3)
+    assert {str(one.target) for one in ear.heard} == {"10.77.0.10"}
+
+
+@pytest.mark.parametrize("address", BOTH)
+def test_stale_holder_that_speaks_last_is_put_right(lan: t.Any, address: str) -> None:
+    """The host that had the address was cut off, still has it, comes back, and tells everybody so."""
+    lan.client.ip("link", "set", "br0", "address", "02:00:00:00:00:01")  # else it changes with the ports, and forgets neighbours
+    lan.a.call(shared_ip.enable, BOTH, "eth0")
+    lan.client.ip("link", "set", "toa", "nomaster")
+    lan.b.call(shared_ip.enable, BOTH, "eth0")
+    announcing = Announcer(lan.b)
+    talk(lan, address)
+    assert lan.client.neighbour(bare(address)) == lan.b.mac()
+    lan.client.ip("link", "set", "toa", "master", "br0")
+    time.sleep(1.1)  # locktime of the client's neighbours
+    lan.a.call(shared_ip.announce, [address], "eth0", count=1)
+    announcing.wait(lambda: announcing.told)
+    assert announcing.said[0] == f"{lan.a.mac()} claims {bare(address)} too"
+    announcing.wait(lambda: lan.client.neighbour(bare(address)) == lan.b.mac())
+    lan.b.call(shared_ip.disable, BOTH, "eth0")
+    announcing.ended(5)
+
+
+def test_announcer_waits_for_a_link_that_is_down_and_tells_when_it_is_back(lan: t.Any) -> None:
+    lan.client.ip("link", "set", "toa", "down")
+    assert lan.a.call(shared_ip.take_back, BOTH, "eth0") == tuple(BOTH)
+    assert lan.a.call(shared_ip.take_back, BOTH, "eth0") == ()
+    announcing = Announcer(lan.a, 0.2)
+    announcing.wait(lambda: announcing.said)
+    assert "eth0 has no carrier" in announcing.said[0]
+    with Ear(lan) as ear:
+        lan.client.ip("link", "set", "toa", "up")
+        announcing.wait(lambda: announcing.told)
+    assert {str(one.target) for one in ear.heard if one.mac == lan.a.mac()} >= {"10.77.0.10", "fd77::10"}
+    lan.a.call(shared_ip.disable, BOTH, "eth0")
+    announcing.ended(5)
+
+
+def test_announcer_as_a_process(lan: t.Any) -> None:
+    lan.a.call(shared_ip.enable, BOTH, "eth0")
+    start = f"import sys; from {announcer.__name__} import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-S", "-c", start, "eth0", *BOTH]
+    process = lan.a.call(subprocess.Popen, command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == f"announced on eth0: {V4}, {V6}\n"  # two seconds after its start
+        lan.a.call(shared_ip.disable, BOTH, "eth0")
+        assert process.stdout.readline() == "the addresses are not here any more\n"
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
 
 
 def module(namespace: t.Any, check: bool = False, **options: t.Any) -> dict[str, t.Any]:

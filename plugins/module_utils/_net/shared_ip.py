@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The shared addresses on this host: see them, take them, let them go.
+"""The shared addresses on this host: see them, take them, let them go. Who tells the neighbours again later: `announcer`.
 
 `enable` does all of it. A switchover splits it: `prepare` while the other host still has the address, `take` inside the
 interruption. That nobody answers a probe proves nothing about a host behind a dead link: who may have the address is
@@ -30,8 +30,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._net.wire import Wire, an
 
 PROBES, PROBE_INTERVAL = 3, 0.3
 ANNOUNCEMENTS, ANNOUNCE_INTERVAL = 3, 0.2
-#: Seconds after taking the address; a neighbour that missed the first ones, or a stale holder that spoke last, is put right.
-REPEATS = (2.0, 10.0, 60.0)
 GATEWAY_TIMEOUT = 3.0
 #: Duplicate address detection takes up to two seconds, more where an administrator set dad_transmits.
 DAD_TIMEOUT = 10.0
@@ -60,7 +58,7 @@ class Change:
 
 def status(addresses: t.Sequence[str], interface: str) -> pure.Status:
     """How the shared addresses stand on this host."""
-    return pure.status(_links(), pure.parse_shared(addresses), interface)
+    return pure.status(read_links(), pure.parse_shared(addresses), interface)
 
 
 def enable(addresses: t.Sequence[str], interface: str, gateway: str = "", check: bool = False) -> Change:
@@ -94,7 +92,7 @@ def prepare(
     :raises HvmError: when the addresses cannot or must not be taken here.
     """
     shared = pure.parse_shared(addresses)
-    links = _links()
+    links = read_links()
     before = pure.status(links, shared, interface)
     missing = tuple(pure.missing(links, shared, interface))
     if not missing:
@@ -131,13 +129,33 @@ def take(prepared: Prepared, dad: bool = False, count: int = ANNOUNCEMENTS, inte
     return tuple(map(str, prepared.missing))
 
 
+def take_back(addresses: t.Sequence[str], interface: str) -> tuple[str, ...]:
+    """Put back what this host had until a moment ago. Nobody is asked, and a missing carrier is no reason: it may come back.
+
+    :returns: what was added, as ADDR/PREFIX.
+    :raises HvmError: when it cannot be added. That it cannot be announced now is none.
+    """
+    shared = pure.parse_shared(addresses)
+    links = read_links()
+    missing = pure.missing(links, shared, interface)
+    if not missing:
+        return ()
+    if interface not in links:
+        pure.ready(links, interface)  # says which there are
+    link = links[interface]
+    _batch(pure.deleting(pure.useless(links, missing)) + [pure.adding(link, one, dad=False) for one in missing])
+    with contextlib.suppress(HvmError):
+        _announce(link, [one.ip for one in missing], ANNOUNCEMENTS, 0.0)
+    return tuple(map(str, missing))
+
+
 def disable(addresses: t.Sequence[str], interface: str, check: bool = False) -> Change:
     """Take the shared addresses off this host, wherever they are on it.
 
     :raises HvmError: when the session that runs this goes to one of them; nothing has been changed then.
     """
     shared = pure.parse_shared(addresses)
-    links = _links()
+    links = read_links()
     before = pure.status(links, shared, interface)
     entries = [entry for one in shared for entry in pure.having(links, one.ip)]
     if not entries:
@@ -163,7 +181,7 @@ def announce(
 
     :returns: what was announced, as ADDR/PREFIX.
     """
-    links = _links()
+    links = read_links()
     shared = pure.parse_shared(addresses)
     places = pure.status(links, shared, interface).addresses
     held = [one for one, where in zip(shared, places, strict=True) if where.enabled]
@@ -172,32 +190,13 @@ def announce(
     return tuple(map(str, held))
 
 
-def announce_again(
-    addresses: t.Sequence[str],
-    interface: str,
-    after: t.Sequence[float] = REPEATS,
-    sleep: t.Callable[[float], None] = time.sleep,
-) -> int:
-    """Announce so many seconds after this call, and stop as soon as the addresses are no longer here. Blocks.
-
-    :returns: how often it did.
-    """
-    passed = 0.0
-    for turn, moment in enumerate(after):
-        sleep(moment - passed)
-        passed = moment
-        if not announce(addresses, interface):
-            return turn
-    return len(after)
-
-
 def holders(addresses: t.Sequence[str], interface: str, probes: int = PROBES, interval: float = PROBE_INTERVAL) -> dict[str, str]:
     """Which machine, by its Ethernet address, answers for which of the addresses. This host itself is never among them.
 
     :returns: ADDR/PREFIX -> aa:bb:cc:dd:ee:ff; what nobody answers for is left out.
     """
     shared = pure.parse_shared(addresses)
-    links = _links()
+    links = read_links()
     found = _probe(links, pure.ready(links, interface), [one.ip for one in shared], probes, interval)
     return {str(one): found[one.ip] for one in shared if one.ip in found}
 
@@ -231,7 +230,8 @@ def _in_use(address: arp.Address, mac: str) -> HvmError:
     return HvmError(f"the shared address {address} is in use: {who} answers for it", remedy, address=str(address), mac=mac)
 
 
-def _links() -> dict[str, pure.Link]:
+def read_links() -> dict[str, pure.Link]:
+    """All interfaces of this host, as they are now."""
     return pure.parse_links(run(["ip", "-j", "addr", "show"], timeout=_COMMAND_TIMEOUT))
 
 
@@ -260,7 +260,7 @@ def _delete(links: dict[str, pure.Link], entries: t.Sequence[pure.Entry]) -> Non
 
 
 def _give_back(link: pure.Link, shared: t.Sequence[pure.Interface]) -> None:
-    links = _links()
+    links = read_links()
     entries = [entry for one in shared for entry in pure.having(links, one.ip) if entry.interface == link.name]
     if entries:
         _delete(links, entries)
@@ -316,7 +316,7 @@ def _wait_until_usable(link: pure.Link, wanted: t.Sequence[arp.Address]) -> None
     """Until the kernel's duplicate address detection is over."""
     end = time.monotonic() + DAD_TIMEOUT
     while wanted:
-        links = _links()
+        links = read_links()
         entries = {a: next((e for e in pure.having(links, a) if e.interface == link.name), None) for a in wanted}
         for address, entry in entries.items():
             if entry is None or entry.failed:

@@ -199,11 +199,12 @@ def landing(me: Observation, peer: Observation) -> list[Finding]:
                 peer["host"],
             )
         )
-    for interface in {me["shared_ip"]["interface"]} - {""}:
-        if interface not in peer["interfaces"]:
-            found.append(
-                Finding(f"interface {interface} for the shared IP is not there", "Correct hvm_service_iface.", peer["host"])
-            )
+    interface = me["shared_ip"]["interface"]
+    if interface and interface not in peer["interfaces"]:
+        found.append(Finding(f"interface {interface} for the shared IP is not there", "Correct hvm_service_iface.", peer["host"]))
+    elif peer.get("no_shared_ip"):
+        what, remedy = peer["no_shared_ip"]
+        found.append(Finding(f"it could not take the shared IP: {what}", remedy, peer["host"]))
     return found
 
 
@@ -360,6 +361,61 @@ def unmount(me: Observation) -> list[Finding]:
         Finding(f"{point} is in use by {', '.join(users)}", "End that (a shell with its directory there?).", host)
         for point, users in me["foreign_users"].items()
     ]
+
+
+#: What the lock calls operations that move all VMs of a host, or the hypervisor from under them.
+MOVING = ("migrate_secure", "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+#: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
+_COMES_BETWEEN = ("started", "restored", "saved")
+
+
+def vms(me: Observation, verb: str, others: str) -> list[Finding]:
+    """A verb on VMs while another process works on this host. One that ends VMs is always allowed.
+
+    :param others: the operation for which another process holds this host's lock; "" for none.
+    """
+    if others not in MOVING or verb not in _COMES_BETWEEN:
+        return []
+    return [Finding(f"another operation is running: {me['lock'] or others}", "Wait until it has ended.", me["host"])]
+
+
+def last_active(me: Observation, peer: Observation | None) -> str:
+    """Name of the host that was ACTIVE last, by what both have recorded; "" when neither record says so, or both say the same.
+
+    :param peer: None when the other host does not answer: then its record may say otherwise.
+    """
+    said = {side["host"]: side["role"]["epoch"] for side in (me, peer) if side and side["role"]["role"] == ACTIVE}
+    newest = [host for host, epoch in said.items() if epoch == max(said.values())]
+    return newest[0] if len(newest) == 1 else ""
+
+
+def hv_start(me: Observation, peer: Observation | None) -> list[Finding]:
+    """Why no host can be named that `hv start` is for. What may refuse it there is for `start` to say."""
+    if last_active(me, peer):
+        return []
+    other, host = me["peer"], me["host"]
+    if peer is None:
+        remedy = f"If {other} is lost: hvm.pair.failover shows what would be lost with it. If it is only silent: wait for it."
+        return [Finding(f"this host was not ACTIVE last, and {other} does not answer", remedy, host)]
+    if peer["role"]["role"] == me["role"]["role"] == ACTIVE:
+        what = f"this host and {other} were both ACTIVE, in epoch {me['role']['epoch']}"
+        return [Finding(what, "Look which one has the newest data, and start nothing before.", host)]
+    remedy = "hvm.pair.recover finds out which one goes on; or name the one that you are sure of: hvm_start_host=NAME."
+    return [Finding(f"neither this host nor {other} was ACTIVE last", remedy, host)]
+
+
+def stop(me: Observation) -> list[Finding]:
+    """Stop the hypervisor here: never under a VM, and never over the address that goes with it. In any role."""
+    found = unmount({**me, "hypervisor": {"running": False}})
+    if me["shared_ip"]["in_use_by_us"]:
+        found.append(
+            Finding(
+                "this run comes in over the shared IP, which is taken off this host when it stops",
+                f"Connect to the host's own address, as {me['address']}.",
+                me["host"],
+            )
+        )
+    return found
 
 
 #: What the journal calls a rollback and its undo; each goes on with what the other one has left.

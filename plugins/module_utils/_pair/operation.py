@@ -33,8 +33,10 @@ def _now() -> str:
 
 
 def owner() -> str:
-    """Who runs this, for the lock's sentence."""
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+    """Who runs this, and from where, for the sentences of lock and journal: two operators may both be root here."""
+    user = os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]  # ssh(1); sudo drops it
+    return f"{user} from {client}" if client else user
 
 
 class Lock:
@@ -97,12 +99,27 @@ def describe(text: str) -> str:
 
 def lock_holder(path: str = LOCK) -> str | None:
     """Who holds the lock now, as a sentence; None when it is free."""
+    text = _held_by(path)
+    return None if text is None else describe(text)
+
+
+def others_operation(path: str = LOCK) -> str:
+    """What another process than this one holds the lock for; "" when none does."""
+    try:
+        raw = json.loads(_held_by(path) or "{}")
+        return str(raw["operation"]) if raw["pid"] != os.getpid() else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _held_by(path: str) -> str | None:
+    """The text of a lock that is held; None when it is free, whatever stands there."""
     try:
         with open(path, encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return describe(handle.read())
+                return handle.read()
     except FileNotFoundError:
         pass
     return None
@@ -115,6 +132,7 @@ class Journal:
         self._path = path
         self.entry: dict[str, t.Any] = {
             "operation": operation,
+            "owner": owner(),
             "started": _now(),
             "step": "begin",
             "at": _now(),

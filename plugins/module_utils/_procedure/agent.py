@@ -28,6 +28,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     The first answer does not wait for it; `lock` does, which comes before anything is changed.
     """
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+        address,
         backup,
         checkpoint,
         hypervisor,
@@ -46,7 +47,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(backup, checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
+        *(address, backup, checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
         *(rollback, snapshots, switch, switchover, sync, verbs),
     )
 
@@ -217,6 +218,17 @@ class Agent:
             raise HvmError("a replica is rolled back under the pair's lock only")
         words = {name: str(arguments[name]) for name in ("do", "set", "stamp", "aside")}
         return rollback.swap(self._config, words, lambda text: emit({"text": text}))
+
+    def no_shared_ip(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> list[str]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
+
+        return address.hindrance(self._config)
+
+    def announce(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Only what this host has of the pair's own addresses: nothing that is asked for."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
+
+        return {"announced": address.announce(self._config)}
 
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import switchover

@@ -106,12 +106,14 @@ def restore_all(
     names: t.Collection[str],
     fresh: t.Collection[str] = (),
     written: image.Written | None = None,
+    force: bool = False,
 ) -> dict[str, str]:
     """Restore these VMs from their state images, by priority; all of them, whatever happens to one.
 
     :param names: the VMs that ran. One that the operator had saved stays saved.
     :param fresh: VMs that this process has saved.
     :param written: of the zvols, when it is known already; asked here when left out.
+    :param force: restore also an image that nothing proves, such as one without a manifest.
     :return: name -> error.
     """
     infos = domains.vms(conn, config.state_dir)
@@ -128,7 +130,7 @@ def restore_all(
 
     for group in domains.order(infos, there.intersection(names), descending=False):
         errors.update(
-            domains.for_each(domains.restore, conn, [group], config.state_dir, done, written=written, fresh=fresh)
+            domains.for_each(domains.restore, conn, [group], config.state_dir, done, written=written, fresh=fresh, force=force)
         )
     return errors
 

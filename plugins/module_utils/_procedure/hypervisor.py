@@ -83,6 +83,12 @@ def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writab
     progress.say("datasets unmounted")
 
 
+def connect_again() -> t.Any:
+    """A connection on a host whose hypervisor is started, also when its daemon has died; the VMs do not need it to live."""
+    run(["systemctl", "start", UNIT], timeout=120)
+    return _connect_soon()
+
+
 def _drop_autostart_links() -> None:
     # libvirt would act on them before we could ask it not to
     with contextlib.suppress(FileNotFoundError):

@@ -18,7 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
 
@@ -53,6 +53,7 @@ def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str,
             hypervisor.start(config, 1, "first ACTIVE host of a new pair", progress).close()
             if config.shared_ips:
                 shared_ip.enable(config.shared_ips, config.interface)
+                address.keep_announcing(config.shared_ips, config.interface)
         else:
             hypervisor.stop(config, progress)
             role.record(role.PASSIVE, 0, "PASSIVE host of a new pair")

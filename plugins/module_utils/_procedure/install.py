@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The files of a pair's host: library, agent, libvirt hook, unit conditions.
+"""The files of a pair's host: library, agent, announcer of the shared IP, libvirt hook, unit conditions.
 
 Written as one step; the same again changes nothing.
 """
@@ -23,6 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.address import ANNOUNCER
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
 
 HOME = "/usr/lib/hvm"
@@ -51,13 +52,24 @@ from {build.PACKAGE}_procedure.agent import main
 sys.exit(main())
 """
 
+ANNOUNCER_TEXT = f"""#!/usr/bin/python3 -IB
+# Tells the neighbours again where the shared IP is (transient unit hvm-announce.service).
+import sys
+
+sys.path.insert(0, "{HOME}/current")
+from {build.PACKAGE}_net.announcer import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
 HOOK_TEXT = f"""#!/bin/sh
 # hvm.pair: only the ACTIVE host of the pair starts, restores or takes in a VM.
 case "$2/$3" in
   prepare/begin)
     if [ ! -e {GATE} ]; then
-      echo "hvm: this host is not ACTIVE, so the VM '$1' must not start here. See the role: ansible-playbook hvm.pair.status" >&2
+      echo "hvm: this host is not ACTIVE, so VM '$1' must not start here: it may run on the other one." \\
+        "hvm.pair.status shows both; hvm.pair.migrate_secure brings the VMs here; after a boot or a crash: hvm.pair.recover." >&2
       exit 1
     fi
     ;;
@@ -73,7 +85,7 @@ ConditionPathExists={GATE}
 
 def files() -> dict[str, tuple[str, int]]:
     """Path -> (text, mode) of all but the library."""
-    found = {AGENT: (AGENT_TEXT, 0o755), HOOK: (HOOK_TEXT, 0o755)}
+    found = {AGENT: (AGENT_TEXT, 0o755), ANNOUNCER: (ANNOUNCER_TEXT, 0o755), HOOK: (HOOK_TEXT, 0o755)}
     for unit in (UNIT, *SOCKETS):
         found[f"/etc/systemd/system/{unit}.d/hvm.conf"] = (CONDITION_TEXT, 0o644)
     return found

@@ -18,27 +18,37 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "backup_unsecure": guards.backup_unsecure, "sync": guards.sync}
+#: Those of the host that was ACTIVE last, which need not be ACTIVE now, nor the other one answer.
+LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {"hv_start": guards.hv_start, "rollback": guards.rollback}
 
 
-def look(config: PairConfig, landing: bool = False) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
+def look(
+    config: PairConfig, landing: bool = False, shared_ip: bool = False
+) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
     """Both observations; the other is None, with the reason, when it does not answer.
 
     :param landing: ask also what the other one offers the VMs of this one.
+    :param shared_ip: ask also whether the other one could take the shared addresses.
     """
     me = observe(config, users=True)
-    return (me, *ask(config, me if landing else None))
+    return (me, *ask(config, me if landing else None, shared_ip))
 
 
-def ask(config: PairConfig, me: dict[str, t.Any] | None = None) -> tuple[dict[str, t.Any] | None, str]:
+def ask(
+    config: PairConfig, me: dict[str, t.Any] | None = None, shared_ip: bool = False
+) -> tuple[dict[str, t.Any] | None, str]:
     """The other host's observation; None, with the reason, when it does not answer.
 
     :param me: this host's observation, to ask also what the other one offers its VMs.
+    :param shared_ip: ask also whether it could take the shared addresses.
     """
     try:
         with Peer(config) as peer:
             other = t.cast("dict[str, t.Any]", peer.call("observe"))
             if me is not None and me["vms"]:
                 other["offers"] = offers.compare(me, peer.call)
+            if shared_ip:
+                other["no_shared_ip"] = peer.call("no_shared_ip")
             return other, ""
     except HvmError as exc:
         return None, str(exc)
@@ -51,7 +61,9 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         other host.
     :raises Refused: with every finding.
     """
-    me, other, reason = look(config, landing=operation != "sync")
+    if operation in LAST_ACTIVE:
+        return _last_active(config, operation)
+    me, other, reason = look(config, landing=operation != "sync", shared_ip=operation == "migrate")
     mine = me["role"]["now"]
     theirs = other["role"]["now"] if other else role.UNKNOWN
     if mine != role.ACTIVE and theirs == role.ACTIVE:
@@ -67,9 +79,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         findings += guards.is_active(me, operation) + guards.common(me)
     else:
         findings = OPERATIONS[operation](me, other)
-    holder = me["lock"] or (other or {}).get("lock")
-    if holder:
-        findings.append(Finding(f"another operation is running: {holder}", "Wait until it has ended.", config.me.name))
+    findings += busy(me, other)
     if findings:
         raise Refused(operation, findings)
     doubts = compat.landing(me, other, guards.covered) if other and operation.startswith("backup") else []
@@ -80,3 +90,26 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         "sentence": f"{config.me.name} is ACTIVE, {config.peer.name} is {theirs}: {operation} can begin",
         "warnings": [f"it could not run on {config.peer.name} now: {one.sentence()}" for one in doubts],
     }
+
+
+def _last_active(config: PairConfig, operation: str) -> dict[str, t.Any]:
+    """`preflight` of what the host does that was ACTIVE last; the module that does it may refuse more."""
+    me, other, dummy = look(config)
+    last = guards.last_active(me, other)
+    result = {"role": me["role"]["now"], "active": last, "warnings": []}
+    if last and last != config.me.name:
+        return {**result, "acts": False, "sentence": f"{last} was ACTIVE last and does the work"}
+    findings = LAST_ACTIVE[operation](me, other)
+    findings += [one for one in busy(me, other) if one not in findings]
+    if findings:
+        raise Refused(operation, findings)
+    return {**result, "acts": True, "sentence": f"{config.me.name} was ACTIVE last: {operation} can begin"}
+
+
+def busy(me: dict[str, t.Any], other: dict[str, t.Any] | None) -> list[Finding]:
+    """What runs on either host now, with its owner and since when; pure."""
+    return [
+        Finding(f"another operation is running: {side['lock']}", "Wait until it has ended.", side["host"])
+        for side in (me, other)
+        if side and side["lock"]
+    ]

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Refused
@@ -15,41 +16,91 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor, preflight
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor, preflight
 
 
 def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dict[str, t.Any]:
+    """:return: ``{changed, role, epoch, plan, diff, warnings}``; `plan` is what is done, or would be: a line per step.
+    :raises Refused: when it may not be done; nothing was changed then.
+    """
     me, other, dummy = preflight.look(config)
     now, epoch = me["role"]["now"], me["role"]["epoch"]
     running = me["hypervisor"]["running"]
     if state == "started":
         if running and now == role.ACTIVE:
-            return _result(False, now, epoch, now)
+            return _address_too(config, me, check)
         findings = guards.start(me, other, peer_is_down)
         if findings:
             raise Refused("starting the hypervisor", findings)
         new = epoch if now == role.ACTIVE else max(epoch, other["role"]["epoch"] if other else 0) + 1
-        if not check:
-            with operation.Lock().held("hv start", operation.owner()):
-                # asked for before anything starts: another holder of the address may be the other host
-                prepared = shared_ip.prepare(config.shared_ips, config.interface, config.gateway) if config.shared_ips else None
-                hypervisor.start(config, new, "started by hand", Progress()).close()
-                if prepared:
-                    shared_ip.take(prepared, dad=True)
-        return _result(True, role.ACTIVE, new, now)
+        warnings = [] if check else _start(config, new, lend=other is not None)
+        return _result(True, role.ACTIVE, new, now, plan=start_plan(config, new), warnings=warnings)
     if (
         not running
+        and not any(me["shared_ip"]["addresses"].values())
         and not me["not_inert"]
         and not me["gate_open"]
         and not (now == role.ACTIVE and me["mountpoints"] and _mounted(me))
     ):
         return _result(False, now, epoch, now)
+    findings = guards.stop(me)
+    if findings:
+        raise Refused("stopping the hypervisor", findings)
     if not check:
         with operation.Lock().held("hv stop", operation.owner()):
             hypervisor.stop(config, Progress())
-            if config.shared_ips:
-                shared_ip.disable(config.shared_ips, config.interface)
-    return _result(True, now, epoch, now)
+            gone = address.give_up(config)
+        if gone and other is not None:
+            address.tell_peer(config)
+    return _result(True, now, epoch, now, plan=stop_plan(config))
+
+
+def _address_too(config: PairConfig, me: dict[str, t.Any], check: bool) -> dict[str, t.Any]:
+    """The hypervisor runs. The addresses may be missing: an earlier start found another holder, or somebody took them off."""
+    now, epoch = me["role"]["now"], me["role"]["epoch"]
+    if not config.shared_ips or me["shared_ip"]["enabled"]:
+        return _result(False, now, epoch, now)
+    warnings: list[str] = []
+    if not check:
+        with operation.Lock().held("hv start", operation.owner()):
+            shared_ip.enable(config.shared_ips, config.interface, config.gateway)
+            warnings = address.keep_announcing(config.shared_ips, config.interface)
+    return _result(True, now, epoch, now, plan=start_plan(config, epoch)[-1:], warnings=warnings)
+
+
+def _start(config: PairConfig, epoch: int, lend: bool) -> list[str]:
+    """:param lend: hold the other host's lock too: nothing starts there meanwhile. :return: warnings."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(operation.Lock().held("hv start", operation.owner()))
+        if lend:
+            peer = stack.enter_context(Peer(config))
+            peer.call("lock", operation="hv start", owner=f"{operation.owner()} on {config.me.name}")
+        # asked for before anything starts: another holder of the address may be the other host
+        prepared = shared_ip.prepare(config.shared_ips, config.interface, config.gateway) if config.shared_ips else None
+        hypervisor.start(config, epoch, "started by hand", Progress()).close()
+        if prepared:
+            shared_ip.take(prepared, dad=True)
+        return address.keep_announcing(config.shared_ips, config.interface)
+
+
+def start_plan(config: PairConfig, epoch: int) -> list[str]:
+    """Pure."""
+    lines = [
+        f"mount the datasets below {', '.join(config.datasets)}, writable",
+        f"{config.me.name} is ACTIVE, in epoch {epoch}; the gate is open",
+        "start libvirt, its networks and pools; no VM",
+    ]
+    return lines + ([f"shared IP on: {', '.join(config.shared_ips)}"] if config.shared_ips else [])
+
+
+def stop_plan(config: PairConfig) -> list[str]:
+    """Pure."""
+    lines = [
+        "stop libvirt, shut the gate",
+        f"unmount the datasets below {', '.join(config.datasets)}: read-only, without devices",
+    ]
+    return lines + ([f"shared IP off: {', '.join(config.shared_ips)}"] if config.shared_ips else [])
 
 
 def _mounted(me: dict[str, t.Any]) -> bool:
@@ -58,5 +109,6 @@ def _mounted(me: dict[str, t.Any]) -> bool:
     return any(os.path.ismount(point) for point in me["mountpoints"])
 
 
-def _result(changed: bool, now: str, epoch: int, before: str) -> dict[str, t.Any]:
-    return {"changed": changed, "role": now, "epoch": epoch, "diff": {"before": {"role": before}, "after": {"role": now}}}
+def _result(changed: bool, now: str, epoch: int, before: str, **more: list[str]) -> dict[str, t.Any]:
+    diff = {"before": {"role": before}, "after": {"role": now}}
+    return {"changed": changed, "role": now, "epoch": epoch, "diff": diff, "plan": [], "warnings": [], **more}

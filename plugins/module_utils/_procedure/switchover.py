@@ -16,14 +16,22 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent
-from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, hypervisor, offers, states, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    checkpoint,
+    hypervisor,
+    offers,
+    states,
+    sync,
+)
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
 
@@ -35,17 +43,8 @@ ACTIVATE_TIMEOUT = 1800.0
 UNPROTECTED = sync.Options(protect=False)
 #: Seconds in which the other host must answer after the link was lost, until this host stays down.
 ASK_TIMEOUT = 120.0
-
-
-def take_shared_ip(config: PairConfig, gateway: str) -> None:
-    """Without asking who has it: the other host has just given it up, under the lock of this operation."""
-    if config.shared_ips:
-        shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, gateway, peer_holds=True))
-
-
-def give_up_shared_ip(config: PairConfig) -> None:
-    if config.shared_ips:
-        shared_ip.disable(config.shared_ips, config.interface)
+#: Seconds in which a VM must go on whose save was cut off.
+RESUME_TIMEOUT = 30.0
 
 
 def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -53,6 +52,7 @@ def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dic
     me = observe(config, users=True)
     other = peer.call("observe")
     other["offers"] = offers.compare(me, peer.call)
+    other["no_shared_ip"] = peer.call("no_shared_ip")
     findings = guards.migrate(me, other)
     if findings:
         raise Refused("the migration", findings)
@@ -121,25 +121,28 @@ class _Switch:
         other: dict[str, t.Any],
         running: list[str],
     ) -> None:
-        self.config, self.peer, self.progress, self.me, self.running = config, peer, progress, me, running
+        self.config, self.peer, self.progress, self.running = config, peer, progress, running
+        self.held = [one for one, enabled in me["shared_ip"]["addresses"].items() if enabled]
         self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])
         self.watch = Stopwatch()
         self.journal = operation.Journal(OPERATION, vms=running, peer=config.peer.name, epoch=self.epoch + 1)
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
+        self.frozen: set[str] = set()
         self.stopped = False
         self.given_away = False
 
     def execute(self) -> dict[str, t.Any]:
         name = checkpoint.new_set_name(self.config, inventory.read(self.config.datasets), "state")
         conn = domains.connect()
+        infos = self._last_look(conn)
         try:
             self.journal.step("save")
-            checkpoint.save_all(self.config, conn, self.me["vms"], self.progress, self.paused)
+            checkpoint.save_all(self.config, conn, infos, self.progress, self.paused)
             states.anchor(self.config.state_dir, name, self.paused)  # here, because it is unmounted before the snapshot
             self.watch.step("save")
             self.journal.step("shared IP off")
-            give_up_shared_ip(self.config)
+            address.give_up(self.config)
             self.watch.step("shared IP off")
             # stopped and unmounted before the last snapshot: nothing can be written after it, so this host stays
             # exactly on the last common set and takes the way back as an increment
@@ -162,10 +165,12 @@ class _Switch:
             self.watch.step("start there and restore")
         except BaseException as exc:
             self.revert(exc)
+            if isinstance(exc, HvmError):
+                raise self._undone(exc) from exc
             raise
-        role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE")
         warnings = done["warnings"] + self._settle(name) + answer["warnings"]
-        self.journal.done(f"{self.config.peer.name} is ACTIVE")
+        warnings += self._note(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE"))
+        warnings += self._note(lambda: self.journal.done(f"{self.config.peer.name} is ACTIVE"))
         vms = {
             vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in sorted(self.paused) if vm in self.resumed
         }
@@ -188,6 +193,37 @@ class _Switch:
                 **result,
             )
         return result
+
+    def _last_look(self, conn: t.Any) -> dict[str, dict[str, t.Any]]:
+        """The VMs as they are now, since the hot rounds may have taken long; nothing stands still for it.
+
+        :raises HvmError: for one that was started meanwhile: nobody has looked whether it can run on the other host.
+        """
+        infos = domains.vms(conn, self.config.state_dir)
+        now = [name for name, vm in infos.items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+        new = sorted(set(now) - set(self.running))
+        if new:
+            raise HvmError(f"{', '.join(new)} was started after the migration had begun; nothing was stopped", "Run it again.")
+        self.running = now
+        self.frozen = {name for name in now if infos[name]["state"] == domains.FROZEN}
+        return infos
+
+    def _note(self, write: t.Callable[[], t.Any]) -> list[str]:
+        """Write down what has happened already: that it cannot be written changes none of it. :return: warnings."""
+        try:
+            write()
+        except Exception as exc:  # noqa: BLE001  whatever it is, there are VMs that wait
+            return [f"it could not be written down: {exc}"]
+        return []
+
+    def _undone(self, cause: HvmError) -> HvmError:
+        """What is raised when everything is as it was."""
+        vms = {vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in self.paused if vm in self.resumed}
+        return HvmError(
+            f"{cause.what}; so the migration was undone, and {self.config.me.name} goes on as the ACTIVE host",
+            cause.remedy,
+            **{**cause.details, "undone": True, "active": self.config.me.name, "vms": vms},
+        )
 
     def _settle(self, name: str) -> list[str]:
         try:
@@ -248,9 +284,14 @@ class _Switch:
         return bool(other["role"]["role"] != role.ACTIVE)
 
     def revert(self, cause: BaseException) -> None:
-        """The VMs go on here: from their images, by priority, on this host's shared IP. Never when the other may be ACTIVE."""
+        """The VMs go on here: from their images, by priority, on this host's shared IP. Never when the other may be ACTIVE.
+
+        A journal that cannot be written keeps no VM down.
+
+        :raises HvmError: when not everything is as it was.
+        """
         if not self._may_go_on_here():
-            self.journal.step("waiting for the other host", cause=str(cause))
+            self._say_all(self._note(lambda: self.journal.step("waiting for the other host", cause=str(cause))))
             name = self.config.peer.name
             raise HvmError(
                 f"{name} was told to take over, and it is not proven that it did not ({cause}): "
@@ -259,34 +300,90 @@ class _Switch:
                 "The set with all VM states is on both hosts.",
             ) from cause
         self.progress.say(f"going back: {cause}")
-        self.journal.step("going back", cause=str(cause))
-        conn = None
+        self._say_all(self._note(lambda: self.journal.step("going back", cause=str(cause))))
+        self.resumed.clear()
         try:
-            if self.stopped:
-                epoch = self.epoch + 1 if self.given_away else self.epoch
-                conn = hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
-            else:
-                conn = domains.connect()
-            errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None, self.paused, fresh=self.paused)
+            conn = self._hypervisor_here()
         except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
             raise HvmError(
                 f"the migration failed ({cause}) and could not be undone either: {exc}",
                 "The VMs' images and the snapshot set are intact. Mend the reason, "
                 "then hvm_role state=acknowledged, hvm_hypervisor state=started and hvm_vm state=restored.",
             ) from cause
+        errors = self._restore_here(conn)
         try:
-            take_shared_ip(self.config, "")
+            self._say_all(address.take_back(self.config, self.held))
         except Exception as exc:  # noqa: BLE001  the VMs run: that is more than the address
-            errors["the shared IP"] = str(exc)
-        for text in guest_agent.set_clock(conn, self.paused):
-            self.progress.say(text)
+            errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
+        self._say_all(checkpoint.set_clocks(self.resumed))
         if errors:
             raise HvmError(
                 f"the migration failed ({cause}); this host goes on, but not with everything: "
                 + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
-                f"Their images are kept in {self.config.state_dir}.",
+                f"State images that were not restored are kept in {self.config.state_dir}.",
             ) from cause
-        self.journal.done(f"failed and undone: {cause}")
+        self._say_all(self._note(lambda: self.journal.done(f"failed and undone: {cause}")))
+
+    def _say_all(self, texts: t.Iterable[str]) -> None:
+        for text in texts:
+            self.progress.say(text)
+
+    def _hypervisor_here(self) -> t.Any:
+        """A connection to it, started again if it was stopped, or has died."""
+        if not self.stopped:
+            return hypervisor.connect_again()
+        epoch = self.epoch + 1 if self.given_away else self.epoch
+        return hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
+
+    def _restore_here(self, conn: t.Any) -> dict[str, str]:
+        """Every VM that this process has stopped, also one whose save failed when it was off already. :return: name -> error."""
+        saved = {*self.paused, *set(self.running).intersection(domains.saved_names(self.config.state_dir))}
+
+        def back(vm: str) -> None:
+            self.resumed[vm] = time.monotonic()
+
+        def attempt(conn: t.Any) -> dict[str, str]:
+            left = saved - set(self.resumed)
+            try:
+                # under the lock of this operation nobody else has touched them: an image without a manifest is theirs, too
+                return checkpoint.restore_all(self.config, conn, self.progress, back, left, fresh=left, force=True)
+            except Exception as exc:  # noqa: BLE001  libvirt died in between
+                return dict.fromkeys(sorted(saved - set(self.resumed)), str(exc))
+
+        errors = attempt(conn)
+        try:
+            if errors and conn.isAlive() != 1:
+                conn = hypervisor.connect_again()
+                errors = attempt(conn)
+            now = domains.vms(conn, self.config.state_dir)
+        except Exception as exc:  # noqa: BLE001
+            return errors or {self.config.me.name: str(exc)}
+        for vm in self.running:
+            state = now[vm]["state"] if vm in now else domains.STOPPED
+            text = ""
+            if state == domains.STOPPED:
+                text = "it ended, and has no state image (hvm_vm state=started)"
+            elif state == domains.FROZEN and vm not in self.frozen:
+                text = _unfreeze(conn, vm)
+            if text:
+                errors.setdefault(vm, text)
+        return errors
+
+
+def _unfreeze(conn: t.Any, vm: str) -> str:
+    """A VM that a save had paused when libvirt died under it. libvirt lets it go on itself when it is back, if it can.
+
+    :return: why it does not go on.
+    """
+    deadline = time.monotonic() + RESUME_TIMEOUT
+    while True:
+        try:
+            domains.unfreeze(conn, vm)
+            return ""
+        except Exception as exc:  # noqa: BLE001  libvirt may still be busy with it
+            if time.monotonic() > deadline:
+                return str(exc)
+        time.sleep(1)
 
 
 def activate(
@@ -338,19 +435,29 @@ def activate(
             raise HvmError("no VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()))
     except BaseException:
         if not resumed:
-            hypervisor.stop(config, progress, conn)
-            _back_to(config, name)
-            role.record(role.PASSIVE, epoch, "taking over failed and was undone")
+            _undo_activation(config, name, epoch, progress, conn)
         raise
     finally:
         if conn is not None:
             conn.close()
     try:
-        take_shared_ip(config, config.gateway)
+        address.take(config)
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")
-    return {"steps": watch.steps, "errors": errors, "warnings": checkpoint.set_clocks(resumed)}
+    warnings = address.keep_announcing(config.shared_ips, config.interface) + checkpoint.set_clocks(resumed)
+    return {"steps": watch.steps, "errors": errors, "warnings": warnings}
+
+
+def _undo_activation(config: PairConfig, name: str, epoch: int, progress: Progress, conn: t.Any) -> None:
+    """As it was before: stopped, on the set, PASSIVE. With a VM's process left this host stays ACTIVE, and the source down."""
+    try:
+        hypervisor.stop(config, progress, conn)
+        _back_to(config, name)
+    finally:
+        # what could not be unmounted or taken back is for the next `hv stop`; what counts for the source is that nothing runs
+        if not qemu_processes() and not hypervisor_running():
+            role.record(role.PASSIVE, epoch, "taking over failed and was undone")
 
 
 def _back_to(config: PairConfig, name: str) -> None:
@@ -358,7 +465,6 @@ def _back_to(config: PairConfig, name: str) -> None:
 
     Only files of libvirt's start differ.
     """
-    from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
     for dataset, entry in inventory.read(config.datasets).items():
         # newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given
         if entry["snapshots"][-1][0] == name and inventory.prop(entry, "written") not in ("0", "-"):

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, readiness, stopping
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
@@ -95,6 +95,9 @@ def apply(
         if findings:
             raise Refused("this", findings)
         raise HvmError("the hypervisor is stopped", "Start it: hvm_hypervisor state=started.")
+    findings = guards.vms(me, verb, operation.others_operation())
+    if findings:
+        raise Refused("this", findings)
     if not check and backup.cure_before(config, me):
         me = observe(config)
     if not names and not everything:

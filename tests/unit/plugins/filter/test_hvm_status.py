@@ -9,7 +9,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule, age
+from ansible_collections.hvm.pair.plugins.filter.hvm_status import ENDED_BY, FilterModule, advice, age
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 
 status = FilterModule().filters()["hvm_status"]
 NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)
@@ -18,7 +19,10 @@ LOOK: dict[str, t.Any] = {
     "hvm": {
         "host": "hv1",
         "pair": "office",
-        "role": {"now": "ACTIVE", "epoch": 3, "reason": "took over"},
+        "role": {"now": "ACTIVE", "epoch": 3, "reason": "took over", "since": "then"},
+        "hypervisor": {"running": True},
+        "qemu": ["web"],
+        "not_inert": [],
         "vms": {"web": {"state": "running", "priority": 10, "autostart": True}},
         "pools": {"ssd": "ONLINE", "rot": "DEGRADED"},
         "sets": [
@@ -53,13 +57,46 @@ def test_what_a_host_shows() -> None:
 
 
 def test_lock_before_pending_and_no_sets() -> None:
-    pending = {"operation": "sync", "started": "then", "step": "send"}
+    pending = {"operation": "migrate_secure", "started": "then", "step": "going back", "owner": "bob from 192.0.2.7"}
+    pending["cause"] = "full"
     look = {**LOOK, "hvm": {**LOOK["hvm"], "sets": [], "pending": pending, "constraint": "stay on hv1"}}
-    assert status(look, NOW)[-4:] == [
+    assert status(look, NOW)[-6:] == [
         "Last complete set: none",
         "Last with VM states (B): none",
         "Constraint: stay on hv1",
-        "Pending: sync, begun then, stopped at 'send'",
+        "Pending: migrate_secure by bob from 192.0.2.7, begun then, stopped at 'going back'",
+        "  because: full",
+        "Next: hvm.pair.recover finishes it or undoes it, and says which",
     ]
     look["hvm"]["lock"] = "sync by root"
     assert status(look, NOW)[-1] == "Running now: sync by root"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, ""),
+        ({"lock": "sync by root", "pending": {"operation": "sync"}}, ""),
+        ({"pending": {"operation": "unknown"}}, "hvm.pair.recover finishes it or undoes it, and says which"),
+        ({"pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
+        ({"role": {"now": "UNKNOWN", "since": "then"}}, "hvm.pair.recover: it was ACTIVE before it rebooted"),
+        ({"role": {"now": "UNKNOWN", "since": ""}}, "hvm.pair.install: it has no role yet"),
+        ({"role": {"now": "DIVERGED"}}, "hvm.pair.rejoin shows what it holds that the other lacks"),
+        (
+            {"hypervisor": {"running": False}, "qemu": []},
+            "hvm.pair.hv_start, if the hypervisor is not stopped on purpose",
+        ),
+        ({"role": {"now": "PASSIVE"}}, "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"),
+        ({"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": []}, ""),
+        (
+            {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "not_inert": ["t/vm is mounted"]},
+            "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing",
+        ),
+    ],
+)
+def test_what_comes_next(changes: dict[str, t.Any], text: str) -> None:
+    assert advice({**LOOK["hvm"], **changes}) == text
+
+
+def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
+    assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}

@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.modules import hvm_shared_ip
 
 testing = pytest.importorskip("ansible.module_utils.testing")
@@ -43,6 +44,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[t.Any, ...]]:
 
     monkeypatch.setattr(shared_ip, "enable", enable)
     monkeypatch.setattr(shared_ip, "disable", disable)
+    monkeypatch.setattr(address, "keep_announcing", lambda *args: made.append(("announce", *args)) or [])
+    monkeypatch.setattr(address, "tell_peer", lambda config: made.append(("tell", config.peer.name)))
     return made
 
 
@@ -65,7 +68,7 @@ def module(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Module
 
 def test_the_file_says_what_is_not_given(module: Module, calls: list[tuple[t.Any, ...]]) -> None:
     done = module(state="enabled")
-    assert calls == [("enable", ["10.0.0.9/24"], "br0", "10.0.0.254", False)]
+    assert calls == [("enable", ["10.0.0.9/24"], "br0", "10.0.0.254", False), ("announce", ["10.0.0.9/24"], "br0")]
     assert (done["changed"], done["enabled"], done["sentence"]) == (True, True, "Shared IP is enabled")
     assert done["diff"] == {"before": "", "after": "10.0.0.9/24 on br0\n"}
     where = {"address": "10.0.0.9/24", "enabled": True, "found": ["10.0.0.9/24 on br0"], "sentence": "10.0.0.9 is on br0"}
@@ -78,16 +81,23 @@ def test_what_is_given_goes_before_the_file(module: Module, calls: list[tuple[t.
     assert module(state="disabled", addresses=["10.0.0.8/24"])["sentence"] == "Shared IP is disabled"
     assert calls == [
         ("enable", ["10.0.0.9/24"], "br1", "10.0.0.254", False),
+        ("announce", ["10.0.0.9/24"], "br1"),
         ("enable", ["10.0.0.9/24"], "br0", "", True),
         ("disable", ["10.0.0.8/24"], "br0", False),
+        ("tell", "HOST-b"),
     ]
 
 
 def test_without_a_pair_addresses_and_interface_do(module: Module, calls: list[tuple[t.Any, ...]]) -> None:
     assert module(config="/none.json", state="enabled", addresses=["10.0.0.8/24"], interface="br0")["changed"]
-    assert calls == [("enable", ["10.0.0.8/24"], "br0", "", False)]
+    assert calls == [("enable", ["10.0.0.8/24"], "br0", "", False), ("announce", ["10.0.0.8/24"], "br0")]
     refused = module(config="/none.json", state="enabled", interface="br0")
     assert refused["failed"] and "does not belong to a pair" in refused["msg"]
+
+
+def test_check_mode_starts_nothing_and_tells_nobody(module: Module, calls: list[tuple[t.Any, ...]]) -> None:
+    assert module(state="enabled", check=True)["changed"] and module(state="disabled", check=True)["changed"]
+    assert [call[0] for call in calls] == ["enable", "disable"]
 
 
 def test_a_refusal_has_its_remedy_and_its_facts(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,8 @@ class Connection:
         return [Domain(self, vm) for vm in self.world.vms.values() if not active or vm.state != OFF]
 
     def restore(self, path: str) -> None:
-        self.restoreFlags(path, None, 2)
+        was_running = struct.unpack_from("=16sIII", pathlib.Path(path).read_bytes())[3]
+        self.restoreFlags(path, None, 2 if was_running else 4)
 
     def restoreFlags(self, path: str, dummy: object, flags: int) -> None:
         vm = self.world.vms[pathlib.Path(path).name.removesuffix(".state")]
@@ -214,14 +215,14 @@ class Domain:
             vm.state = RUNNING
 
     @staticmethod
-    def _write(path: pathlib.Path, magic: str) -> None:
-        path.write_bytes(struct.pack("=16sIII", magic.encode(), 2, 8, 0).ljust(200, b"\0"))
+    def _write(path: pathlib.Path, magic: str, was_running: bool = False) -> None:
+        path.write_bytes(struct.pack("=16sIII", magic.encode(), 2, 8, was_running).ljust(200, b"\0"))
 
     def save(self, path: str) -> None:
         self._call("save", RUNNING, PAUSED)
         if self.vm.unsavable:
             raise Error(55, "cannot save a domain with <hostdev>")
-        self._write(pathlib.Path(path), "LibvirtQemudSave")
+        self._write(pathlib.Path(path), "LibvirtQemudSave", self.vm.state == RUNNING)
         self.vm.state, self.vm.reason = OFF, 5
 
     def abortJob(self) -> None:

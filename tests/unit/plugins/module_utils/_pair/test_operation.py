@@ -51,6 +51,16 @@ def test_one_at_a_time_and_the_holder_is_named(path: str) -> None:
         assert holder.startswith("backup_secure by alice on hv1 since ")
 
 
+def test_what_another_process_is_at_is_not_what_this_one_is_at(path: str) -> None:
+    assert operation.others_operation(path) == ""
+    with operation.Lock(path).held("sync", "bob"):
+        assert operation.others_operation(path) == ""
+    with hold(path) as process:
+        assert operation.others_operation(path) == "backup_secure"
+        process.kill()
+    assert operation.others_operation(path) == ""
+
+
 def test_the_lock_ends_with_its_process_however_that_ends(path: str) -> None:
     with hold(path) as process:
         process.kill()
@@ -70,6 +80,25 @@ def test_it_is_given_back_also_after_an_error(path: str) -> None:
     assert operation.lock_holder(path) is None
     assert pathlib.Path(path).read_text() == ""
     lock.release()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "root"),
+        ({"USER": "alice"}, "alice"),
+        ({"USER": "root", "SUDO_USER": "alice"}, "alice"),
+        ({"USER": "root", "SSH_CONNECTION": "192.0.2.7 50000 192.0.2.1 22"}, "root from 192.0.2.7"),
+    ],
+)
+def test_an_owner_is_told_from_another_one_of_the_same_name(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], said: str
+) -> None:
+    for name in ("USER", "SUDO_USER", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert operation.owner() == said
 
 
 def test_a_lock_that_was_never_taken_is_free(path: str) -> None:
@@ -92,6 +121,7 @@ def test_the_journal_is_pending_from_its_first_step_until_done(tmp_path: pathlib
     journal.step("last sync", set="hvm_x")
     found = operation.pending(path)
     assert found is not None
+    assert found["owner"] == operation.owner()
     assert {key: found[key] for key in ("operation", "step", "peer", "epoch", "set", "done")} == {
         "operation": "migrate_secure",
         "step": "last sync",

@@ -222,3 +222,13 @@ def test_what_all_means() -> None:
     assert candidates("started", infos, ["c"]) == ["a"]
     assert candidates("restored", infos, ["c"]) == ["c"]
     assert candidates("shutdown", infos, ["c"]) == ["a", "b"]
+
+
+def test_nothing_is_started_while_a_migration_moves_all_of_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs.operation, "others_operation", lambda: "migrate_secure")
+    before = world.states()
+    for check in (False, True):
+        with pytest.raises(Refused, match="another operation is running: migrate_secure"):
+            world.apply("started", "api", check=check)
+    assert world.states() == before
+    assert world.apply("poweredoff", "lab")["changed"]

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""The shared addresses of a pair, taken and given up with what goes with it: the announcer here, and a word to the other host."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+
+#: Laid down by `_procedure.install`.
+ANNOUNCER = "/usr/lib/hvm/hvm-announce"
+UNIT = "hvm-announce.service"
+#: Seconds for systemd to answer. Nothing waits for the announcer itself.
+_TIMEOUT = 10.0
+
+
+def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
+    """Start the announcer, or start it anew; it ends by itself. Returns at once.
+
+    A transient unit, since whatever belongs to this task, or to its ssh session, may end with it.
+
+    :return: warnings: the addresses are here and were announced, so no failure is worth more.
+    """
+    if not addresses:
+        return []
+    if not os.path.exists(ANNOUNCER):
+        return [f"the shared addresses are announced once only: {ANNOUNCER} is missing. Run the playbook hvm.pair.install"]
+    command = [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--no-block",
+        f"--unit={UNIT}",
+        "--description=hvm.pair: tells the neighbours where the shared IP is",
+        f"--property=RuntimeMaxSec={announcer.LONGEST + 60:.0f}",
+        ANNOUNCER,
+        interface,
+        *addresses,
+    ]
+    failure: HvmError | None = None
+    for dummy in range(2):  # systemd may need a moment to forget the one that was stopped
+        succeeds(["systemctl", "stop", UNIT], _TIMEOUT)  # of an earlier time; mostly there is none
+        try:
+            run(command, _TIMEOUT)
+        except HvmError as exc:
+            failure = exc
+            time.sleep(0.2)
+        else:
+            return []
+    return [f"the shared addresses are announced once only: {failure}"]
+
+
+def hindrance(config: PairConfig) -> list[str]:
+    """Why this host could not take the addresses if the other one gave them up: ``[what, remedy]``, or nothing."""
+    if not config.shared_ips:
+        return []
+    try:
+        shared_ip.prepare(config.shared_ips, config.interface, config.gateway, peer_holds=True)
+    except HvmError as exc:
+        return [exc.what, exc.remedy]
+    return []
+
+
+def take(config: PairConfig) -> None:
+    """Without asking who has them: the other host has just given them up, under the lock of this operation.
+
+    Without asking for the gateway either: that was done before the first VM stopped, and they run here in any case. The caller
+    lets them be announced again (`keep_announcing`) when nothing waits any more.
+    """
+    if config.shared_ips:
+        shared_ip.take(shared_ip.prepare(config.shared_ips, config.interface, peer_holds=True))
+
+
+def take_back(config: PairConfig, addresses: t.Sequence[str]) -> list[str]:
+    """What this host had until a moment ago, and nobody else can have taken. :return: warnings."""
+    if not addresses:
+        return []
+    shared_ip.take_back(addresses, config.interface)
+    return keep_announcing(addresses, config.interface)
+
+
+def give_up(config: PairConfig) -> bool:
+    """:return: whether there was anything to give up."""
+    return bool(config.shared_ips and shared_ip.disable(config.shared_ips, config.interface).changed)
+
+
+def tell_peer(config: PairConfig) -> None:
+    """This host has let the addresses go: if the other one has them, the neighbours must hear it from there once more.
+
+    They may believe this one, when both had them for a while. Without an answer there is nobody to tell.
+    """
+    try:
+        with Peer(config) as peer:
+            peer.call("announce")
+    except HvmError:
+        pass
+
+
+def announce(config: PairConfig) -> list[str]:
+    """What this host has of the addresses, now and for a while. :return: what was announced."""
+    if not config.shared_ips:
+        return []
+    told = shared_ip.announce(config.shared_ips, config.interface)
+    if told:
+        keep_announcing(config.shared_ips, config.interface)
+    return list(told)

@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, install
+
+V4, V6 = "192.0.2.10/24", "2001:db8::10/64"
+CONFIG = PairConfig("p", Host("hv1", "10.0.0.1"), Host("hv2", "10.0.0.2"), ("t/vm",), "/vm/state", (V4, V6), "br0", "192.0.2.1")
+WITHOUT = CONFIG._replace(shared_ips=(), interface="", gateway="")
+
+
+class Host1:
+    """Commands and calls, in order."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.did: list[t.Any] = []
+        self.installed = True
+        self.failures = 0
+        self.held: tuple[str, ...] = ()
+        patch.setattr(address, "run", self.run)
+        patch.setattr(address, "succeeds", self.run)
+        patch.setattr(address, "time", types.SimpleNamespace(sleep=lambda dummy: None))
+        patch.setattr(address.os.path, "exists", lambda path: self.installed and path == address.ANNOUNCER)
+        calls = address.shared_ip
+        patch.setattr(calls, "prepare", lambda *args, **more: self.did.append(("prepare", *args, more)) or "prepared")
+        patch.setattr(calls, "take", lambda *args: self.did.append(("take", *args)))
+        patch.setattr(calls, "take_back", lambda *args: self.did.append(("take back", *args)))
+        patch.setattr(calls, "announce", lambda *dummy: self.held)
+        patch.setattr(calls, "disable", lambda *dummy: types.SimpleNamespace(changed=self.held))
+
+    def run(self, command: list[str], dummy: float) -> str:
+        self.did.append(" ".join(command[:2]) if command[0] == "systemctl" else command)
+        if command[0] == "systemd-run" and self.failures:
+            self.failures -= 1
+            raise CommandError(command, 1, "", "Failed to start transient service unit: Access denied")
+        return ""
+
+
+@pytest.fixture(name="host")
+def _host(monkeypatch: pytest.MonkeyPatch) -> Host1:
+    return Host1(monkeypatch)
+
+
+START = [
+    *("systemd-run", "--quiet", "--collect", "--no-block", "--unit=hvm-announce.service"),
+    *("--description=hvm.pair: tells the neighbours where the shared IP is", "--property=RuntimeMaxSec=3660"),
+    *("/usr/lib/hvm/hvm-announce", "br0", V4, V6),
+]
+
+
+def test_the_announcer_is_a_unit_of_its_own_with_a_limit_and_one_of_an_earlier_time_goes(host: Host1) -> None:
+    assert address.keep_announcing([V4, V6], "br0") == []
+    assert host.did == ["systemctl stop", START]
+
+
+def test_what_it_runs_is_what_gets_installed() -> None:
+    text, mode = install.files()["/usr/lib/hvm/hvm-announce"]
+    assert (text.splitlines()[0], mode) == ("#!/usr/bin/python3 -IB", 0o755)
+    assert "\nfrom ansible_collections.hvm.pair.plugins.module_utils._net.announcer import main\n" in text
+    compile(text, "hvm-announce", "exec")
+
+
+def test_that_it_cannot_be_started_is_a_warning(host: Host1) -> None:
+    host.failures = 1
+    assert address.keep_announcing([V4], "br0") == []
+    host.did.clear()
+    host.failures = 2
+    (text,) = address.keep_announcing([V4], "br0")
+    assert text.startswith("the shared addresses are announced once only: 'systemd-run --quiet")
+    assert text.endswith("failed (1): Failed to start transient service unit: Access denied")
+    assert [one[0] for one in host.did] == ["s", "systemd-run"] * 2
+    host.installed = False
+    host.did.clear()
+    (text,) = address.keep_announcing([V4], "br0")
+    assert text.endswith("/usr/lib/hvm/hvm-announce is missing. Run the playbook hvm.pair.install")
+    assert host.did == []
+
+
+def test_in_an_interruption_nobody_is_asked(host: Host1) -> None:
+    address.take(CONFIG)
+    assert host.did == [("prepare", (V4, V6), "br0", {"peer_holds": True}), ("take", "prepared")]
+
+
+def test_what_would_keep_it_from_taking_them_is_known_before(host: Host1, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert address.hindrance(CONFIG) == []
+    assert host.did == [("prepare", (V4, V6), "br0", "192.0.2.1", {"peer_holds": True})]
+
+    def refuse(*dummy: t.Any, **dummy_too: t.Any) -> None:
+        raise HvmError("interface br0 has no carrier", "Check its cable.")
+
+    monkeypatch.setattr(address.shared_ip, "prepare", refuse)
+    assert address.hindrance(CONFIG) == ["interface br0 has no carrier", "Check its cable."]
+
+
+def test_what_is_taken_back_is_announced_again_too(host: Host1) -> None:
+    assert address.take_back(CONFIG, [V6]) == []
+    assert host.did == [("take back", [V6], "br0"), "systemctl stop", [*START[:-2], V6]]
+
+
+def test_without_addresses_there_is_nothing_to_do(host: Host1) -> None:
+    address.take(WITHOUT)
+    assert (address.hindrance(WITHOUT), address.take_back(CONFIG, [])) == ([], [])
+    assert not address.give_up(WITHOUT)
+    assert (address.announce(WITHOUT), address.keep_announcing([], "")) == ([], [])
+    assert host.did == []
+
+
+def test_only_what_is_here_is_announced(host: Host1) -> None:
+    assert address.announce(CONFIG) == []
+    assert host.did == []
+    host.held = (V4,)
+    assert address.announce(CONFIG) == [V4]
+    assert host.did == ["systemctl stop", START]
+    assert address.give_up(CONFIG)
+
+
+def test_the_other_host_is_told_and_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Peer:
+        def __init__(self, dummy: PairConfig) -> None:
+            if asked:
+                raise HvmError("hv2 does not answer")
+
+        def __enter__(self) -> t.Any:
+            return self
+
+        def __exit__(self, *dummy: object) -> None:
+            pass
+
+        def call(self, op: str) -> None:
+            asked.append(op)
+
+    monkeypatch.setattr(address, "Peer", Peer)
+    address.tell_peer(CONFIG)
+    address.tell_peer(CONFIG)
+    assert asked == ["announce"]

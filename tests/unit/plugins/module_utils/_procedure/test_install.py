@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import install
+
+
+class Hook:
+    """libvirt's qemu hook, as it gets installed, with its gate elsewhere."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.gate = directory / "gate"
+        self.path = directory / "qemu"
+        text, mode = install.files()[install.HOOK]
+        assert text.count(GATE) == 1
+        self.path.write_text(text.replace(GATE, str(self.gate)))
+        self.path.chmod(mode)
+
+    def __call__(self, operation: str, sub: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.path), "web", operation, sub, "-"]
+        return subprocess.run(command, input="<domain/>", capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture(name="hook")
+def _hook(tmp_path: pathlib.Path) -> Hook:
+    return Hook(tmp_path)
+
+
+#: What libvirt asks the hook for (hooks.html): an operation and its part. Each start, restore and incoming migration has
+#: "prepare begin".
+ALL = [
+    ("prepare", "begin"), ("start", "begin"), ("started", "begin"), ("stopped", "end"), ("release", "end"), ("migrate", "begin"),
+    ("restore", "begin"), ("reconnect", "begin"), ("attach", "begin"),
+]  # fmt: skip
+
+
+def test_nothing_starts_behind_a_shut_gate_and_the_message_says_what_to_do_instead(hook: Hook) -> None:
+    made = hook("prepare", "begin")
+    assert made.returncode == 1
+    assert made.stderr == (
+        "hvm: this host is not ACTIVE, so VM 'web' must not start here: it may run on the other one. hvm.pair.status shows both; "
+        "hvm.pair.migrate_secure brings the VMs here; after a boot or a crash: hvm.pair.recover.\n"
+    )
+
+
+@pytest.mark.parametrize("what", ALL[1:], ids=" ".join)
+def test_it_fails_for_nothing_that_only_looks_on_or_cleans_up(hook: Hook, what: tuple[str, str]) -> None:
+    assert hook(*what).returncode == 0
+
+
+@pytest.mark.parametrize("what", ALL, ids=" ".join)
+def test_an_open_gate_lets_everything_through(hook: Hook, what: tuple[str, str]) -> None:
+    hook.gate.touch()
+    made = hook(*what)
+    assert (made.returncode, made.stderr) == (0, "")
+
+
+def test_units_of_libvirt_start_behind_an_open_gate_only() -> None:
+    units = [path for path in install.files() if path.endswith(".d/hvm.conf")]
+    assert {path.split("/")[-2] for path in units} >= {"libvirtd.service.d", "libvirtd.socket.d"}
+    for path in units:
+        assert f"ConditionPathExists={GATE}\n" in install.files()[path][0]

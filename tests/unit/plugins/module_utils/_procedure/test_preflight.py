@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the host does that was ACTIVE last: which of the two acts, and who else is at work."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Refused
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import preflight
+
+CONFIG = PairConfig("p", Host("hv1", "10.0.0.1"), Host("hv2", "10.0.0.2"), ("t/vm",), "/vm/state")
+Ask = t.Callable[..., dict[str, t.Any]]
+
+
+def side(host: str, role: str, **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "host": host, "peer": {"hv1": "hv2", "hv2": "hv1"}[host], "pair": "p", "role": {"role": role, "now": role, "epoch": 3},
+        "lock": None, "pending": None, "pools": {}, "hypervisor": {"running": False}, "qemu": [], "missing_datasets": [],
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(name="ask")
+def _ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
+    def ask(operation: str, me: dict[str, t.Any], other: dict[str, t.Any] | None) -> dict[str, t.Any]:
+        monkeypatch.setattr(preflight, "look", lambda *dummy, **more: (me, other, "" if other else "no route to host"))
+        return preflight.preflight(CONFIG, operation)
+
+    return ask
+
+
+@pytest.mark.parametrize("operation", ["hv_start", "rollback"])
+def test_the_host_that_was_active_last_acts_and_the_other_one_says_so(ask: Ask, operation: str) -> None:
+    found = ask(operation, side("hv1", "ACTIVE"), side("hv2", "PASSIVE"))
+    assert (found["acts"], found["active"], found["sentence"]) == (True, "hv1", f"hv1 was ACTIVE last: {operation} can begin")
+    found = ask(operation, side("hv1", "PASSIVE"), side("hv2", "ACTIVE"))
+    assert (found["acts"], found["active"], found["sentence"]) == (False, "hv2", "hv2 was ACTIVE last and does the work")
+
+
+def test_a_rollback_is_refused_while_the_hypervisor_runs(ask: Ask) -> None:
+    with pytest.raises(Refused, match="rollback is refused, nothing was changed: hv1: the hypervisor is running") as caught:
+        ask("rollback", side("hv1", "ACTIVE", hypervisor={"running": True}), side("hv2", "PASSIVE"))
+    assert "Stop it: hvm_hypervisor state=stopped." in str(caught.value)
+
+
+@pytest.mark.parametrize("operation", ["hv_start", "rollback"])
+@pytest.mark.parametrize("busy", ["hv1", "hv2"])
+def test_what_runs_on_either_host_is_told_with_its_owner_and_since_when(ask: Ask, operation: str, busy: str) -> None:
+    lock = "sync by root from 192.0.2.7 since 2026-11-25T10:00:00+00:00 (process 7)"
+    sides = [side(host, role, lock=lock if host == busy else None) for host, role in (("hv1", "ACTIVE"), ("hv2", "PASSIVE"))]
+    with pytest.raises(Refused, match=r"root from 192\.0\.2\.7 since 2026-11-25T10:00:00") as caught:
+        ask(operation, *sides)
+    assert [(one.host, one.remedy) for one in caught.value.findings] == [(busy, "Wait until it has ended.")]
+
+
+def test_nobody_starts_where_the_records_do_not_say_who(ask: Ask) -> None:
+    with pytest.raises(Refused, match="this host was not ACTIVE last, and hv2 does not answer"):
+        ask("hv_start", side("hv1", "PASSIVE"), None)
+    assert ask("hv_start", side("hv1", "ACTIVE"), None)["acts"]  # whether it may is for hvm_hypervisor to say
