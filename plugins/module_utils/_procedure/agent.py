@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig, load
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PROTOCOL
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Emit, Server
@@ -116,15 +116,11 @@ class Agent:
         return offers.offers([one for one in wanted if one in known], [str(one) for one in arguments["files"]])
 
     def lock(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        epoch, mine = arguments.get("epoch"), role.load().epoch
-        if epoch is not None and int(epoch) < mine:
-            raise HvmError(
-                f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}",
-                "Its data are older than this host's: nothing is taken from it.",
-            )
-        running = observe.qemu_processes()
-        if running:
-            raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first; they run on a copy.")
+        epoch = arguments.get("epoch")
+        me = {"role": {"epoch": role.load().epoch}, "qemu": observe.qemu_processes()}
+        findings = guards.lend(me, None if epoch is None else int(epoch))
+        if findings:
+            raise HvmError(findings[0].what, findings[0].remedy)
         load_rest()
         self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
         return {}

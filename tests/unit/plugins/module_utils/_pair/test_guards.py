@@ -60,6 +60,7 @@ def host(name: str, peer: str, role: str, epoch: int) -> dict[str, t.Any]:
         "interfaces": ["br0", "br1", "eth0", "lo"],
         "emulators": ["/usr/bin/qemu-system-x86_64"],
         "foreign_users": {},
+        "sets": [{"name": "hvm_20261123T094512Z_office_B", "complete": True, "datasets": 2}],
     }
 
 
