@@ -322,8 +322,8 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
                 peer["host"],
             )
         )
-    elif role["now"] != ACTIVE and peer["role"]["role"] == ACTIVE and peer["role"]["epoch"] <= role["epoch"]:
-        if role["role"] == PASSIVE:
+    elif role["now"] != ACTIVE and peer["role"]["role"] == ACTIVE:
+        if role["role"] == PASSIVE and peer["role"]["epoch"] <= role["epoch"]:
             found.append(
                 Finding(
                     f"{other} was ACTIVE last (epoch {peer['role']['epoch']}): what it wrote since the last set is only there",
@@ -331,8 +331,8 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
                     host,
                 )
             )
-        elif peer["role"]["epoch"] == role["epoch"]:
-            found.append(both_were_active(me, peer))
+        elif role["role"] == ACTIVE and not is_later(me, peer) and not is_later(peer, me):
+            return [*found, both_were_active(me, peer)]
     if peer["role"]["epoch"] > role["epoch"]:
         found.append(
             Finding(
@@ -371,12 +371,19 @@ def _strangers(me: Observation, peer: Observation) -> list[Finding]:
     return [Finding(f"it belongs to the pair {peer['pair']}, not to {me['pair']}", remedy, peer["host"])]
 
 
+def is_later(one: Observation, other: Observation) -> bool:
+    """Whether `one` knew of the time when `other` was ACTIVE when it became so itself. The number of an epoch alone does not tell:
+    a host that was started by force has counted on from what it knew.
+    """
+    return bool(other["role"]["epoch"] <= one["role"]["seen"])
+
+
 def both_were_active(me: Observation, peer: Observation) -> Finding:
-    """Only by force on both: nothing but the operator can tell which data shall go on."""
+    """Neither knew of the other: only the operator can tell which data shall go on."""
     return Finding(
-        f"{me['host']} and {peer['host']} were both ACTIVE in epoch {me['role']['epoch']}, without each other",
-        "Each may hold writes that the other lacks. Look at both (hvm.pair.rejoin --check), then name the one that goes on: "
-        "hvm.pair.rejoin with hvm_winner.",
+        f"{me['host']} (epoch {me['role']['epoch']}) and {peer['host']} (epoch {peer['role']['epoch']}) were both ACTIVE, without "
+        "each other",
+        "Each may hold writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with hvm_winner.",
         me["host"],
     )
 

@@ -73,6 +73,11 @@ def _began(side: Observation, operation: str) -> bool:
     return bool(side["pending"]) and side["pending"]["operation"] == operation
 
 
+def _newest(side: Observation) -> str:
+    """The newest complete set; their names sort by time."""
+    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
+
+
 def _vms(me: Observation, peer: Observation | None) -> tuple[str, ...]:
     """VMs of an interrupted migration, whichever of the hosts remembers it."""
     found: set[str] = set()
@@ -179,12 +184,13 @@ def _recover_active(me: Observation, peer: Observation) -> Decision:
         return _refused([two_active(me, peer)])
     if mine["now"] == ACTIVE:
         return _go_on(me, peer)
-    if theirs["epoch"] > mine["epoch"]:
-        if theirs["role"] == ACTIVE:
-            return Decision(ELSEWHERE, f"{_was(peer)}, {here} in epoch {mine['epoch']}: {other} recovers first")
-        return _refused([_seen_later(peer, me)])
-    if theirs["role"] == ACTIVE and theirs["epoch"] == mine["epoch"]:
+    if theirs["role"] == ACTIVE and not guards.is_later(me, peer):
+        if guards.is_later(peer, me):
+            return Decision(ELSEWHERE, f"{_was(peer)}, later than {here}: {other} recovers first")
         return _refused([guards.both_were_active(me, peer)])
+    if theirs["role"] == DIVERGED and theirs["epoch"] > mine["epoch"]:
+        return _refused([_seen_later(peer, me)])
+    # one that is PASSIVE has nothing of its own, whatever epoch it was told
     new = _epoch(me, peer)
     sentence = (
         f"{here} was ACTIVE last, in epoch {mine['epoch']}; {other} answers and is {theirs['now']} in epoch {theirs['epoch']}: "
@@ -227,13 +233,16 @@ def _recover_passive(me: Observation, peer: Observation) -> Decision:
     """
     here, other = me["host"], peer["host"]
     for operation in (MIGRATION, FAILOVER):
-        mine, theirs = _began(me, operation), _began(peer, operation)
-        if mine and not theirs:
-            new = _epoch(me, peer)
-            sentence = f"{here} had begun a {operation} and {other} is PASSIVE too: {here} becomes ACTIVE in epoch {new}"
-            return Decision(START, sentence, epoch=new, vms=_vms(me, peer))
-        if theirs and not mine:
-            return Decision(ELSEWHERE, f"{other} had begun a {operation} and {here} is PASSIVE too: {other} recovers first")
+        begun = [side for side in (me, peer) if _began(side, operation)]
+        if not begun:
+            continue
+        # of two, the one with the newer set; they differ in nothing else that counts
+        first = max(begun, key=lambda side: (_newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
+        why = f"{first['host']} had begun a {operation} and {peer['host'] if first is me else here} is PASSIVE too"
+        if first is peer:
+            return Decision(ELSEWHERE, f"{why}: {other} recovers first")
+        new = _epoch(me, peer)
+        return Decision(START, f"{why}: {here} becomes ACTIVE in epoch {new}", epoch=new, vms=_vms(me, peer))
     what = f"{here} and {other} are both PASSIVE, and neither says why"
     remedy = "Look at 'status' of both for the newest set, and start the host that has it: hvm_hypervisor state=started."
     return _refused([Finding(what, remedy, here)])

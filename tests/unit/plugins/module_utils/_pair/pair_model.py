@@ -64,6 +64,7 @@ class Host:
         self.journal: dict[str, t.Any] | None = None
         self.disks = {name: Disk() for name in DATASETS}
         self.writable = self.gate = self.running = self.vms = role == ACTIVE
+        self.seen = 0
         self.clean = role != ACTIVE  # since it was ACTIVE it has been stopped in good order
         self.kept: list[int] = []
         self.log_only = False  # after a crash what was written last may be in the intent logs only, where nobody sees it
@@ -72,7 +73,9 @@ class Host:
     def now(self) -> str:
         return "UNKNOWN" if self.role == ACTIVE and self.recorded_in != self.boot else self.role
 
-    def record(self, role: str, epoch: int) -> None:
+    def record(self, role: str, epoch: int, seen: int | None = None) -> None:
+        if role == ACTIVE:
+            self.seen = seen if seen is not None else self.epoch if self.role != ACTIVE else self.seen
         self.role, self.epoch, self.recorded_in = role, epoch, self.boot
         if role == ACTIVE:
             self.clean = False
@@ -159,7 +162,7 @@ class Pair:
             "host": host.name,
             "peer": self.other(host).name,
             "address": host.name,
-            "role": {"role": host.role, "now": host.now(), "epoch": host.epoch, "since": "then", "clean": host.clean},
+            "role": {"role": host.role, "now": host.now(), "epoch": host.epoch, "since": "then", "seen": host.seen, "clean": host.clean},
             "hypervisor": {"running": host.running},
             "qemu": ["vm"] if host.vms else [],
             "shared_ip": {"interface": "", "in_use_by_us": False},
@@ -265,12 +268,12 @@ class Pair:
             self.guids += 1
             disk.snapshots.append((name, str(self.guids), disk.newest() if host.log_only else disk.head))
 
-    def start_hypervisor(self, host: Host, epoch: int) -> Steps:
-        previous = (host.role, host.epoch, host.recorded_in)
+    def start_hypervisor(self, host: Host, epoch: int, seen: int | None = None) -> Steps:
+        previous = (host.role, host.epoch, host.recorded_in, host.seen)
         try:
             host.writable, host.log_only = True, False  # mounted, so the logs are replayed
             yield
-            host.record(ACTIVE, epoch)
+            host.record(ACTIVE, epoch, seen)
             yield
             host.gate = True
             yield
@@ -278,7 +281,7 @@ class Pair:
             yield
         except Failed:
             self.stop_hypervisor(host)
-            host.role, host.epoch, host.recorded_in = previous
+            host.role, host.epoch, host.recorded_in, host.seen = previous
             raise
 
     def stop_hypervisor(self, host: Host, keep_writable: bool = False) -> None:
@@ -362,11 +365,11 @@ class Pair:
         if host.running and host.now() == ACTIVE:
             return
         epoch = host.epoch if host.now() == ACTIVE else max(host.epoch, peer.epoch if peer else 0) + 1
-        if peer:
-            self.see(peer, epoch)
-            yield
-        yield from self.start_hypervisor(host, epoch)
+        yield from self.start_hypervisor(host, epoch, peer.epoch if peer else None)
         host.vms = True
+        yield
+        if peer:
+            self.see(self.call(process), epoch)
 
     def run_stop(self, process: Process) -> Steps:
         self.take_lock(process)
@@ -478,17 +481,18 @@ class Pair:
         return None
 
     def revert(self, process: Process, epoch: int, stopped: bool, given_away: bool) -> Steps:
-        host = process.host
+        host, seen = process.host, None
         if given_away:
             other = yield from self.at_rest(process)
             if not guards.may_go_on(self.observe(other) if other else None):
                 self.journal(process, recovery.MIGRATION, "waiting for the other host")
                 return
-            epoch = max(epoch, other.epoch if other else 0) + 1
+            seen = max(epoch, other.epoch if other else 0)
+            epoch = seen + 1
         self.journal(process, recovery.MIGRATION, "going back")
         try:
             if stopped:
-                yield from self.start_hypervisor(host, epoch)
+                yield from self.start_hypervisor(host, epoch, seen)
             host.vms = True
         except (Lost, Failed):
             return
@@ -521,12 +525,9 @@ class Pair:
             host.journal = None
         elif decided.do == recovery.START:
             if not host.running:
-                if peer:
-                    self.see(peer, decided.epoch)
-                    yield
                 if host.role == PASSIVE:
                     yield from self.go_back(host, host.complete()[-1])
-                yield from self.start_hypervisor(host, decided.epoch)
+                yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
             else:
                 host.epoch = decided.epoch
                 yield
@@ -560,7 +561,7 @@ class Pair:
         self.journal(process, recovery.FAILOVER, "back to the set")
         yield from self.go_back(host, to)
         self.journal(process, recovery.FAILOVER, "start")
-        yield from self.start_hypervisor(host, decided.epoch)
+        yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
         host.vms = True
         yield
         host.journal = None
@@ -581,7 +582,7 @@ class Pair:
             self.give_up(host.writes())
             self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
             yield from self.stand_down(process)
-            yield from self.start_hypervisor(host, decided.epoch)
+            yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
             host.vms = True
             yield
             host.journal = None
