@@ -331,17 +331,19 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
                     host,
                 )
             )
-        elif role["role"] == ACTIVE and not is_later(me, peer) and not is_later(peer, me):
-            return [*found, both_were_active(me, peer)]
+        elif role["role"] == ACTIVE and not is_later(me, peer):
+            return [*found, _later(me, peer) if is_later(peer, me) else both_were_active(me, peer)]
     if peer["role"]["epoch"] > role["epoch"]:
-        found.append(
-            Finding(
-                f"{peer['host']} was ACTIVE later (epoch {peer['role']['epoch']}, here {role['epoch']})",
-                f"Start it on {peer['host']} instead.",
-                host,
-            )
-        )
+        found.append(_later(me, peer))
     return found
+
+
+def _later(me: Observation, peer: Observation) -> Finding:
+    return Finding(
+        f"{peer['host']} was ACTIVE later (epoch {peer['role']['epoch']}, here {me['role']['epoch']})",
+        f"Start it on {peer['host']} instead.",
+        me["host"],
+    )
 
 
 DIVERGED_HERE = "this host is DIVERGED: it holds writes that the other lacks"
@@ -352,8 +354,9 @@ def _silent(me: Observation) -> Finding:
     other = me["peer"]
     if me["role"]["role"] == PASSIVE:
         complete = [one["name"] for one in me["sets"] if one["complete"]]
+        since = f" since {complete[-1]}" if complete else ""
         return Finding(
-            f"{other} does not answer, so it may be ACTIVE; what it wrote since {complete[-1] if complete else 'ever'} is only there",
+            f"{other} does not answer, so it may be ACTIVE; what it wrote{since} is only there",
             f"hvm.pair.failover shows what would be lost. If you know that {other} is switched off: peer_is_down={other}.",
             me["host"],
         )
@@ -372,18 +375,20 @@ def _strangers(me: Observation, peer: Observation) -> list[Finding]:
 
 
 def is_later(one: Observation, other: Observation) -> bool:
-    """Whether `one` knew of the time when `other` was ACTIVE when it became so itself. The number of an epoch alone does not tell:
-    a host that was started by force has counted on from what it knew.
+    """Whether `one` knew of the time when `other` was ACTIVE when it became so itself.
+
+    The number of an epoch alone does not tell: a host that was started by force has counted on from what it knew.
     """
     return bool(other["role"]["epoch"] <= one["role"]["seen"])
 
 
 def both_were_active(me: Observation, peer: Observation) -> Finding:
     """Neither knew of the other: only the operator can tell which data shall go on."""
+    one, two = (f"{side['host']} (epoch {side['role']['epoch']})" for side in (me, peer))
     return Finding(
-        f"{me['host']} (epoch {me['role']['epoch']}) and {peer['host']} (epoch {peer['role']['epoch']}) were both ACTIVE, without "
-        "each other",
-        "Each may hold writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with hvm_winner.",
+        f"{one} and {two} were both ACTIVE, without each other",
+        "Each may hold writes that the other lacks. Look at both, then name the one that goes on: "
+        "hvm.pair.rejoin with hvm_winner.",
         me["host"],
     )
 

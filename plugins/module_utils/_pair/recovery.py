@@ -30,7 +30,8 @@ START, PASS, ELSEWHERE = "start", "pass", "elsewhere"
 #: failover
 TAKE_OVER = "take over"
 #: rejoin, all of them on the host that goes on: the other one becomes PASSIVE as it is | becomes DIVERGED, its data held
-#: | PASSIVE, and what it has of its own is kept beside | PASSIVE, and that is destroyed | this host becomes ACTIVE, the other DIVERGED
+#: | PASSIVE, and what it has of its own is kept beside | PASSIVE, and that is destroyed
+#: | this host becomes ACTIVE, the other one DIVERGED
 JOIN, DIVERGE, KEEP, DISCARD, WIN = "join", "diverge", "keep", "discard", "win"
 #: What the operator may choose for a host that is DIVERGED; "": nothing yet.
 CHOICES = ("", KEEP, DISCARD)
@@ -134,7 +135,8 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "") -
         return _refused(found)
     if me["role"]["role"] == DIVERGED:
         if peer is not None and peer["role"]["now"] == ACTIVE:
-            sentence = f"{me['host']} is DIVERGED; {peer['host']} is ACTIVE, and there hvm.pair.rejoin decides: {ways(me['host'])}"
+            host = me["host"]
+            sentence = f"{host} is DIVERGED; {peer['host']} is ACTIVE, and there hvm.pair.rejoin decides: {ways(host)}"
             return Decision(ELSEWHERE, sentence)
         return _refused([Finding(guards.DIVERGED_HERE, guards.DECIDE, me["host"])])
     if peer is None:
@@ -150,7 +152,8 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "") -
             return _pass(me, peer)
         return Decision(ELSEWHERE, f"{_was(peer)}, later than any other: {other} recovers first, {here} is {PASSIVE} and waits")
     if theirs["role"] == DIVERGED:
-        remedy = f"To go on here: hvm.pair.failover with hvm_give_up={other}; to go on there: hvm.pair.rejoin with hvm_winner={other}."
+        there_too = f"to go on there: hvm.pair.rejoin with hvm_winner={other}"
+        remedy = f"To go on here: hvm.pair.failover with hvm_give_up={other}; {there_too}."
         return _refused([Finding(f"{other} is DIVERGED, and no host is ACTIVE", remedy, here)])
     return _recover_passive(me, peer)
 
@@ -179,8 +182,8 @@ def _recover_active(me: Observation, peer: Observation) -> Decision:
     mine, theirs, here, other = me["role"], peer["role"], me["host"], peer["host"]
     if theirs["now"] == ACTIVE:
         if mine["now"] != ACTIVE:
-            sentence = f"{other} is ACTIVE in epoch {theirs['epoch']}, {here} was in epoch {mine['epoch']}: hvm.pair.rejoin comes next"
-            return Decision(ELSEWHERE, sentence)
+            was = f"{other} is ACTIVE in epoch {theirs['epoch']}, {here} was in epoch {mine['epoch']}"
+            return Decision(ELSEWHERE, f"{was}: hvm.pair.rejoin comes next")
         return _refused([two_active(me, peer)])
     if mine["now"] == ACTIVE:
         return _go_on(me, peer)
@@ -209,8 +212,8 @@ def _go_on(me: Observation, peer: Observation | None) -> Decision:
     if me["hypervisor"]["running"] and not pending:
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {epoch} and runs: there is nothing to recover")
     what = f"{pending['operation']} stopped at '{pending['step']}'" if pending else "its hypervisor is stopped"
-    if peer is not None and peer["role"]["epoch"] > epoch:
-        epoch = _epoch(me, peer)
+    if peer is not None and peer["role"]["epoch"] >= epoch + (peer["role"]["role"] != ACTIVE):
+        epoch = _epoch(me, peer)  # one that was ACTIVE in the same epoch is left behind, too
         what = f"{what}; {peer['host']} has seen epoch {peer['role']['epoch']}"
     sentence = f"{here} is ACTIVE, and {what}: {here} goes on in epoch {epoch}"
     return Decision(START, sentence, epoch=epoch, vms=_vms(me, peer))
@@ -249,8 +252,9 @@ def _recover_passive(me: Observation, peer: Observation) -> Decision:
 
 
 def _seen_later(later: Observation, earlier: Observation) -> Finding:
+    older = f"{earlier['host']}, which was ACTIVE, only {earlier['role']['epoch']}"
     return Finding(
-        f"{later['host']} has seen epoch {later['role']['epoch']} and {earlier['host']}, which was ACTIVE, only {earlier['role']['epoch']}",
+        f"{later['host']} has seen epoch {later['role']['epoch']} and {older}",
         "Which has the newest data cannot be told from that. Look at both (hvm.pair.rejoin --check), then name the one that goes "
         "on: hvm.pair.rejoin with hvm_winner.",
         earlier["host"],
@@ -261,8 +265,8 @@ def two_active(me: Observation, peer: Observation) -> Finding:
     one, two = sorted((me, peer), key=lambda side: (side["role"]["epoch"], side["host"]))
     return Finding(
         f"two ACTIVE hosts: {one['host']} in epoch {one['role']['epoch']}, {two['host']} in epoch {two['role']['epoch']}",
-        f"Shut down the VMs on {one['host']} now and stop its hypervisor (hvm_hypervisor state=stopped), unless you want its data "
-        "to go on; then hvm.pair.rejoin with hvm_winner.",
+        f"Shut down the VMs on {one['host']} now and stop its hypervisor (hvm_hypervisor state=stopped), unless you want its "
+        "data to go on; then hvm.pair.rejoin with hvm_winner.",
     )
 
 
@@ -456,7 +460,9 @@ def rejoin(
     elif mine["now"] != ACTIVE:
         if not found and winner == here:
             return _win(me, peer)
-        found += [] if winner else [Finding(f"{here} is {mine['now']}", "Run this on the ACTIVE host, or name it: hvm_winner.", here)]
+        if not winner:
+            remedy = "Run this on the ACTIVE host, or name the winner: hvm_winner."
+            found.append(Finding(f"{here} is {mine['now']}", remedy, here))
     elif peer["role"]["now"] == ACTIVE and (_is_up(peer) or winner != here):
         found.append(two_active(me, peer))
     if found:
@@ -478,10 +484,12 @@ def _take_back(me: Observation, peer: Observation, theirs: Own, choice: str) -> 
         # a PASSIVE host's own was never a VM's, so nobody need be asked; kept it is all the same
         return Decision(KEEP, f"{said}. It is kept beside, and {other} becomes PASSIVE in epoch {epoch}", epoch=epoch)
     if choice == DISCARD:
-        return Decision(DISCARD, f"{said}. It is destroyed, by the operator's word, and {other} becomes PASSIVE in epoch {epoch}", epoch=epoch)
+        sentence = f"{said}. It is destroyed, by the operator's word, and {other} becomes PASSIVE in epoch {epoch}"
+        return Decision(DISCARD, sentence, epoch=epoch)
     if role == DIVERGED:
         return Decision(NOTHING, f"{said}. It is held until somebody decides: {ways(other)}")
-    return Decision(DIVERGE, f"{said}. {other} becomes DIVERGED and it is held until somebody decides: {ways(other)}", epoch=epoch)
+    sentence = f"{said}. {other} becomes DIVERGED and it is held until somebody decides: {ways(other)}"
+    return Decision(DIVERGE, sentence, epoch=epoch)
 
 
 def ways(other: str) -> str:
@@ -496,7 +504,8 @@ def _win(me: Observation, peer: Observation) -> Decision:
         remedy = f"Shut its VMs down and stop it first: hvm_vm state=shutdown all=true, hvm_hypervisor state=stopped on {other}."
         return _refused([Finding(f"{other} is ACTIVE and runs", remedy, here)])
     if mine["role"] == PASSIVE:
-        return _refused([Finding(f"{here} is PASSIVE and has nothing of its own", "That is a failover: hvm.pair.failover.", here)])
+        what = f"{here} is PASSIVE and has nothing of its own"
+        return _refused([Finding(what, "That is a failover: hvm.pair.failover.", here)])
     new = _epoch(me, peer)
     was = f"{'is' if mine['role'] == DIVERGED else 'was'} {mine['role']} in epoch {mine['epoch']}"
     sentence = (

@@ -68,8 +68,15 @@ def load(path: str = RECORD) -> Role:
     try:
         raw = json.loads(text)
         epoch = int(raw["epoch"])
-        words = (str(raw[name]) for name in ("since", "reason", "boot_id"))
-        return Role(str(raw["role"]), epoch, *words, int(raw.get("seen", max(epoch - 1, 0))), bool(raw.get("clean", False)))
+        return Role(
+            str(raw["role"]),
+            epoch,
+            str(raw["since"]),
+            str(raw["reason"]),
+            str(raw["boot_id"]),
+            int(raw.get("seen", max(epoch - 1, 0))),
+            bool(raw.get("clean", False)),
+        )
     except (ValueError, KeyError, TypeError) as exc:
         raise HvmError(
             f"the role record {path} cannot be read: {exc!r}",
@@ -84,13 +91,13 @@ def record(role: str, epoch: int, reason: str, path: str = RECORD, seen: int | N
 
     :param seen: of a host that becomes ACTIVE; None: no more than it knew before.
     """
+    if role != ACTIVE:
+        shut_gate()
     before = load(path)
     if seen is None:
         seen = before.epoch if role == ACTIVE and before.role != ACTIVE else before.seen
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = Role(role, epoch, since, reason, boot_id(), seen, before.clean and role != ACTIVE)
-    if role != ACTIVE:
-        shut_gate()
     write(entry, path)
     if role == ACTIVE:
         open_gate(epoch)

@@ -123,6 +123,8 @@ class Agent:
             raise HvmError(findings[0].what, findings[0].remedy)
         load_rest()
         self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
+        if epoch is not None:
+            role.see(int(epoch))
         return {}
 
     def datasets(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:

@@ -269,7 +269,9 @@ class _Switch:
         try:
             if self.stopped:
                 epoch = self.epoch + 1 if self.given_away else self.epoch
-                conn = hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
+                seen = self.epoch if self.given_away else None  # the other host has just been asked
+                reason = f"the migration to {self.config.peer.name} was undone"
+                conn = hypervisor.start(self.config, epoch, reason, self.progress, seen)
             else:
                 conn = domains.connect()
             errors = checkpoint.restore_all(self.config, conn, self.progress, lambda dummy: None, self.paused, fresh=self.paused)

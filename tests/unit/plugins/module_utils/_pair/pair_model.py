@@ -4,8 +4,9 @@
 
 """A pair of hosts in a few hundred lines: disks as sets of writes, role records, gates, locks, journals, one link.
 
-Every procedure is a generator that stops after each step, so that a schedule can put anything in between: a power cut, a cut link,
-a killed process, another procedure. What may be done is never decided here: it is asked of `_pair.guards` and `_pair.recovery`.
+Every procedure is a generator that stops after each step, so that a schedule can put anything in between: a power cut, a cut
+link, a killed process, another procedure. What may be done is never decided here: it is asked of `_pair.guards` and
+`_pair.recovery`.
 
 The operator answers at random, wrongly too. One lie is left out, as no program can see through it: that a host is off which runs
 (without a fence command). `docs/design.md` says so.
@@ -162,7 +163,14 @@ class Pair:
             "host": host.name,
             "peer": self.other(host).name,
             "address": host.name,
-            "role": {"role": host.role, "now": host.now(), "epoch": host.epoch, "since": "then", "seen": host.seen, "clean": host.clean},
+            "role": {
+                "role": host.role,
+                "now": host.now(),
+                "epoch": host.epoch,
+                "since": "then",
+                "seen": host.seen,
+                "clean": host.clean,
+            },
             "hypervisor": {"running": host.running},
             "qemu": ["vm"] if host.vms else [],
             "shared_ip": {"interface": "", "in_use_by_us": False},
@@ -221,7 +229,9 @@ class Pair:
         if epoch is not None and peer.role != ACTIVE:
             peer.epoch = max(peer.epoch, epoch)
 
-    def decide(self, process: Process, rule: t.Callable[[t.Any, t.Any], t.Any]) -> t.Generator[None, None, tuple[Host | None, t.Any]]:
+    def decide(
+        self, process: Process, rule: t.Callable[[t.Any, t.Any], t.Any]
+    ) -> t.Generator[None, None, tuple[Host | None, t.Any]]:
         """Look, decide; then take the other host's lock, look and decide again: somebody may have worked in between.
 
         :param rule: (this host's observation, the other's or None) -> findings or a decision.
@@ -501,7 +511,8 @@ class Pair:
 
     def run_activate(self, agent: Process, process: Process, name: str, epoch: int) -> Steps:
         host = agent.host
-        behind = [one for one, disk in host.disks.items() if disk.at(name) != len(disk.snapshots) - 1 or disk.head != disk.newest()]
+        there = {one: disk.at(name) == len(disk.snapshots) - 1 and disk.head == disk.newest() for one, disk in host.disks.items()}
+        behind = [one for one, is_there in there.items() if not is_there]
         refuse(guards.activate(self.observe(host, process), epoch, name, behind, name in host.complete()))
         try:
             yield from self.start_hypervisor(host, epoch)
@@ -699,8 +710,9 @@ class Pair:
             there = host.writes()
             if self.safe & ~there:
                 raise Broken(f"{host.name} runs without writes that were reported safe: {self.safe & ~there:b}")
-            if self.written() & ~(there | self.given_up):
-                raise Broken(f"{host.name} runs without writes that nobody gave up: {self.written() & ~(there | self.given_up):b}")
+            missing = self.written() & ~(there | self.given_up)
+            if missing:
+                raise Broken(f"{host.name} runs without writes that nobody gave up: {missing:b}")
             left = there
             while left:
                 top = left.bit_length() - 1
@@ -797,7 +809,8 @@ def begin(pair: Pair, host: Host, event: str) -> None:
     elif event == "failover":
         fence = choose.choice(["", "", "works", "fails"])
         # with a fence command the operator may be wrong: what counts is what that one says
-        arguments = (other.name if fence and choose.random() < 0.7 else words(pair, host), choose.choice(["", other.name, host.name]), fence)
+        dead_host = other.name if fence and choose.random() < 0.7 else words(pair, host)
+        arguments = (dead_host, choose.choice(["", other.name, host.name]), fence)
     elif event == "rejoin":
         arguments = (
             choose.choice(recovery.CHOICES),

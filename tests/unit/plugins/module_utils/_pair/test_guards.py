@@ -39,7 +39,14 @@ def host(name: str, peer: str, role: str, epoch: int) -> dict[str, t.Any]:
         "host": name,
         "peer": peer,
         "address": f"{name}.lan",
-        "role": {"role": role, "now": role, "epoch": epoch, "since": "2026-11-01T00:00:00+00:00", "seen": epoch - 1, "clean": False},
+        "role": {
+            "role": role,
+            "now": role,
+            "epoch": epoch,
+            "since": "2026-11-01T00:00:00+00:00",
+            "seen": epoch - 1,
+            "clean": False,
+        },
         "hypervisor": {"running": active},
         "qemu": ["web"] if active else [],
         "shared_ip": {"interface": "eth0", "in_use_by_us": False},
@@ -426,18 +433,25 @@ def test_a_replica_that_is_of_two_moments_is_not_started() -> None:
             ("PASSIVE", 5, 0),
             ("ACTIVE", 5, 4),
             [
-                "hv1: hv2 was ACTIVE last (epoch 5): what it wrote since the last set is only there. "
-                "Start it there. If hv2 cannot: hvm.pair.failover shows what would be lost."
+                (
+                    "hv1: hv2 was ACTIVE last (epoch 5): what it wrote since the last set is only there. "
+                    "Start it there. If hv2 cannot: hvm.pair.failover shows what would be lost."
+                )
             ],
         ),
         (("ACTIVE", 5, 4), ("ACTIVE", 6, 5), ["hv1: hv2 was ACTIVE later (epoch 6, here 5). Start it on hv2 instead."]),
+        # hv2 was started by force in the same epoch, and has asked hv1 since
+        (("ACTIVE", 5, 4), ("ACTIVE", 5, 5), ["hv1: hv2 was ACTIVE later (epoch 5, here 5). Start it on hv2 instead."]),
         *(
             (
                 ("ACTIVE", mine, seen),
                 ("ACTIVE", theirs, saw),
                 [
-                    f"hv1: hv1 (epoch {mine}) and hv2 (epoch {theirs}) were both ACTIVE, without each other. Each may hold writes "
-                    "that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with hvm_winner."
+                    (
+                        f"hv1: hv1 (epoch {mine}) and hv2 (epoch {theirs}) were both ACTIVE, without each other. Each may hold "
+                        "writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with "
+                        "hvm_winner."
+                    )
                 ],
             )
             for mine, seen, theirs, saw in ((5, 3, 5, 3), (6, 3, 5, 4), (5, 4, 6, 3))

@@ -4,8 +4,8 @@
 
 """Random schedules of a pair: what must never happen, whatever comes between any two steps.
 
-HVM_SCHEDULES=100000 for many of them; HVM_SEED for others. A schedule that fails is told step by step, and its number plays it again:
-HVM_SCHEDULES=1 HVM_SEED=NUMBER.
+HVM_SCHEDULES=100000 for many of them; HVM_SEED for others. A schedule that fails is told step by step, and its number plays it
+again: HVM_SCHEDULES=1 HVM_SEED=NUMBER.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SET = "hvm_20261123T100000Z_office_B"
 
 
 def host(name: str, role: str, epoch: int, seen: int, **more: t.Any) -> dict[str, t.Any]:
-    """:param role: "ACTIVE" runs; "stopped" is ACTIVE and does not; "UNKNOWN" was ACTIVE before it rebooted; "none" has no role."""
+    """:param role: "ACTIVE" runs; "stopped" is ACTIVE and does not; "UNKNOWN" was ACTIVE before it rebooted; "none": no role."""
     recorded = {"stopped": "ACTIVE", "UNKNOWN": "ACTIVE", "none": "UNKNOWN"}.get(role, role)
     now = {"stopped": "ACTIVE", "none": "UNKNOWN"}.get(role, role)
     since = "" if role == "none" else "2026-11-01T00:00:00+00:00"
@@ -156,6 +156,12 @@ def test_nobody_becomes_active_beside_an_active_host_or_a_silent_one() -> None:
     assert started > 30
 
 
+def test_a_host_that_was_started_by_force_in_the_same_epoch_leaves_that_behind_once_it_is_asked() -> None:
+    decided = recovery.recover(host("hv1", "stopped", 5, 4), host("hv2", "UNKNOWN", 5, 4))
+    assert (decided.do, decided.epoch) == (recovery.START, 6)
+    assert recovery.recover(host("hv1", "stopped", 5, 4), host("hv2", "PASSIVE", 5, 4)).epoch == 5
+
+
 # ---- failover: what counts as proof
 
 
@@ -167,19 +173,26 @@ def test_nobody_becomes_active_beside_an_active_host_or_a_silent_one() -> None:
         (
             "hv2",
             "rc 1",
-            "hv1: the fence command failed, which proves nothing: rc 1. "
-            "See by other means that hv2 is off, then run this again without the fence command.",
+            (
+                "hv1: the fence command failed, which proves nothing: rc 1. "
+                "See by other means that hv2 is off, then run this again without the fence command."
+            ),
         ),
         (
             "",
             "",
-            "hv1: hv2 does not answer, and may still be running. "
-            "If hv2 is off, and what is shown may be lost, name it: hvm_dead_host=hv2.",
+            (
+                "hv1: hv2 does not answer, and may still be running. "
+                "If hv2 is off, and what is shown may be lost, name it: hvm_dead_host=hv2."
+            ),
         ),
         (
             "hv3",
             None,
-            "hv1: 'hv3' is not the other host of the pair. If hv2 is off, and what is shown may be lost, name it: hvm_dead_host=hv2.",
+            (
+                "hv1: 'hv3' is not the other host of the pair. "
+                "If hv2 is off, and what is shown may be lost, name it: hvm_dead_host=hv2."
+            ),
         ),
     ],
 )
