@@ -61,16 +61,8 @@ def is_active(me: Observation, what: str) -> list[Finding]:
 
 def roles(me: Observation, peer: Observation) -> list[Finding]:
     """One ACTIVE, one PASSIVE, in that order; the other one really is stopped."""
-    found = []
+    found = _strangers(me, peer)
     host, other = peer["host"], me["host"]
-    if peer["pair"] != me["pair"]:
-        found.append(
-            Finding(
-                f"it belongs to the pair {peer['pair']}, not to {me['pair']}",
-                "Correct hvm_hosts in the inventory and run hvm.pair.install.",
-                host,
-            )
-        )
     now = peer["role"]["now"]
     if now == ACTIVE:
         found.append(
@@ -296,18 +288,33 @@ def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -
     :param confirmed_down: the other host's name, typed by the operator: it is off.
     """
     found = common(me)
-    if peer is None:
-        if me["role"]["role"] == ACTIVE and me["role"]["now"] == ACTIVE:
-            return found
-        if confirmed_down != me["peer"]:
-            found.append(
-                Finding(
-                    f"{me['peer']} does not answer, so it may be ACTIVE",
-                    f"If you know that it is switched off, say so: peer_is_down={me['peer']}.",
-                    me["host"],
-                )
+    if not me["role"]["since"]:
+        found.append(Finding("this host has no role yet", "Run the playbook hvm.pair.install on both hosts.", me["host"]))
+    elif me["role"]["role"] == DIVERGED:
+        found.append(Finding(DIVERGED_HERE, DECIDE, me["host"]))
+    return found + _other_may_be_active(me, peer, confirmed_down)
+
+
+def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_down: str) -> list[Finding]:
+    found = []
+    role, host, other = me["role"], me["host"], me["peer"]
+    if role["role"] == PASSIVE and me["sets"] and not me["sets"][-1]["complete"]:
+        found.append(
+            Finding(
+                f"the replicas are of two moments: {me['sets'][-1]['name']} has arrived on some datasets only",
+                "hvm.pair.recover or hvm.pair.failover goes back to the last complete set.",
+                host,
             )
+        )
+    if peer is None:
+        if role["now"] == ACTIVE:
+            return found
+        if confirmed_down != other:
+            found.append(_silent(me))
         return found
+    found += _strangers(me, peer)
+    if peer["lock"]:
+        found.append(Finding(f"another operation is running: {peer['lock']}", "Wait until it has ended.", peer["host"]))
     if peer["role"]["now"] == ACTIVE or peer["hypervisor"]["running"] or peer["qemu"]:
         found.append(
             Finding(
@@ -316,15 +323,119 @@ def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -
                 peer["host"],
             )
         )
-    if peer["role"]["epoch"] > me["role"]["epoch"]:
-        found.append(
-            Finding(
-                f"{peer['host']} was ACTIVE later (epoch {peer['role']['epoch']}, here {me['role']['epoch']})",
-                f"Start it on {peer['host']} instead.",
-                me["host"],
+    elif role["now"] != ACTIVE and peer["role"]["role"] == ACTIVE:
+        if role["role"] == PASSIVE and peer["role"]["epoch"] <= role["epoch"]:
+            found.append(
+                Finding(
+                    f"{other} was ACTIVE last (epoch {peer['role']['epoch']}): what it wrote since the last set is only there",
+                    f"Start it there. If {other} cannot: hvm.pair.failover shows what would be lost.",
+                    host,
+                )
             )
-        )
+        elif role["role"] == ACTIVE and not is_later(me, peer):
+            return [*found, _later(me, peer) if is_later(peer, me) else both_were_active(me, peer)]
+    if peer["role"]["epoch"] > role["epoch"]:
+        found.append(_later(me, peer))
     return found
+
+
+def _later(me: Observation, peer: Observation) -> Finding:
+    return Finding(
+        f"{peer['host']} was ACTIVE later (epoch {peer['role']['epoch']}, here {me['role']['epoch']})",
+        f"Start it on {peer['host']} instead.",
+        me["host"],
+    )
+
+
+DIVERGED_HERE = "this host is DIVERGED: it holds writes that the other lacks"
+DECIDE = "Decide about them first: hvm.pair.rejoin shows them."
+
+
+def _silent(me: Observation) -> Finding:
+    other = me["peer"]
+    if me["role"]["role"] == PASSIVE:
+        complete = [one["name"] for one in me["sets"] if one["complete"]]
+        since = f" since {complete[-1]}" if complete else ""
+        return Finding(
+            f"{other} does not answer, so it may be ACTIVE; what it wrote{since} is only there",
+            f"hvm.pair.failover shows what would be lost. If you know that {other} is switched off: peer_is_down={other}.",
+            me["host"],
+        )
+    return Finding(
+        f"{other} does not answer, so it may be ACTIVE",
+        f"If you know that it is switched off, say so: peer_is_down={other}.",
+        me["host"],
+    )
+
+
+def _strangers(me: Observation, peer: Observation) -> list[Finding]:
+    if peer["pair"] == me["pair"]:
+        return []
+    remedy = "Correct hvm_hosts in the inventory and run hvm.pair.install."
+    return [Finding(f"it belongs to the pair {peer['pair']}, not to {me['pair']}", remedy, peer["host"])]
+
+
+def is_later(one: Observation, other: Observation) -> bool:
+    """Whether `one` knew of the time when `other` was ACTIVE when it became so itself.
+
+    The number of an epoch alone does not tell: a host that was started by force has counted on from what it knew.
+    """
+    return bool(other["role"]["epoch"] <= one["role"]["seen"])
+
+
+def both_were_active(me: Observation, peer: Observation) -> Finding:
+    """Neither knew of the other: only the operator can tell which data shall go on."""
+    one, two = (f"{side['host']} (epoch {side['role']['epoch']})" for side in (me, peer))
+    return Finding(
+        f"{one} and {two} were both ACTIVE, without each other",
+        "Each may hold writes that the other lacks. Look at both, then name the one that goes on: "
+        "hvm.pair.rejoin with hvm_winner.",
+        me["host"],
+    )
+
+
+def lend(me: Observation, epoch: int | None) -> list[Finding]:
+    """Lend this host's lock to the other one, for an operation of that one's.
+
+    :param epoch: of the host that asks; None for one that only wants to know where it stands (rejoin).
+    """
+    mine = me["role"]["epoch"]
+    if epoch is not None and epoch < mine:
+        what = f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}"
+        return [Finding(what, "Its data are older than this host's: nothing is taken from it.")]
+    if me["qemu"]:
+        return [Finding(f"VMs run here: {', '.join(me['qemu'])}", "Shut them down first; they run on a copy.")]
+    return []
+
+
+def activate(me: Observation, epoch: int, name: str, behind: t.Sequence[str], complete: bool) -> list[Finding]:
+    """Become ACTIVE because the other host hands over; asked on the host that takes over.
+
+    :param name: the set that was handed over; `complete`: whether it is; `behind`: datasets that are not exactly at it.
+    """
+    now, mine = me["role"]["now"], me["role"]["epoch"]
+    if now != PASSIVE or epoch <= mine:
+        return [Finding(f"this host is {now} in epoch {mine} and cannot become ACTIVE in {epoch}", "")]
+    if me["qemu"] or me["hypervisor"]["running"]:
+        return [Finding("the hypervisor or VMs are running already", "")]
+    if behind or not complete:
+        return [Finding(f"the set {name} is not the state of {', '.join(behind) or 'all datasets'}", "")]
+    return []
+
+
+def took_over(other: Observation, epoch: int) -> bool:
+    """Whether a host that was told to take over has done so: its record counts, also when it has rebooted since.
+
+    :param epoch: in which the role was given away.
+    """
+    return bool(other["role"]["role"] == ACTIVE and other["role"]["epoch"] > epoch)
+
+
+def may_go_on(other: Observation | None) -> bool:
+    """Whether the host that gave its role away may take it back: only proof counts, a record and a stopped host."""
+    if other is None or other["lock"] or other["qemu"] or other["hypervisor"]["running"]:
+        return False
+    return bool(other["role"]["role"] != ACTIVE)
 
 
 def mount(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
@@ -341,7 +452,7 @@ def mount(me: Observation, peer: Observation | None, confirmed_down: str = "") -
                 me["host"],
             )
         ]
-    return start(me, peer, confirmed_down)
+    return common(me) + _other_may_be_active(me, peer, confirmed_down)
 
 
 def unmount(me: Observation) -> list[Finding]:
@@ -443,9 +554,7 @@ def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
             found.append(Finding(f"dataset {root} does not exist", "Look at it: zfs list; correct hvm_datasets.", host))
     if peer is not None:
         other = peer["host"]
-        if peer["pair"] != me["pair"]:
-            remedy = "Correct hvm_hosts in the inventory and run hvm.pair.install."
-            found.append(Finding(f"it belongs to the pair {peer['pair']}, not to {me['pair']}", remedy, other))
+        found += _strangers(me, peer)
         if peer["role"]["now"] == ACTIVE:
             found.append(Finding("it is ACTIVE", f"Roll back there: {host} is not the ACTIVE host any more.", other))
         elif peer["hypervisor"]["running"] or peer["qemu"]:

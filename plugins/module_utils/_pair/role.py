@@ -32,6 +32,9 @@ class Role(t.NamedTuple):
     """:ivar role: as it was recorded; `now` is what it is worth.
     :ivar epoch: rises at every activation of either host; the higher one wins.
     :ivar boot_id: of the boot in which it was recorded.
+    :ivar seen: highest epoch of the other host that this one knew of when it became ACTIVE. Only of what was seen a later epoch
+        is known to be later: a host that was started by force, without an answer, knows nothing of what the other did meanwhile.
+    :ivar clean: since it was ACTIVE it was stopped in good order, so no intent log holds anything.
     """
 
     role: str
@@ -39,6 +42,8 @@ class Role(t.NamedTuple):
     since: str
     reason: str
     boot_id: str
+    seen: int = 0
+    clean: bool = False
 
     def now(self, boot_id: str) -> str:
         """An ACTIVE host that has rebooted is UNKNOWN: the other may have taken over since. A PASSIVE one has nothing to lose."""
@@ -60,7 +65,16 @@ def load(path: str = RECORD) -> Role:
         return Role(UNKNOWN, 0, "", "no role was ever recorded here", "")
     try:
         raw = json.loads(text)
-        return Role(str(raw["role"]), int(raw["epoch"]), str(raw["since"]), str(raw["reason"]), str(raw["boot_id"]))
+        epoch = int(raw["epoch"])
+        return Role(
+            str(raw["role"]),
+            epoch,
+            str(raw["since"]),
+            str(raw["reason"]),
+            str(raw["boot_id"]),
+            int(raw.get("seen", max(epoch - 1, 0))),
+            bool(raw.get("clean", False)),
+        )
     except (ValueError, KeyError, TypeError) as exc:
         raise HvmError(
             f"the role record {path} cannot be read: {exc!r}",
@@ -68,14 +82,20 @@ def load(path: str = RECORD) -> Role:
         ) from exc
 
 
-def record(role: str, epoch: int, reason: str, path: str = RECORD) -> Role:
+def record(role: str, epoch: int, reason: str, path: str = RECORD, seen: int | None = None) -> Role:
     """Write the record and set the gate accordingly.
 
     The gate is shut before a record that is not ACTIVE, and opened after one that is.
+
+    :param seen: of a host that becomes ACTIVE; None: no more than it knew before.
     """
-    entry = Role(role, epoch, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), reason, boot_id())
     if role != ACTIVE:
         shut_gate()
+    before = load(path)
+    if seen is None:
+        seen = before.epoch if role == ACTIVE and before.role != ACTIVE else before.seen
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry = Role(role, epoch, since, reason, boot_id(), seen, before.clean and role != ACTIVE)
     write(entry, path)
     if role == ACTIVE:
         open_gate(epoch)
@@ -86,6 +106,29 @@ def write(entry: Role, path: str = RECORD) -> None:
     """The record alone, as it is given; the gate stays as it is."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     write_atomic(path, json.dumps(entry._asdict(), indent=1) + "\n", 0o644)
+
+
+def see(epoch: int, path: str = RECORD) -> bool:
+    """A host that is not ACTIVE writes down in which epoch the other one is. :return: whether that was new."""
+    entry = load(path)
+    if entry.role == ACTIVE or not entry.since or epoch <= entry.epoch:
+        return False
+    write(entry._replace(epoch=epoch), path)
+    return True
+
+
+def stopped_in_order(path: str = RECORD) -> None:
+    """Everything is unmounted, in the very boot in which it was mounted. A host that crashed while it was ACTIVE stays marked."""
+    entry = load(path)
+    if entry.now(boot_id()) == ACTIVE and not entry.clean:
+        write(entry._replace(clean=True), path)
+
+
+def in_use(path: str = RECORD) -> None:
+    """The opposite, before anything is mounted on a host that is ACTIVE already."""
+    entry = load(path)
+    if entry.clean and entry.role == ACTIVE:
+        write(entry._replace(clean=False), path)
 
 
 def open_gate(epoch: int) -> None:

@@ -126,17 +126,17 @@ class Agent:
         return offers.offers([one for one in wanted if one in known], [str(one) for one in arguments["files"]])
 
     def lock(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        epoch, mine = arguments.get("epoch"), role.load().epoch
-        if epoch is not None and int(epoch) < mine:
-            raise HvmError(
-                f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}",
-                "Its data are older than this host's: nothing is taken from it.",
-            )
-        running = glance.qemu_processes()
-        if running:
-            raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first; they run on a copy.")
+        from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+
+        epoch = arguments.get("epoch")
+        me = {"role": {"epoch": role.load().epoch}, "qemu": glance.qemu_processes()}
+        findings = guards.lend(me, None if epoch is None else int(epoch))
+        if findings:
+            raise HvmError(findings[0].what, findings[0].remedy)
         load_rest()
         self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
+        if epoch is not None:
+            role.see(int(epoch))
         return {}
 
     def datasets(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> inventory.Inventory:

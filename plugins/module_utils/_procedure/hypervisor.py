@@ -26,12 +26,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inve
 AUTOSTART = "/etc/libvirt/qemu/autostart"
 
 
-def start(config: PairConfig, epoch: int, reason: str, progress: Progress) -> t.Any:
+def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen: int | None = None) -> t.Any:
     """Make this host ACTIVE in `epoch`; returns a libvirt connection. The caller has asked the guards.
+
+    :param seen: the other host's epoch, when it has just been asked.
 
     Whatever fails leaves the gate shut and the datasets as `stop` leaves them.
     """
     previous = role.load()
+    role.in_use()
     try:
         actions.make_writable(config.datasets)
         datasets = inventory.read(config.datasets)
@@ -39,7 +42,7 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress) -> t.
         actions.wait_devices(datasets)
         progress.say("datasets mounted")
         _drop_autostart_links()
-        role.record(role.ACTIVE, epoch, reason)
+        role.record(role.ACTIVE, epoch, reason, seen=seen)
         try:
             run(["systemctl", "start", UNIT], timeout=120)
         except CommandError as exc:
@@ -52,7 +55,7 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress) -> t.
     except BaseException:
         with contextlib.suppress(Exception):
             stop(config, progress)
-            role.write(previous)
+            role.write(previous if previous.role != role.ACTIVE else previous._replace(clean=role.load().clean))
         raise
 
 
@@ -78,6 +81,7 @@ def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writab
     progress.say("hypervisor stopped")
     datasets = inventory.read(config.datasets)
     actions.unmount_all(datasets)
+    role.stopped_in_order()
     if not keep_writable:
         actions.make_inert(config.datasets, datasets)
     progress.say("datasets unmounted")

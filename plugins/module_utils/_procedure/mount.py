@@ -69,6 +69,7 @@ def _mounted(config: PairConfig, peer_is_down: str, check: bool) -> dict[str, t.
 
 
 def _open(config: PairConfig, inert: bool) -> None:
+    role.in_use()
     try:
         actions.make_writable(config.datasets)
         datasets = inventory.read(config.datasets)
@@ -99,4 +100,5 @@ def _unmounted(config: PairConfig, check: bool) -> dict[str, t.Any]:
 
 def _close(config: PairConfig, datasets: inventory.Inventory) -> None:
     actions.unmount_all(datasets)
+    role.stopped_in_order()
     actions.make_inert(config.datasets, datasets)

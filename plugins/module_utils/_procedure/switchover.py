@@ -67,7 +67,7 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False) -> dict
     started = time.monotonic()
     with Peer(config) as peer:
         me, other = prerequisites(config, peer)
-        running = [name for name, vm in me["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+        running = _running(me)
         if check:
             return {
                 "changed": True,
@@ -78,11 +78,17 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False) -> dict
         with operation.Lock().held(OPERATION, operation.owner()):
             epoch = me["role"]["epoch"]
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
+            me, other = prerequisites(config, peer)  # again: somebody may have worked between the look and the locks
+            running = _running(me)
             presync = _presync(config, peer, progress, me["role"]["epoch"])
             result = _Switch(config, peer, progress, me, other, running).execute()
     result.update(presync=presync, total=round(time.monotonic() - started, 3))
     result["bytes"] += sum(entry["bytes"] for entry in presync)
     return result
+
+
+def _running(me: dict[str, t.Any]) -> list[str]:
+    return [name for name, vm in me["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
 
 
 def _plan_lines(config: PairConfig, running: t.Sequence[str]) -> list[str]:
@@ -250,7 +256,7 @@ class _Switch:
         other = self._other_at_rest()
         if other is None:
             raise lost
-        if other["role"]["role"] != role.ACTIVE or other["role"]["epoch"] <= self.epoch:
+        if not guards.took_over(other, self.epoch):
             raise HvmError(f"{self.config.peer.name} did not take over: {other['role']['reason']}")
         for vm in self.paused:
             if vm in other["qemu"]:
@@ -278,10 +284,9 @@ class _Switch:
         if not self.given_away:
             return True
         other = self._other_at_rest()
-        if other is None or other["qemu"] or other["hypervisor"]["running"]:
-            return False
-        self.epoch = max(self.epoch, other["role"]["epoch"])
-        return bool(other["role"]["role"] != role.ACTIVE)
+        if other is not None:
+            self.epoch = max(self.epoch, other["role"]["epoch"])
+        return guards.may_go_on(other)
 
     def revert(self, cause: BaseException) -> None:
         """The VMs go on here: from their images, by priority, on this host's shared IP. Never when the other may be ACTIVE.
@@ -333,7 +338,9 @@ class _Switch:
         if not self.stopped:
             return hypervisor.connect_again()
         epoch = self.epoch + 1 if self.given_away else self.epoch
-        return hypervisor.start(self.config, epoch, f"the migration to {self.config.peer.name} was undone", self.progress)
+        seen = self.epoch if self.given_away else None  # the other host has just been asked
+        reason = f"the migration to {self.config.peer.name} was undone"
+        return hypervisor.start(self.config, epoch, reason, self.progress, seen)
 
     def _restore_here(self, conn: t.Any) -> dict[str, str]:
         """Every VM that this process has stopped, also one whose save failed when it was off already. :return: name -> error."""
@@ -405,17 +412,14 @@ def activate(
     me = observe(config)
     datasets = inventory.read(config.datasets)
     members = inventory.sets(datasets, config.pair).get(name, {})
-    if me["role"]["now"] != role.PASSIVE or epoch <= me["role"]["epoch"]:
-        raise HvmError(f"this host is {me['role']['now']} in epoch {me['role']['epoch']} and cannot become ACTIVE in {epoch}")
-    if me["qemu"] or me["hypervisor"]["running"]:
-        raise HvmError("the hypervisor or VMs are running already")
     behind = [
         d
         for d, entry in datasets.items()
         if not entry["snapshots"] or entry["snapshots"][-1][0] != name or inventory.prop(entry, "written") not in ("0", "-")
     ]
-    if behind or not inventory.is_complete(members, datasets):
-        raise HvmError(f"the set {name} is not the state of {', '.join(behind) or 'all datasets'}")
+    findings = guards.activate(me, epoch, name, behind, inventory.is_complete(members, datasets))
+    if findings:
+        raise HvmError(findings[0].what)
     watch.step("target: last look")
     resumed: list[str] = []
 

@@ -39,7 +39,14 @@ def host(name: str, peer: str, role: str, epoch: int) -> dict[str, t.Any]:
         "host": name,
         "peer": peer,
         "address": f"{name}.lan",
-        "role": {"role": role, "now": role, "epoch": epoch, "since": "2026-11-01T00:00:00+00:00"},
+        "role": {
+            "role": role,
+            "now": role,
+            "epoch": epoch,
+            "since": "2026-11-01T00:00:00+00:00",
+            "seen": epoch - 1,
+            "clean": False,
+        },
         "hypervisor": {"running": active},
         "qemu": ["web"] if active else [],
         "shared_ip": {"interface": "eth0", "in_use_by_us": False},
@@ -60,6 +67,7 @@ def host(name: str, peer: str, role: str, epoch: int) -> dict[str, t.Any]:
         "interfaces": ["br0", "br1", "eth0", "lo"],
         "emulators": ["/usr/bin/qemu-system-x86_64"],
         "foreign_users": {},
+        "sets": [{"name": "hvm_20261123T094512Z_office_B", "complete": True, "datasets": 2}],
     }
 
 
@@ -376,23 +384,161 @@ def test_start_is_refused(change: Change, sentence: str) -> None:
 
 SILENT = "hv1: hv2 does not answer, so it may be ACTIVE. If you know that it is switched off, say so: peer_is_down=hv2."
 
+SILENT_SOURCE = (
+    "hv1: hv2 does not answer, so it may be ACTIVE; what it wrote since hvm_20261123T094512Z_office_B is only there. "
+    "hvm.pair.failover shows what would be lost. If you know that hv2 is switched off: peer_is_down=hv2."
+)
+UNDECIDED = (
+    "hv1: this host is DIVERGED: it holds writes that the other lacks. Decide about them first: hvm.pair.rejoin shows them."
+)
+
 
 @pytest.mark.parametrize(
     ("now", "was", "word", "said"),
     [
         ("ACTIVE", "ACTIVE", "", []),
         ("UNKNOWN", "ACTIVE", "", [SILENT]),
-        ("PASSIVE", "PASSIVE", "", [SILENT]),
-        ("PASSIVE", "PASSIVE", "yes", [SILENT]),
-        ("PASSIVE", "PASSIVE", "hv1", [SILENT]),
+        ("PASSIVE", "PASSIVE", "", [SILENT_SOURCE]),
+        ("PASSIVE", "PASSIVE", "yes", [SILENT_SOURCE]),
+        ("PASSIVE", "PASSIVE", "hv1", [SILENT_SOURCE]),
         ("PASSIVE", "PASSIVE", "hv2", []),
         ("UNKNOWN", "ACTIVE", "hv2", []),
+        ("DIVERGED", "DIVERGED", "hv2", [UNDECIDED]),
     ],
 )
 def test_silence_is_no_proof_but_the_operators_word_is(now: str, was: str, word: str, said: list[str]) -> None:
     me, dummy = pair()
     become("me", now, was)(me, dummy)
     assert [finding.sentence() for finding in guards.start(me, None, word)] == said
+
+
+def test_a_replica_that_is_of_two_moments_is_not_started() -> None:
+    me, peer = pair()
+    become("me", "PASSIVE")(me, peer)
+    me["sets"].append({"name": "hvm_20261123T104512Z_office_B", "complete": False})
+    torn = (
+        "hv1: the replicas are of two moments: hvm_20261123T104512Z_office_B has arrived on some datasets only. "
+        "hvm.pair.recover or hvm.pair.failover goes back to the last complete set."
+    )
+    assert [finding.sentence() for finding in guards.start(me, None, "hv2")] == [torn]
+    assert [finding.sentence() for finding in guards.start(me, peer)] == [torn]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        # role, epoch and the other's epoch that it had seen, of hv1 and of hv2; both have rebooted
+        (("ACTIVE", 6, 5), ("ACTIVE", 5, 4), []),
+        (
+            ("PASSIVE", 5, 0),
+            ("ACTIVE", 5, 4),
+            [
+                (
+                    "hv1: hv2 was ACTIVE last (epoch 5): what it wrote since the last set is only there. "
+                    "Start it there. If hv2 cannot: hvm.pair.failover shows what would be lost."
+                )
+            ],
+        ),
+        (("ACTIVE", 5, 4), ("ACTIVE", 6, 5), ["hv1: hv2 was ACTIVE later (epoch 6, here 5). Start it on hv2 instead."]),
+        # hv2 was started by force in the same epoch, and has asked hv1 since
+        (("ACTIVE", 5, 4), ("ACTIVE", 5, 5), ["hv1: hv2 was ACTIVE later (epoch 5, here 5). Start it on hv2 instead."]),
+        *(
+            (
+                ("ACTIVE", mine, seen),
+                ("ACTIVE", theirs, saw),
+                [
+                    (
+                        f"hv1: hv1 (epoch {mine}) and hv2 (epoch {theirs}) were both ACTIVE, without each other. Each may hold "
+                        "writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with "
+                        "hvm_winner."
+                    )
+                ],
+            )
+            for mine, seen, theirs, saw in ((5, 3, 5, 3), (6, 3, 5, 4), (5, 4, 6, 3))
+        ),
+    ],
+)
+def test_of_two_that_were_active_the_one_starts_that_knew_of_the_other(
+    mine: tuple[str, int, int], theirs: tuple[str, int, int], said: list[str]
+) -> None:
+    me, peer = pair()
+    for side, (was, epoch, seen) in ((me, mine), (peer, theirs)):
+        now = "UNKNOWN" if was == "ACTIVE" else was
+        side["role"].update(role=was, now=now, epoch=epoch, seen=seen)
+        side["hypervisor"]["running"], side["qemu"] = False, []
+    assert [finding.sentence() for finding in guards.start(me, peer)] == said
+
+
+def test_start_waits_for_what_runs_there_and_refuses_strangers() -> None:
+    me, peer = pair()
+    peer.update(lock="migrate_secure by root", pair="lab")
+    assert [finding.sentence() for finding in guards.start(me, peer)] == [
+        "hv2: it belongs to the pair lab, not to office. Correct hvm_hosts in the inventory and run hvm.pair.install.",
+        "hv2: another operation is running: migrate_secure by root. Wait until it has ended.",
+    ]
+
+
+# a migration, seen from the host that is asked
+
+
+@pytest.mark.parametrize(
+    ("epoch", "qemu", "said"),
+    [
+        (3, [], ""),
+        (None, [], ""),
+        (2, [], "this host has seen epoch 3, and the one that asks is in epoch 2"),
+        (3, ["db", "web"], "VMs run here: db, web"),
+    ],
+)
+def test_a_lock_is_lent_to_a_host_that_is_not_behind(epoch: int | None, qemu: list[str], said: str) -> None:
+    me, dummy = pair()
+    me["qemu"] = qemu
+    assert "; ".join(finding.what for finding in guards.lend(me, epoch)) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "epoch", "behind", "complete", "said"),
+    [
+        (become("me", "PASSIVE"), 4, [], True, ""),
+        (become("me", "PASSIVE"), 3, [], True, "this host is PASSIVE in epoch 3 and cannot become ACTIVE in 3"),
+        (become("me", "UNKNOWN", "ACTIVE"), 4, [], True, "this host is UNKNOWN in epoch 3 and cannot become ACTIVE in 4"),
+        (become("me", "DIVERGED"), 4, [], True, "this host is DIVERGED in epoch 3 and cannot become ACTIVE in 4"),
+        (become("me", "PASSIVE"), 4, ["ssd/shared"], True, "the set S is not the state of ssd/shared"),
+        (become("me", "PASSIVE"), 4, [], False, "the set S is not the state of all datasets"),
+    ],
+)
+def test_taking_over_needs_exactly_what_was_handed_over(
+    change: Change, epoch: int, behind: list[str], complete: bool, said: str
+) -> None:
+    me, peer = pair()
+    me["hypervisor"]["running"], me["qemu"] = False, []
+    change(me, peer)
+    assert "; ".join(finding.what for finding in guards.activate(me, epoch, "S", behind, complete)) == said
+    me["qemu"] = ["web"]
+    assert guards.activate(me, epoch, "S", behind, complete)
+
+
+def test_a_role_that_was_given_away_is_taken_back_on_proof_only() -> None:
+    dummy, other = pair()
+    assert guards.may_go_on(other)
+    assert not guards.may_go_on(None)
+    for change in (
+        put("peer", "qemu", ["web"]),
+        put("peer", "hypervisor", "running", True),
+        put("peer", "lock", "activate"),
+        become("peer", "UNKNOWN", "ACTIVE"),
+    ):
+        me, other = pair()
+        change(me, other)
+        assert not guards.may_go_on(other)
+
+
+@pytest.mark.parametrize(("was", "epoch", "did"), [("ACTIVE", 4, True), ("ACTIVE", 3, False), ("PASSIVE", 4, False)])
+def test_the_record_tells_whether_it_took_over(was: str, epoch: int, did: bool) -> None:
+    me, other = pair()
+    become("peer", "UNKNOWN", was)(me, other)
+    other["role"]["epoch"] = epoch
+    assert guards.took_over(other, 3) is did
 
 
 # zfs mount, zfs umount

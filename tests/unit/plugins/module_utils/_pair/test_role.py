@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 
 import pytest
@@ -87,3 +88,53 @@ def test_a_record_that_cannot_be_read_is_no_role(tmp_path: pathlib.Path, text: s
     with pytest.raises(HvmError, match="cannot be read") as caught:
         role.load(str(path))
     assert caught.value.remedy == "Look at it; the other host's record tells which of them is ACTIVE."
+
+
+# what it knew of the other host
+
+
+def test_a_host_that_becomes_active_remembers_what_it_knew_of_the_other(path: str) -> None:
+    role.record(role.PASSIVE, 0, "PASSIVE host of a new pair", path)
+    assert role.see(4, path)  # a sync came
+    assert not role.see(3, path)
+    assert role.record(role.ACTIVE, 5, "took over", path).seen == 4
+    assert not role.see(9, path)  # an ACTIVE host is told nothing
+    assert role.load(path).epoch == 5
+    # started again without an answer: it has learnt nothing, whatever its own epoch is
+    assert role.record(role.ACTIVE, 6, "started by hand", path).seen == 4
+    assert role.record(role.ACTIVE, 9, "started by hand", path, seen=8).seen == 8
+
+
+def test_a_host_without_a_role_is_told_nothing(path: str) -> None:
+    assert not role.see(4, path)
+    assert role.load(path).since == ""
+
+
+def test_a_record_of_before_has_seen_what_its_epoch_says(path: str) -> None:
+    role.record(role.ACTIVE, 5, "", path)
+    entry = {name: value for name, value in json.loads(pathlib.Path(path).read_text()).items() if name not in ("seen", "clean")}
+    pathlib.Path(path).write_text(json.dumps(entry))
+    assert (role.load(path).seen, role.load(path).clean) == (4, False)
+
+
+# whether it was stopped in good order
+
+
+def test_only_a_stop_in_the_same_boot_is_in_good_order(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    role.record(role.ACTIVE, 5, "", path)
+    assert not role.load(path).clean
+    role.stopped_in_order(path)
+    assert role.load(path).clean
+    role.in_use(path)  # it is mounted again
+    assert not role.load(path).clean
+    monkeypatch.setattr(role, "boot_id", lambda: "after a power cut")
+    role.stopped_in_order(path)  # what is in the intent logs has not been replayed by that
+    assert not role.load(path).clean
+    assert not role.record(role.DIVERGED, 5, "", path).clean
+
+
+def test_a_good_stop_is_remembered_by_a_host_that_is_set_aside(path: str) -> None:
+    role.record(role.ACTIVE, 5, "", path)
+    role.stopped_in_order(path)
+    assert role.record(role.DIVERGED, 5, "", path).clean
+    assert not role.record(role.ACTIVE, 6, "", path).clean

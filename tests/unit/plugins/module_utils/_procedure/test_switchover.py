@@ -112,7 +112,8 @@ class Pair:
         patch.setattr(role, "RUN", str(tmp_path / "run"))
         patch.setattr(role, "GATE", str(tmp_path / "run/gate"))
         patch.setattr(role, "write", recorded)
-        patch.setattr(role, "load", functools.partial(role.load, str(self.record)))
+        load = role.load
+        patch.setattr(role, "load", lambda *dummy: load(str(self.record)))
         patch.setattr(operation, "write_atomic", journal)
         patch.setattr(operation, "Journal", functools.partial(operation.Journal, path=str(self.journal)))
         patch.setattr(image, "write_manifest", manifest)
@@ -135,7 +136,7 @@ class Pair:
         for name in ("make_writable", "make_inert", "mount_all", "unmount_all", "wait_devices"):
             patch.setattr(hypervisor.actions, name, functools.partial(self._zfs, name))
         patch.setattr(Connection, "isAlive", lambda dummy: int(self.daemon))
-        patch.setattr(switchover.guest_agent, "set_clock", lambda *dummy: self.do("clocks") or [])
+        patch.setattr(checkpoint, "set_clocks", lambda *dummy: self.do("clocks") or [])
         patch.setattr(switchover, "time", types.SimpleNamespace(monotonic=self.world.clock, sleep=self.world.sleep))
         address = switchover.address
         patch.setattr(address.shared_ip, "disable", self.disable)

@@ -1,0 +1,515 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What is to be done after something went wrong: pure decisions from what was observed on both hosts.
+
+Each returns a Decision with the sentence that is logged, so that whoever reads the log knows why. As in `guards`, an observation
+is what `_procedure.observe.observe` returns, and None for a host that does not answer.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair.guards import Observation
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import names
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import prop
+
+#: What a decision may say is to be done.
+NOTHING = ""
+#: recover: this host is or becomes ACTIVE, and its VMs run again | this host is PASSIVE, and made so where it is not
+#: | another verb, or the other host, comes first
+START, PASS, ELSEWHERE = "start", "pass", "elsewhere"
+#: failover
+TAKE_OVER = "take over"
+#: rejoin, all of them on the host that goes on: the other one becomes PASSIVE as it is | becomes DIVERGED, its data held
+#: | PASSIVE, and what it has of its own is kept beside | PASSIVE, and that is destroyed
+#: | this host becomes ACTIVE, the other one DIVERGED
+JOIN, DIVERGE, KEEP, DISCARD, WIN = "join", "diverge", "keep", "discard", "win"
+#: What the operator may choose for a host that is DIVERGED; "": nothing yet.
+CHOICES = ("", KEEP, DISCARD)
+
+#: What the journal calls a migration, and what a migration that was cut off is gone on with by `recover`.
+MIGRATION = "migrate_secure"
+#: What the journal calls the verbs of this file.
+RECOVER, FAILOVER, REJOIN = "recover", "failover", "rejoin"
+#: Operations that `recover` ends, if they did not end by themselves.
+ENDED_BY_RECOVER = (MIGRATION, "backup_secure", *guards.BACKUPS, RECOVER, FAILOVER, REJOIN)
+
+
+class Decision(t.NamedTuple):
+    """:ivar do: one of the words above.
+    :ivar sentence: what is done and why, for the log; without its full stop when there are findings it is empty.
+    :ivar findings: why it is refused; then nothing may be done.
+    :ivar epoch: in which this host becomes ACTIVE, or the other one PASSIVE.
+    :ivar vms: that an interrupted migration had saved or was about to.
+    """
+
+    do: str
+    sentence: str
+    findings: tuple[Finding, ...] = ()
+    epoch: int = 0
+    vms: tuple[str, ...] = ()
+
+
+def _refused(findings: t.Iterable[Finding]) -> Decision:
+    return Decision(NOTHING, "", tuple(findings))
+
+
+def _epoch(me: Observation, peer: Observation | None) -> int:
+    """Above all that either host has recorded, or was about to."""
+    known = [side["role"]["epoch"] for side in (me, peer) if side]
+    known += [int(side["pending"].get("epoch", 0)) for side in (me, peer) if side and side["pending"]]
+    return int(max(known)) + 1
+
+
+def _began(side: Observation, operation: str) -> bool:
+    return bool(side["pending"]) and side["pending"]["operation"] == operation
+
+
+def _newest(side: Observation) -> str:
+    """The newest complete set; their names sort by time."""
+    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
+
+
+def _vms(me: Observation, peer: Observation | None) -> tuple[str, ...]:
+    """VMs of an interrupted migration, whichever of the hosts remembers it."""
+    found: set[str] = set()
+    for side in (me, peer):
+        if side and side["pending"] and not side["lock"]:
+            found.update(map(str, side["pending"].get("vms", [])))
+    return tuple(sorted(found))
+
+
+def _is_up(side: Observation) -> bool:
+    return bool(side["hypervisor"]["running"] or side["qemu"])
+
+
+def _was(side: Observation) -> str:
+    return f"{side['host']} was ACTIVE in epoch {side['role']['epoch']}"
+
+
+def _both_sides(me: Observation, peer: Observation | None, own: t.Collection[str]) -> list[Finding]:
+    """What every one of them needs: roles, pools, nobody else at work, no VM where none may be."""
+    found = guards.common(me, own)
+    for side in filter(None, (me, peer)):
+        host, now = side["host"], side["role"]["now"]
+        if side["lock"]:
+            found.append(Finding(f"another operation is running: {side['lock']}", "Wait until it has ended.", host))
+        if not side["role"]["since"]:
+            found.append(Finding("it has no role yet", "Run the playbook hvm.pair.install on both hosts.", host))
+        if now != ACTIVE and side["qemu"]:
+            what = f"VMs run here although it is {now}: {', '.join(side['qemu'])}"
+            found.append(Finding(what, "Shut them down: they run on a copy, or on data that are not the newest.", host))
+        elif now != ACTIVE and side["hypervisor"]["running"]:
+            what = f"its hypervisor is running although it is {now}"
+            found.append(Finding(what, "Stop it there: hvm_hypervisor state=stopped.", host))
+    if peer is not None and peer["pair"] != me["pair"]:
+        what = f"it belongs to the pair {peer['pair']}, not to {me['pair']}"
+        found.append(Finding(what, "Correct hvm_hosts in the inventory and run hvm.pair.install.", peer["host"]))
+    return found
+
+
+# ---- recover
+
+
+def recover(me: Observation, peer: Observation | None, peer_is_down: str = "") -> Decision:
+    """What this host has to do so that the pair is whole again: ACTIVE and running, or PASSIVE and inert, nothing pending.
+
+    On the last ACTIVE host first, by role, epoch and journal of both. It makes nobody ACTIVE who was not the last, but where both
+    are PASSIVE: there a migration goes on at its source, and a failover where it began. One that is PASSIVE goes on from its last
+    complete set.
+
+    :param peer: None when the other host does not answer.
+    :param peer_is_down: the other host's name, typed by the operator: it is off.
+    """
+    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    if found:
+        return _refused(found)
+    if me["role"]["role"] == DIVERGED:
+        if peer is not None and peer["role"]["now"] == ACTIVE:
+            host = me["host"]
+            sentence = f"{host} is DIVERGED; {peer['host']} is ACTIVE, and there hvm.pair.rejoin decides: {ways(host)}"
+            return Decision(ELSEWHERE, sentence)
+        return _refused([Finding(guards.DIVERGED_HERE, guards.DECIDE, me["host"])])
+    if peer is None:
+        return _recover_alone(me, peer_is_down)
+    mine, theirs = me["role"], peer["role"]
+    if mine["role"] == ACTIVE:
+        return _recover_active(me, peer)
+    here, there, other = me["host"], mine["epoch"], peer["host"]
+    if theirs["role"] == ACTIVE:
+        if there > theirs["epoch"]:
+            return _refused([_seen_later(me, peer)])
+        if theirs["now"] == ACTIVE:
+            return _pass(me, peer)
+        return Decision(ELSEWHERE, f"{_was(peer)}, later than any other: {other} recovers first, {here} is {PASSIVE} and waits")
+    if theirs["role"] == DIVERGED:
+        there_too = f"to go on there: hvm.pair.rejoin with hvm_winner={other}"
+        remedy = f"To go on here: hvm.pair.failover with hvm_give_up={other}; {there_too}."
+        return _refused([Finding(f"{other} is DIVERGED, and no host is ACTIVE", remedy, here)])
+    return _recover_passive(me, peer)
+
+
+def _recover_alone(me: Observation, peer_is_down: str) -> Decision:
+    here, other, epoch = me["host"], me["peer"], me["role"]["epoch"]
+    if me["role"]["now"] == ACTIVE:
+        return _go_on(me, None)
+    if me["role"]["role"] == PASSIVE and not _began(me, MIGRATION):
+        what = f"{other} does not answer, and {here} is PASSIVE: {other} may be ACTIVE"
+        return _refused([Finding(what, f"If {other} is lost: hvm.pair.failover shows what would be lost with it.", here)])
+    if peer_is_down != other:
+        what = f"{other} does not answer, so it may have become ACTIVE"
+        if me["role"]["role"] == PASSIVE:
+            what = f"{other} was told to take over and does not answer, so it may be ACTIVE"
+        remedy = f"When it answers, run this again. If you know that it is switched off, say so: hvm_peer_is_down={other}."
+        return _refused([Finding(what, remedy, here)])
+    new = _epoch(me, None)
+    why = f"was ACTIVE last, in epoch {epoch}" if me["role"]["role"] == ACTIVE else "had begun to hand over"
+    sentence = f"{here} {why}; {other} is off, by the operator's word: {here} becomes ACTIVE in epoch {new}"
+    return Decision(START, sentence, epoch=new, vms=_vms(me, None))
+
+
+def _recover_active(me: Observation, peer: Observation) -> Decision:
+    """This host was ACTIVE when it last wrote its role down."""
+    mine, theirs, here, other = me["role"], peer["role"], me["host"], peer["host"]
+    if theirs["now"] == ACTIVE:
+        if mine["now"] != ACTIVE:
+            was = f"{other} is ACTIVE in epoch {theirs['epoch']}, {here} was in epoch {mine['epoch']}"
+            return Decision(ELSEWHERE, f"{was}: hvm.pair.rejoin comes next")
+        return _refused([two_active(me, peer)])
+    if mine["now"] == ACTIVE:
+        return _go_on(me, peer)
+    if theirs["role"] == ACTIVE and not guards.is_later(me, peer):
+        if guards.is_later(peer, me):
+            return Decision(ELSEWHERE, f"{_was(peer)}, later than {here}: {other} recovers first")
+        return _refused([guards.both_were_active(me, peer)])
+    if theirs["role"] == DIVERGED and theirs["epoch"] > mine["epoch"]:
+        return _refused([_seen_later(peer, me)])
+    # one that is PASSIVE has nothing of its own, whatever epoch it was told
+    new = _epoch(me, peer)
+    sentence = (
+        f"{here} was ACTIVE last, in epoch {mine['epoch']}; {other} answers and is {theirs['now']} in epoch {theirs['epoch']}: "
+        f"{here} becomes ACTIVE in epoch {new}"
+    )
+    return Decision(START, sentence, epoch=new, vms=_vms(me, peer))
+
+
+def _go_on(me: Observation, peer: Observation | None) -> Decision:
+    """ACTIVE in this very boot: nobody else can have become so since, without this host's word or its end.
+
+    The other one may have been so before, unknown to this one, in an epoch that was higher.
+    """
+    here, pending = me["host"], me["pending"]
+    epoch = me["role"]["epoch"]
+    if me["hypervisor"]["running"] and not pending:
+        return Decision(NOTHING, f"{here} is ACTIVE in epoch {epoch} and runs: there is nothing to recover")
+    what = f"{pending['operation']} stopped at '{pending['step']}'" if pending else "its hypervisor is stopped"
+    if peer is not None and peer["role"]["epoch"] >= epoch + (peer["role"]["role"] != ACTIVE):
+        epoch = _epoch(me, peer)  # one that was ACTIVE in the same epoch is left behind, too
+        what = f"{what}; {peer['host']} has seen epoch {peer['role']['epoch']}"
+    sentence = f"{here} is ACTIVE, and {what}: {here} goes on in epoch {epoch}"
+    return Decision(START, sentence, epoch=epoch, vms=_vms(me, peer))
+
+
+def _pass(me: Observation, peer: Observation) -> Decision:
+    here, epoch = me["host"], peer["role"]["epoch"]
+    left = [f"{me['pending']['operation']} stopped at '{me['pending']['step']}'"] if me["pending"] else []
+    left += me["not_inert"][:1]
+    left += ["it has not seen that epoch"] if me["role"]["epoch"] < epoch else []
+    if not left:
+        return Decision(NOTHING, f"{peer['host']} is ACTIVE in epoch {epoch}, {here} is PASSIVE: there is nothing to recover")
+    return Decision(PASS, f"{peer['host']} is ACTIVE in epoch {epoch}: {here} stays PASSIVE ({'; '.join(left)})", epoch=epoch)
+
+
+def _recover_passive(me: Observation, peer: Observation) -> Decision:
+    """Both are PASSIVE: one had given the role away and nobody took it, or one had begun to take it by force.
+
+    The source of a migration comes first: whatever the other one has begun, nothing was written there.
+    """
+    here, other = me["host"], peer["host"]
+    for operation in (MIGRATION, FAILOVER):
+        begun = [side for side in (me, peer) if _began(side, operation)]
+        if not begun:
+            continue
+        # of two, the one with the newer set; they differ in nothing else that counts
+        first = max(begun, key=lambda side: (_newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
+        why = f"{first['host']} had begun a {operation} and {peer['host'] if first is me else here} is PASSIVE too"
+        if first is peer:
+            return Decision(ELSEWHERE, f"{why}: {other} recovers first")
+        new = _epoch(me, peer)
+        return Decision(START, f"{why}: {here} becomes ACTIVE in epoch {new}", epoch=new, vms=_vms(me, peer))
+    what = f"{here} and {other} are both PASSIVE, and neither says why"
+    remedy = "Look at 'status' of both for the newest set, and start the host that has it: hvm_hypervisor state=started."
+    return _refused([Finding(what, remedy, here)])
+
+
+def _seen_later(later: Observation, earlier: Observation) -> Finding:
+    older = f"{earlier['host']}, which was ACTIVE, only {earlier['role']['epoch']}"
+    return Finding(
+        f"{later['host']} has seen epoch {later['role']['epoch']} and {older}",
+        "Which has the newest data cannot be told from that. Look at both (hvm.pair.rejoin --check), then name the one that goes "
+        "on: hvm.pair.rejoin with hvm_winner.",
+        earlier["host"],
+    )
+
+
+def two_active(me: Observation, peer: Observation) -> Finding:
+    one, two = sorted((me, peer), key=lambda side: (side["role"]["epoch"], side["host"]))
+    return Finding(
+        f"two ACTIVE hosts: {one['host']} in epoch {one['role']['epoch']}, {two['host']} in epoch {two['role']['epoch']}",
+        f"Shut down the VMs on {one['host']} now and stop its hypervisor (hvm_hypervisor state=stopped), unless you want its "
+        "data to go on; then hvm.pair.rejoin with hvm_winner.",
+    )
+
+
+# ---- failover
+
+
+def failover(
+    me: Observation,
+    peer: Observation | None,
+    to: str | None,
+    dead_host: str = "",
+    give_up: str = "",
+    fenced: str | None = None,
+    why_not: str = "",
+) -> Decision:
+    """May this PASSIVE host take over, although the other one does not hand over?
+
+    :param peer: None when the other host does not answer. One that answers must be seen stopped; it becomes DIVERGED first.
+    :param to: the set that this host would go on from; None when there is none, and then `why_not` says why.
+    :param dead_host: the other host's name, typed by the operator: it is off, and what was shown may be lost.
+    :param give_up: the same for a host that answers: it may be left behind. Two words, because a host that was only given up
+        may live on when the link to it is cut at the wrong moment.
+    :param fenced: what the fence command came to: "" for success, else its failure; None when there is none, or not yet.
+    """
+    here, other, mine = me["host"], me["peer"], me["role"]
+    if mine["now"] == ACTIVE:
+        what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
+        return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
+    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    if mine["role"] == DIVERGED:
+        found.append(Finding(guards.DIVERGED_HERE, f"{guards.DECIDE} To go on with them: hvm_winner={here}.", here))
+    elif mine["role"] == ACTIVE:
+        remedy = f"Run hvm.pair.recover, with hvm_peer_is_down={other} if that host is off."
+        found.append(Finding("this host was ACTIVE itself before it rebooted", remedy, here))
+    if to is None:
+        found.append(Finding(why_not or "there is no complete snapshot set here", "There is nothing to take over with.", here))
+    found += _is_gone(me, dead_host, fenced) if peer is None else _is_given_up(me, peer, give_up)
+    if found:
+        return _refused(found)
+    new = _epoch(me, peer)
+    proof = f"{other} answers, is stopped, and becomes DIVERGED"
+    if peer is None:
+        proof = f"{other} was fenced" if fenced == "" else f"{other} is off, by the operator's word"
+    sentence = f"{here} becomes ACTIVE in epoch {new}, with the set {to}: {proof}"
+    return Decision(TAKE_OVER, sentence, epoch=new, vms=_vms(me, peer))
+
+
+def _is_gone(me: Observation, dead_host: str, fenced: str | None) -> list[Finding]:
+    """Silence is no proof; a name and a fence command that succeeded are."""
+    here, other = me["host"], me["peer"]
+    if dead_host != other:
+        what = f"{other} does not answer, and may still be running"
+        if dead_host:
+            what = f"{dead_host!r} is not the other host of the pair"
+        return [Finding(what, f"If {other} is off, and what is shown may be lost, name it: hvm_dead_host={other}.", here)]
+    if fenced:
+        remedy = f"See by other means that {other} is off, then run this again without the fence command."
+        return [Finding(f"the fence command failed, which proves nothing: {fenced}", remedy, here)]
+    return []
+
+
+def _is_given_up(me: Observation, peer: Observation, give_up: str) -> list[Finding]:
+    here, other, theirs = me["host"], peer["host"], peer["role"]
+    if theirs["now"] == ACTIVE:
+        remedy = f"Migrate instead (hvm.pair.migrate_secure), or run hvm.pair.recover on {other}."
+        return [Finding(f"{other} answers and is ACTIVE", remedy, here)]
+    if theirs["role"] == PASSIVE:
+        return [Finding(f"{other} answers and is PASSIVE", "Run hvm.pair.recover: it finds the host that goes on.", here)]
+    if give_up != other:
+        what = f"{give_up!r} is not the other host of the pair" if give_up else f"{other} answers, and was ACTIVE last"
+        remedy = f"Start it there (hvm.pair.recover). If what is shown may be left behind: hvm_give_up={other}."
+        return [Finding(what, remedy, here)]
+    return []
+
+
+def lost(
+    name: str,
+    now: datetime.datetime,
+    datasets: t.Iterable[str],
+    vms: t.Iterable[str],
+    with_state: t.Collection[str],
+    written: t.Mapping[str, int] | None = None,
+) -> dict[str, t.Any]:
+    """What a failover to the set `name` would lose, as data and as lines.
+
+    :param vms: that the set knows of; `with_state`: those with a state image in it.
+    :param written: dataset -> bytes that the other host has written since; None when it cannot be asked.
+    :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, lines}``; seconds, bytes or None.
+    """
+    parsed = names.parse(name)
+    age = max(int((now - parsed.time).total_seconds()), 0) if parsed else 0
+    lines = [f"the last complete set is {name}, {how_long(age)} old; what was written after it would be lost"]
+    found_vms: dict[str, dict[str, t.Any]] = {}
+    for vm in sorted(vms):
+        memory = vm in with_state
+        found_vms[vm] = {"age": age, "memory": memory}
+        how = "goes on from its saved memory" if memory else "starts anew from its disks"
+        lines.append(f"VM {vm}: loses {how_long(age)}, and {how}")
+    found: dict[str, dict[str, t.Any]] = {}
+    for dataset in sorted(datasets):
+        count = written.get(dataset, 0) if written is not None else None
+        found[dataset] = {"age": age, "written": count}
+        said = "unknown" if count is None else f"{count} bytes"
+        lines.append(f"dataset {dataset}: written since: {said}")
+    return {"set": name, "age": age, "vms": found_vms, "datasets": found, "lines": lines}
+
+
+def how_long(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
+
+
+# ---- rejoin
+
+
+class Own(t.NamedTuple):
+    """What a host has that the other one lacks.
+
+    :ivar newer: dataset -> its snapshots that the other has never seen, oldest first.
+    :ivar written: dataset -> bytes written after its newest snapshot, as far as ZFS tells.
+    :ivar doubt: why more may be there than can be seen; "" for nothing.
+    """
+
+    newer: dict[str, list[str]]
+    written: dict[str, int]
+    doubt: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.newer or self.written or self.doubt)
+
+    def sentence(self) -> str:
+        """Without its full stop; "" for nothing."""
+        said = []
+        if self.newer:
+            said.append(f"{sum(map(len, self.newer.values()))} snapshots of its own on {', '.join(sorted(self.newer))}")
+        if self.written:
+            said.append(f"{sum(self.written.values())} bytes written since on {', '.join(sorted(self.written))}")
+        return "; ".join([*said, *([self.doubt] if self.doubt else [])])
+
+
+def own(side: Observation, mine: t.Mapping[str, t.Any], theirs: t.Mapping[str, t.Any], slack: int = 0) -> Own:
+    """What `side` has that the other host lacks.
+
+    GUIDs decide, wherever the other host has them: it may have renamed or destroyed a dataset since.
+
+    :param mine: inventory or tree of `side`, what is kept left out; `theirs`: the other one's.
+    :param slack: bytes that a dataset may show as written without being so (plan.ZIL_SLACK).
+    """
+    known = {snap[1] for entry in theirs.values() for kind in ("snapshots", "bookmarks") for snap in entry.get(kind, [])}
+    newer: dict[str, list[str]] = {}
+    written: dict[str, int] = {}
+    for name, entry in mine.items():
+        snapshots = entry["snapshots"]
+        last = max((number for number, snap in enumerate(snapshots) if snap[1] in known), default=-1)
+        if last + 1 < len(snapshots):
+            newer[name] = [snap[0] for snap in snapshots[last + 1 :]]
+        count = prop(entry, "written")
+        if count.isdigit() and int(count) > slack:
+            written[name] = int(count)
+    # writes that a guest was told are on disk can be in an intent log only, of which neither "written" nor a snapshot tells
+    crashed = side["role"]["role"] == ACTIVE and not side["role"]["clean"]
+    return Own(newer, written, "it was not stopped in good order, so its intent logs may hold writes" if crashed else "")
+
+
+def rejoin(
+    me: Observation, peer: Observation | None, theirs: Own, choice: str = "", discard: str = "", winner: str = ""
+) -> Decision:
+    """Let the other host come back. Decided on the host that goes on: the ACTIVE one, or the one that is named as the winner.
+
+    :param peer: the host that comes back; None when it does not answer.
+    :param theirs: what it has of its own.
+    :param choice: KEEP or DISCARD, for what it has of its own; "": only make sure of it, and show it.
+    :param discard: for DISCARD, the name of the host whose own data go, typed by the operator.
+    :param winner: the host that goes on, typed by the operator; "": the ACTIVE one.
+    """
+    here, other, mine = me["host"], me["peer"], me["role"]
+    if winner and winner not in (here, other):
+        return _refused([Finding(f"{winner!r} is not a host of the pair", f"Its hosts are {here} and {other}.", here)])
+    if peer is None:
+        return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
+    # the winner's start ends what it did not; an ACTIVE host recovers first
+    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER)
+    found += guards.common(peer, ENDED_BY_RECOVER)
+    if choice == DISCARD and discard != other:
+        what = f"{discard!r} is not the host that comes back" if discard else f"the host whose own data go is not named: {other}"
+        found.append(Finding(what, f"To destroy what only {other} has: hvm_discard={other}.", here))
+    if winner == other:
+        found.append(Finding(f"{other} is named as the winner", f"It is decided there: run this on {other}.", here))
+    elif mine["now"] != ACTIVE:
+        if not found and winner == here:
+            return _win(me, peer)
+        if not winner:
+            remedy = "Run this on the ACTIVE host, or name the winner: hvm_winner."
+            found.append(Finding(f"{here} is {mine['now']}", remedy, here))
+    elif peer["role"]["now"] == ACTIVE and (_is_up(peer) or winner != here):
+        found.append(two_active(me, peer))
+    if found:
+        return _refused(found)
+    return _take_back(me, peer, theirs, choice)
+
+
+def _take_back(me: Observation, peer: Observation, theirs: Own, choice: str) -> Decision:
+    other, role = peer["host"], peer["role"]["role"]
+    epoch = max(me["role"]["epoch"], peer["role"]["epoch"])
+    since = f"{other} {'is' if role in (PASSIVE, DIVERGED) else 'was'} {role} in epoch {peer['role']['epoch']}"
+    if not theirs:
+        left = role != PASSIVE or peer["role"]["epoch"] != me["role"]["epoch"] or peer["not_inert"] or peer["pending"]
+        if not left:
+            return Decision(NOTHING, f"{other} is PASSIVE and has nothing of its own: there is nothing to do")
+        return Decision(JOIN, f"{since} and has nothing of its own: it becomes PASSIVE in epoch {epoch}", epoch=epoch)
+    said = f"{since} and has what {me['host']} lacks: {theirs.sentence()}"
+    if choice == KEEP or (role == PASSIVE and choice == ""):
+        # a PASSIVE host's own was never a VM's, so nobody need be asked; kept it is all the same
+        return Decision(KEEP, f"{said}. It is kept beside, and {other} becomes PASSIVE in epoch {epoch}", epoch=epoch)
+    if choice == DISCARD:
+        sentence = f"{said}. It is destroyed, by the operator's word, and {other} becomes PASSIVE in epoch {epoch}"
+        return Decision(DISCARD, sentence, epoch=epoch)
+    if role == DIVERGED:
+        return Decision(NOTHING, f"{said}. It is held until somebody decides: {ways(other)}")
+    sentence = f"{said}. {other} becomes DIVERGED and it is held until somebody decides: {ways(other)}"
+    return Decision(DIVERGE, sentence, epoch=epoch)
+
+
+def ways(other: str) -> str:
+    """The choices for a DIVERGED host, as half a sentence."""
+    return f"hvm_rejoin=keep, hvm_rejoin=discard with hvm_discard={other}, or hvm_winner={other}"
+
+
+def _win(me: Observation, peer: Observation) -> Decision:
+    """This host goes on with its own data, by the operator's word, and the other one becomes DIVERGED."""
+    here, other, mine, theirs = me["host"], peer["host"], me["role"], peer["role"]
+    if theirs["now"] == ACTIVE and _is_up(peer):
+        remedy = f"Shut its VMs down and stop it first: hvm_vm state=shutdown all=true, hvm_hypervisor state=stopped on {other}."
+        return _refused([Finding(f"{other} is ACTIVE and runs", remedy, here)])
+    if mine["role"] == PASSIVE:
+        what = f"{here} is PASSIVE and has nothing of its own"
+        return _refused([Finding(what, "That is a failover: hvm.pair.failover.", here)])
+    new = _epoch(me, peer)
+    was = f"{'is' if mine['role'] == DIVERGED else 'was'} {mine['role']} in epoch {mine['epoch']}"
+    sentence = (
+        f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
+        f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
+    )
+    return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer))

@@ -1,0 +1,887 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A pair of hosts in a few hundred lines: disks as sets of writes, role records, gates, locks, journals, one link.
+
+Every procedure is a generator that stops after each step, so that a schedule can put anything in between: a power cut, a cut
+link, a killed process, another procedure. What may be done is never decided here: it is asked of `_pair.guards` and
+`_pair.recovery`.
+
+The operator answers at random, wrongly too. One lie is left out, as no program can see through it: that a host is off which runs
+(without a fence command). `docs/design.md` says so.
+"""
+
+from __future__ import annotations
+
+import random
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback
+
+DATASETS = ("ssd/a", "rot/b")
+ACTIVE, PASSIVE, DIVERGED = "ACTIVE", "PASSIVE", "DIVERGED"
+Steps = t.Iterator[None]
+#: What needs nothing of the other host.
+UNLOCKED = (recovery.NOTHING, recovery.ELSEWHERE, recovery.PASS)
+
+
+class Lost(Exception):
+    """The link went, or the other host."""
+
+
+class Failed(Exception):
+    """A step failed: a full pool, a libvirt that was killed, a refusal."""
+
+
+class Broken(AssertionError):
+    """What must always hold does not."""
+
+
+class Disk:
+    """One dataset: the writes in it (bits), and its snapshots (name, GUID, writes), oldest first."""
+
+    __slots__ = ("head", "snapshots")
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.snapshots: list[tuple[str, str, int]] = []
+
+    def newest(self) -> int:
+        return self.snapshots[-1][2] if self.snapshots else 0
+
+    def at(self, name: str) -> int:
+        return next((number for number, snap in enumerate(self.snapshots) if snap[0] == name), -1)
+
+
+class Host:
+    """What outlives a power cut: record, journal, disks. What does not: gate, hypervisor, VMs, locks, processes."""
+
+    def __init__(self, name: str, role: str, epoch: int) -> None:
+        self.name = name
+        self.boot, self.up = 1, True
+        self.role, self.epoch, self.recorded_in = role, epoch, 1
+        self.journal: dict[str, t.Any] | None = None
+        self.disks = {name: Disk() for name in DATASETS}
+        self.writable = self.gate = self.running = self.vms = role == ACTIVE
+        self.seen = 0
+        self.clean = role != ACTIVE  # since it was ACTIVE it has been stopped in good order
+        self.kept: list[int] = []
+        self.log_only = False  # after a crash what was written last may be in the intent logs only, where nobody sees it
+        self.lock: Process | None = None
+
+    def now(self) -> str:
+        return "UNKNOWN" if self.role == ACTIVE and self.recorded_in != self.boot else self.role
+
+    def record(self, role: str, epoch: int, seen: int | None = None) -> None:
+        if role == ACTIVE:
+            self.seen = seen if seen is not None else self.epoch if self.role != ACTIVE else self.seen
+        self.role, self.epoch, self.recorded_in = role, epoch, self.boot
+        if role == ACTIVE:
+            self.clean = False
+        else:
+            self.gate = False
+
+    def writes(self) -> int:
+        found = 0
+        for disk in self.disks.values():
+            found |= disk.head
+        return found
+
+    def everything(self) -> int:
+        found = self.writes()
+        for disk in self.disks.values():
+            for snap in disk.snapshots:
+                found |= snap[2]
+        for kept in self.kept:
+            found |= kept
+        return found
+
+    def power_off(self, log_only: bool) -> None:
+        self.log_only = self.log_only or (self.vms and log_only)
+        self.up = self.gate = self.running = self.vms = False
+        self.lock = None
+
+    def tree(self) -> dict[str, t.Any]:
+        return {
+            name: {
+                "snapshots": [[snap[0], snap[1], number] for number, snap in enumerate(disk.snapshots)],
+                "bookmarks": [],
+                "props": {"written": [str(0 if self.log_only else (disk.head ^ disk.newest()).bit_count()), "-"]},
+            }
+            for name, disk in self.disks.items()
+        }
+
+    def complete(self) -> list[str]:
+        one, *others = self.disks.values()
+        return [snap[0] for snap in one.snapshots if all(disk.at(snap[0]) >= 0 for disk in others)]
+
+
+class Process:
+    """A procedure that runs on a host, with one connection to the other."""
+
+    def __init__(self, host: Host, name: str, words: str = "") -> None:
+        self.host, self.name, self.words = host, name, words
+        self.steps: Steps = iter(())
+        self.connected = False
+        self.asked_by: Process | None = None  # of an agent that activates, and what it has answered
+        self.answer: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.name}({self.words}) on {self.host.name}"
+
+
+class Pair:
+    def __init__(self, choose: random.Random) -> None:
+        self.choose = choose
+        self.a, self.b = Host("hv1", ACTIVE, 1), Host("hv2", PASSIVE, 0)
+        self.link = True
+        self.processes: list[Process] = []
+        self.count, self.sets, self.guids = 0, 0, 0
+        self.before: dict[int, int] = {}  # write -> all writes that its VM had seen then
+        self.safe = self.discarded = self.given_up = 0
+        self.log: list[str] = []
+        self.reports = 0  # of safety
+        name = self.new_set()
+        for host in (self.a, self.b):
+            for dataset, disk in host.disks.items():
+                disk.snapshots.append((name, f"first of {dataset}", 0))
+
+    # ---- what a host sees
+
+    def other(self, host: Host) -> Host:
+        return self.b if host is self.a else self.a
+
+    def observe(self, host: Host, asked_by: Process | None = None) -> dict[str, t.Any]:
+        """As `_procedure.observe` does it. A process does not see its own locks."""
+        lock = host.lock is not None and host.lock is not asked_by
+        complete = host.complete()
+        newest = max(disk.snapshots[-1][0] for disk in host.disks.values())
+        return {
+            "pair": "p",
+            "host": host.name,
+            "peer": self.other(host).name,
+            "address": host.name,
+            "role": {
+                "role": host.role,
+                "now": host.now(),
+                "epoch": host.epoch,
+                "since": "then",
+                "seen": host.seen,
+                "clean": host.clean,
+            },
+            "hypervisor": {"running": host.running},
+            "qemu": ["vm"] if host.vms else [],
+            "shared_ip": {"interface": "", "in_use_by_us": False},
+            "pools": {"ssd": "ONLINE", "rot": "ONLINE"},
+            "datasets": list(DATASETS),
+            "dataset_names": list(DATASETS),
+            "missing_datasets": [],
+            "mountpoints": [],
+            "not_inert": ["ssd/a is writable"] if host.writable and host.now() != ACTIVE else [],
+            "lock": repr(host.lock) if lock else None,
+            "pending": host.journal,
+            "vms": {},
+            "network_bridges": {},
+            "state_dir": "/states",
+            "state_dir_free": None,
+            "memory_available_kib": 0,
+            "interfaces": [],
+            "foreign_users": {},
+            "sets": [{"name": complete[-1], "complete": True}, {"name": newest, "complete": newest in complete}],
+        }
+
+    def reach(self, process: Process) -> Host | None:
+        """The other host, if it answers a new connection."""
+        peer = self.other(process.host)
+        return peer if self.link and peer.up else None
+
+    def call(self, process: Process) -> Host:
+        """The other host over the connection that the process has; it does not come back once it was cut."""
+        if not process.connected or not self.reach(process):
+            process.connected = False
+            raise Lost
+        return self.other(process.host)
+
+    # ---- locks and journals
+
+    def take_lock(self, process: Process) -> None:
+        if process.host.lock is not None:
+            raise Failed(f"{process.host.lock} is running")
+        process.host.lock = process
+
+    def lock_both(self, process: Process, epoch: int | None) -> Host:
+        """The agent's part, over a connection that is made for it."""
+        peer = self.reach(process)
+        if peer is None:
+            raise Lost
+        process.connected = True
+        refuse(guards.lend(self.observe(peer), epoch))
+        if peer.lock is not None:
+            raise Failed(f"{peer.lock} is running there")
+        peer.lock = process
+        self.see(peer, epoch)
+        return peer
+
+    def see(self, peer: Host, epoch: int | None) -> None:
+        """A host that is not ACTIVE writes down in which epoch the other one is."""
+        if epoch is not None and peer.role != ACTIVE:
+            peer.epoch = max(peer.epoch, epoch)
+
+    def decide(
+        self, process: Process, rule: t.Callable[[t.Any, t.Any], t.Any]
+    ) -> t.Generator[None, None, tuple[Host | None, t.Any]]:
+        """Look, decide; then take the other host's lock, look and decide again: somebody may have worked in between.
+
+        :param rule: (this host's observation, the other's or None) -> findings or a decision.
+        """
+        host, peer = process.host, self.reach(process)
+        decided = rule(self.observe(host, process), self.observe(peer) if peer else None)
+        refuse(decided.findings if isinstance(decided, recovery.Decision) else decided)
+        if peer is not None and not (isinstance(decided, recovery.Decision) and decided.do in UNLOCKED):
+            yield
+            self.lock_both(process, None)
+            yield
+            peer = self.call(process)
+            decided = rule(self.observe(host, process), self.observe(peer, process))
+            refuse(decided.findings if isinstance(decided, recovery.Decision) else decided)
+        if isinstance(decided, recovery.Decision):
+            process.words += f": {decided.sentence}"
+        return peer, decided
+
+    def journal(self, process: Process, operation: str, step: str, **facts: t.Any) -> None:
+        entry = process.host.journal or {}
+        if entry.get("operation") != operation:
+            entry = {}
+        process.host.journal = {**entry, "operation": operation, "started": "then", "step": step, **facts}
+
+    def ended(self, process: Process, is_killed: bool = False) -> None:
+        """Locks end with their process; the agent's with its connection, or with what it is still doing."""
+        if process in self.processes:
+            self.processes.remove(process)
+        if process.host.lock is process:
+            process.host.lock = None
+        peer = self.other(process.host)
+        busy = any(one.name == "activate" and one.host is peer for one in self.processes)
+        if peer.lock is process and not busy and (process.connected or not is_killed):
+            peer.lock = None
+
+    # ---- pieces that procedures share
+
+    def new_set(self, mark: str = "C") -> str:
+        self.sets += 1
+        return f"hvm_20261123T{self.sets // 60:04d}{self.sets % 60:02d}Z_p_{mark}"
+
+    def snapshot(self, host: Host, name: str) -> None:
+        for disk in host.disks.values():
+            self.guids += 1
+            disk.snapshots.append((name, str(self.guids), disk.newest() if host.log_only else disk.head))
+
+    def start_hypervisor(self, host: Host, epoch: int, seen: int | None = None) -> Steps:
+        previous = (host.role, host.epoch, host.recorded_in, host.seen)
+        try:
+            host.writable, host.log_only = True, False  # mounted, so the logs are replayed
+            yield
+            host.record(ACTIVE, epoch, seen)
+            yield
+            host.gate = True
+            yield
+            host.running = True
+            yield
+        except Failed:
+            self.stop_hypervisor(host)
+            host.role, host.epoch, host.recorded_in, host.seen = previous
+            raise
+
+    def stop_hypervisor(self, host: Host, keep_writable: bool = False) -> None:
+        if host.vms:
+            raise Failed("VMs are running")
+        host.gate = host.running = False
+        host.writable = keep_writable
+        host.clean = host.clean or host.now() == ACTIVE  # what a crash has left in the logs is still there otherwise
+
+    def send(self, process: Process, name: str) -> Steps:
+        """A sync of a set: dataset by dataset, each into a PASSIVE host only, none over anything that is not known here."""
+        host, peer = process.host, self.call(process)
+        # as _zfs.plan has it: a replica with anything of its own is refused
+        if recovery.own(self.observe(peer), peer.tree(), host.tree()):
+            raise Failed("a replica does not fit")
+        for dataset in DATASETS:
+            yield
+            peer = self.call(process)
+            if peer.now() != PASSIVE or peer.writable:
+                raise Failed(f"it is {peer.now()}: it takes nothing")
+            mine, theirs = host.disks[dataset], peer.disks[dataset]
+            known = {snap[1] for snap in theirs.snapshots}
+            for snap in mine.snapshots[: mine.at(name) + 1]:
+                if snap[1] not in known:
+                    theirs.snapshots.append(snap)
+                    theirs.head = snap[2]
+        yield
+        self.call(process)
+
+    def give_up(self, there: int) -> None:
+        """The operator's word: a host goes on with what is `there`, and without what else was ever written."""
+        self.given_up |= self.written() & ~there
+
+    def written(self) -> int:
+        return (1 << self.count) - 1
+
+    def is_safe(self, host: Host, name: str) -> None:
+        """The set was reported to be on both hosts."""
+        self.reports += 1
+        for disk in host.disks.values():
+            self.safe |= disk.snapshots[disk.at(name)][2]
+
+    def go_back(self, host: Host, name: str) -> Steps:
+        """The swap of `_zfs.rollback`: what is newer than the set is kept beside; dataset by dataset."""
+        for dataset in DATASETS:
+            disk = host.disks[dataset]
+            at = disk.at(name)
+            if at < 0:
+                raise Failed(f"{dataset} has no {name}")
+            if at + 1 < len(disk.snapshots) or disk.head != disk.snapshots[at][2]:
+                kept = disk.head
+                for snap in disk.snapshots[at + 1 :]:
+                    kept |= snap[2]
+                host.kept.append(kept)
+                del disk.snapshots[at + 1 :]
+                disk.head = disk.snapshots[at][2]
+            yield
+        host.log_only = False
+
+    def stand_down(self, process: Process) -> Steps:
+        """The other host becomes DIVERGED. First what it has of its own gets a snapshot: that tells of it from then on."""
+        peer = self.call(process)
+        if recovery.own(self.observe(peer, process), peer.tree(), process.host.tree()):
+            self.snapshot(peer, self.new_set())
+        yield
+        peer = self.call(process)
+        peer.record(DIVERGED, peer.epoch)
+        yield
+        peer = self.call(process)
+        peer.writable = False
+        yield
+
+    # ---- the procedures
+
+    def run_start(self, process: Process, word: str) -> Steps:
+        host = process.host
+        self.take_lock(process)
+        peer, dummy = yield from self.decide(process, lambda me, other: guards.start(me, other, word))
+        if peer is None and host.now() != ACTIVE:
+            self.give_up(host.writes())
+        if host.running and host.now() == ACTIVE:
+            return
+        epoch = host.epoch if host.now() == ACTIVE else max(host.epoch, peer.epoch if peer else 0) + 1
+        yield from self.start_hypervisor(host, epoch, peer.epoch if peer else None)
+        host.vms = True
+        yield
+        if peer:
+            self.see(self.call(process), epoch)
+
+    def run_stop(self, process: Process) -> Steps:
+        self.take_lock(process)
+        process.host.vms = False
+        yield
+        self.stop_hypervisor(process.host)
+        yield
+
+    def run_backup(self, process: Process, snapshot: bool) -> Steps:
+        """`backup_secure`, or `hvm_zfs_sync` alone."""
+        host = process.host
+        peer = self.reach(process)
+        if peer is None:
+            raise Lost
+        refuse(guards.backup_unsecure(self.observe(host), self.observe(peer)))
+        yield
+        if snapshot:
+            self.take_lock(process)
+            refuse(guards.backup_unsecure(self.observe(host, process), None))
+            self.snapshot(host, self.new_set("B"))
+            host.lock = None
+            yield
+        peer = self.reach(process)
+        if peer is None:
+            raise Lost
+        me = self.observe(host)
+        refuse(guards.sync(me, self.observe(peer)))
+        yield
+        self.take_lock(process)
+        self.lock_both(process, me["role"]["epoch"])
+        name = host.complete()[-1]
+        yield from self.send(process, name)
+        self.is_safe(host, name)
+
+    def run_migrate(self, process: Process) -> Steps:
+        """Step by step as `_procedure.switchover` does it."""
+        host = process.host
+        peer = self.reach(process)
+        if peer is None:
+            raise Lost
+        me, other = self.observe(host), self.observe(peer)
+        refuse(guards.migrate(me, other))
+        yield
+        self.take_lock(process)
+        peer = self.lock_both(process, me["role"]["epoch"])
+        yield
+        peer = self.call(process)
+        me, other = self.observe(host, process), self.observe(peer, process)
+        refuse(guards.migrate(me, other))
+        self.snapshot(host, name := self.new_set())
+        yield from self.send(process, name)
+        epoch = max(me["role"]["epoch"], other["role"]["epoch"])
+        stopped = given_away = False
+        try:
+            self.journal(process, recovery.MIGRATION, "save", vms=["vm"], epoch=epoch + 1)
+            host.vms = False
+            yield
+            self.journal(process, recovery.MIGRATION, "stop here")
+            stopped = True
+            self.stop_hypervisor(host, keep_writable=True)
+            yield
+            self.snapshot(host, name := self.new_set("B"))
+            self.journal(process, recovery.MIGRATION, "last sync")
+            yield from self.send(process, name)
+            self.journal(process, recovery.MIGRATION, "hand over")
+            yield
+            host.writable = False
+            yield
+            host.record(PASSIVE, epoch)
+            given_away = True
+            yield
+            yield from self.activate_there(process, name, epoch)
+        except (Lost, Failed):
+            yield from self.revert(process, epoch, stopped, given_away)
+            return
+        host.record(PASSIVE, epoch + 1)
+        yield
+        host.journal = None
+        self.is_safe(host, name)
+
+    def activate_there(self, process: Process, name: str, epoch: int) -> Steps:
+        peer = self.call(process)
+        agent = Process(peer, "activate", name)
+        agent.asked_by = process
+        agent.steps = self.run_activate(agent, process, name, epoch + 1)
+        self.processes.append(agent)
+        try:
+            while agent.answer is None:
+                yield
+                self.call(process)
+            if agent.answer:
+                raise Failed(agent.answer)
+        except Lost:
+            # the link went while the other host was taking over: what its record says is what happened
+            other = yield from self.at_rest(process)
+            if other is None:
+                raise
+            if not guards.took_over(self.observe(other), epoch):
+                raise Failed("it did not take over") from None
+
+    def at_rest(self, process: Process) -> t.Generator[None, None, Host | None]:
+        """The other host, once nothing is worked on there; None when that cannot be learnt in time."""
+        self.disconnect(process)
+        for dummy in range(self.choose.randrange(1, 5)):
+            peer = self.reach(process)
+            if peer is not None and peer.lock is None:
+                return peer
+            yield
+        return None
+
+    def revert(self, process: Process, epoch: int, stopped: bool, given_away: bool) -> Steps:
+        host, seen = process.host, None
+        if given_away:
+            other = yield from self.at_rest(process)
+            if not guards.may_go_on(self.observe(other) if other else None):
+                self.journal(process, recovery.MIGRATION, "waiting for the other host")
+                return
+            seen = max(epoch, other.epoch if other else 0)
+            epoch = seen + 1
+        self.journal(process, recovery.MIGRATION, "going back")
+        try:
+            if stopped:
+                yield from self.start_hypervisor(host, epoch, seen)
+            host.vms = True
+        except (Lost, Failed):
+            return
+        yield
+        host.journal = None
+
+    def run_activate(self, agent: Process, process: Process, name: str, epoch: int) -> Steps:
+        host = agent.host
+        there = {one: disk.at(name) == len(disk.snapshots) - 1 and disk.head == disk.newest() for one, disk in host.disks.items()}
+        behind = [one for one, is_there in there.items() if not is_there]
+        refuse(guards.activate(self.observe(host, process), epoch, name, behind, name in host.complete()))
+        try:
+            yield from self.start_hypervisor(host, epoch)
+        except Failed:
+            host.record(PASSIVE, epoch)
+            raise
+        host.vms = True
+        agent.answer = ""
+
+    def run_recover(self, process: Process, word: str) -> Steps:
+        host = process.host
+        self.take_lock(process)
+        peer, decided = yield from self.decide(process, lambda me, other: recovery.recover(me, other, word))
+        if decided.do == recovery.START and peer is None and host.now() != ACTIVE:
+            self.give_up(host.writes())
+        if decided.do == recovery.PASS:
+            host.writable = False
+            yield
+            host.record(PASSIVE, decided.epoch)
+            yield
+            host.journal = None
+        elif decided.do == recovery.START:
+            if not host.running:
+                if host.role == PASSIVE:
+                    yield from self.go_back(host, host.complete()[-1])
+                yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
+            else:
+                host.epoch = decided.epoch
+                yield
+            host.vms = True
+            yield
+            host.journal = None
+
+    def run_failover(self, process: Process, dead_host: str, give_up: str, fence: str) -> Steps:
+        """:param fence: "", "works", or "fails", and then the other host may be off or not."""
+        host = process.host
+        self.take_lock(process)
+        to = host.complete()[-1]
+        words = {"dead_host": dead_host, "give_up": give_up}
+        peer, decided = yield from self.decide(process, lambda me, other: recovery.failover(me, other, to, **words))
+        if decided.do != recovery.TAKE_OVER:
+            return
+        if fence and peer is None:
+            if fence == "works" or self.choose.random() < 0.3:
+                self.power_off(self.other(host))
+            fenced = "" if fence == "works" else "no answer from its BMC"
+            decided = recovery.failover(self.observe(host, process), None, to, **words, fenced=fenced)
+            refuse(decided.findings)
+        there = 0
+        for disk in host.disks.values():
+            there |= disk.snapshots[disk.at(to)][2]
+        self.give_up(there)
+        self.journal(process, recovery.FAILOVER, "stand down", epoch=decided.epoch)
+        yield
+        if peer is not None:
+            yield from self.stand_down(process)
+        self.journal(process, recovery.FAILOVER, "back to the set")
+        yield from self.go_back(host, to)
+        self.journal(process, recovery.FAILOVER, "start")
+        yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
+        host.vms = True
+        yield
+        host.journal = None
+
+    def run_rejoin(self, process: Process, choice: str, discard: str, winner: str) -> Steps:
+        host = process.host
+        self.take_lock(process)
+
+        def rule(me: t.Any, other: t.Any) -> recovery.Decision:
+            theirs = recovery.own(other, self.other(host).tree(), host.tree()) if other else recovery.Own({}, {})
+            return recovery.rejoin(me, other, theirs, choice, discard, winner)
+
+        peer, decided = yield from self.decide(process, rule)
+        if decided.do in (recovery.JOIN, recovery.DIVERGE, recovery.KEEP, recovery.DISCARD):
+            host.epoch = max(host.epoch, decided.epoch)
+            yield
+        if decided.do == recovery.WIN:
+            self.give_up(host.writes())
+            self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
+            yield from self.stand_down(process)
+            yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
+            host.vms = True
+            yield
+            host.journal = None
+        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and peer.role == ACTIVE:
+            yield from self.stand_down(process)
+        if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
+            peer = self.call(process)
+            peer.writable = False
+            yield
+        if decided.do in (recovery.KEEP, recovery.DISCARD):
+            common = rollback.common_set(host.tree(), peer.tree(), "p")
+            if common is None:
+                raise Failed("nothing in common")
+            before = len(peer.kept)
+            for dummy in self.go_back(peer, common):
+                yield
+                self.call(process)
+            if decided.do == recovery.DISCARD:
+                for kept in peer.kept[before:]:
+                    self.discarded |= kept
+                del peer.kept[before:]
+        if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
+            peer = self.call(process)
+            peer.record(PASSIVE, decided.epoch)
+            yield
+            self.call(process).journal = None
+
+    # ---- what happens to them
+
+    def begin(self, host: Host, name: str, *words: t.Any) -> Process:
+        process = Process(host, name, ", ".join(map(str, words)))
+        process.steps = getattr(self, f"run_{name}")(process, *words)
+        self.processes.append(process)
+        self.advance(process)
+        return process
+
+    def advance(self, process: Process, failure: Exception | None = None) -> None:
+        try:
+            if failure is None:
+                next(process.steps)
+            else:
+                process.steps.throw(failure)  # type: ignore[attr-defined]
+        except StopIteration:
+            self.ended(process)
+            self.log.append(f"{process} ended")
+        except (Lost, Failed) as exc:
+            self.ended(process)
+            process.answer = str(exc) or "failed"
+            self.log.append(f"{process} failed: {type(exc).__name__} {exc}")
+
+    def disconnect(self, process: Process) -> None:
+        """The connection is closed: the agent gives the lock back when it has nothing more to do."""
+        process.connected = False
+        self.let_go(process)
+
+    def let_go(self, process: Process) -> None:
+        peer = self.other(process.host)
+        if peer.lock is process and not any(one.name == "activate" and one.host is peer for one in self.processes):
+            peer.lock = None
+
+    def agents_notice(self) -> None:
+        """Agents whose connection was cut find that out."""
+        for host in (self.a, self.b):
+            process = host.lock
+            if process is not None and process.host is not host and (process not in self.processes or not process.connected):
+                self.let_go(process)
+
+    def cut(self) -> None:
+        self.link = False
+        for process in self.processes:
+            process.connected = False
+
+    def power_off(self, host: Host) -> None:
+        host.power_off(self.choose.random() < 0.5)
+        for process in list(self.processes):
+            if process.host is host:
+                self.processes.remove(process)  # its lock on the other host goes when the agent there notices
+                process.connected = False
+            elif process.connected:
+                process.connected = False
+
+    def power_on(self, host: Host) -> None:
+        host.up, host.boot = True, host.boot + 1
+
+    def kill(self, process: Process) -> None:
+        self.ended(process, is_killed=True)
+        process.connected = False
+        if process.asked_by is not None:  # the agent is the end of the connection, and holds the lock
+            process.asked_by.connected = False
+            self.let_go(process.asked_by)
+
+    def write(self, host: Host) -> None:
+        """A VM writes, having seen all that is on its disks."""
+        bit = 1 << self.count
+        self.before[self.count] = host.writes()
+        self.count += 1
+        host.disks[DATASETS[self.count % len(DATASETS)]].head |= bit
+
+    # ---- what must always hold
+
+    def check(self) -> None:
+        live = [host for host in (self.a, self.b) if host.up and host.gate]
+        if len(live) > 1:
+            raise Broken("two hosts with their gates open")
+        for host in (self.a, self.b):
+            if host.vms and not (host.gate and host.running and host.writable and host.now() == ACTIVE):
+                raise Broken(f"VMs run on {host.name}, which is not an ACTIVE host in order")
+        kept = self.a.everything() | self.b.everything() | self.discarded
+        if kept != self.written():
+            raise Broken(f"writes are gone that nobody has discarded: {self.written() & ~kept:b}")
+        for host in live:
+            if not host.running:
+                continue
+            there = host.writes()
+            if self.safe & ~there:
+                raise Broken(f"{host.name} runs without writes that were reported safe: {self.safe & ~there:b}")
+            missing = self.written() & ~(there | self.given_up)
+            if missing:
+                raise Broken(f"{host.name} runs without writes that nobody gave up: {missing:b}")
+            left = there
+            while left:
+                top = left.bit_length() - 1
+                if self.before[top] & ~there:
+                    raise Broken(f"{host.name} runs with disks of two moments")
+                left &= ~(1 << top)
+
+
+def refuse(findings: t.Sequence[t.Any]) -> None:
+    if findings:
+        raise Failed("; ".join(finding.what for finding in findings))
+
+
+# ---- schedules
+
+#: Event -> weight. What is not possible just then is nothing.
+EVENTS = {
+    "advance": 60,
+    "write": 14,
+    "backup": 4,
+    "sync": 1,
+    "migrate": 4,
+    "start": 3,
+    "stop": 1,
+    "recover": 5,
+    "failover": 4,
+    "rejoin": 4,
+    "off": 3,
+    "on": 6,
+    "cut": 2,
+    "heal": 4,
+    "kill": 2,
+    "fail": 2,
+    "notice": 3,
+    "acknowledge": 1,
+}
+_NAMES, _WEIGHTS = list(EVENTS), list(EVENTS.values())
+
+
+def words(pair: Pair, host: Host) -> str:
+    """What an operator may say of the other host: that it is off when it is, or something wrong that no guard takes."""
+    other = pair.other(host)
+    return pair.choose.choice(["", "nobody", host.name, *([] if other.up else [other.name] * 6)])
+
+
+def happen(pair: Pair, event: str) -> None:
+    """One event of a schedule."""
+    choose = pair.choose
+    host = pair.a if choose.random() < 0.5 else pair.b
+    if event == "advance":
+        if pair.processes:
+            pair.advance(choose.choice(pair.processes))
+    elif event == "write":
+        for one in (pair.a, pair.b):
+            if one.vms:
+                pair.write(one)
+    elif event in ("off", "on"):
+        if host.up == (event == "off"):
+            pair.log.append(f"power {event}: {host.name}")
+            (pair.power_off if event == "off" else pair.power_on)(host)
+    elif event in ("cut", "heal"):
+        if pair.link == (event == "cut"):
+            pair.log.append(f"link: {event}")
+            pair.cut() if event == "cut" else setattr(pair, "link", True)
+    elif event in ("kill", "fail"):
+        if pair.processes:
+            process = choose.choice(pair.processes)
+            pair.log.append(f"{event}: {process}")
+            if event == "kill":
+                pair.kill(process)
+            else:
+                pair.advance(process, Failed("a step failed"))
+    elif event == "notice":
+        pair.agents_notice()
+    elif event == "acknowledge":
+        if host.up and host.lock is None:
+            pair.log.append(f"acknowledged on {host.name}: {host.journal}")
+            host.journal = None
+    else:
+        if event in ("backup", "migrate") and choose.random() < 0.8:
+            host = pair.a if pair.a.vms else pair.b
+        if host.up:
+            begin(pair, host, event)
+
+
+def begin(pair: Pair, host: Host, event: str) -> None:
+    choose, other = pair.choose, pair.other(host)
+    if event == "backup":
+        arguments: tuple[t.Any, ...] = (True,)
+    elif event == "sync":
+        event, arguments = "backup", (False,)
+    elif event in ("start", "recover"):
+        arguments = (words(pair, host),)
+    elif event == "failover":
+        fence = choose.choice(["", "", "works", "fails"])
+        # with a fence command the operator may be wrong: what counts is what that one says
+        dead_host = other.name if fence and choose.random() < 0.7 else words(pair, host)
+        arguments = (dead_host, choose.choice(["", other.name, host.name]), fence)
+    elif event == "rejoin":
+        arguments = (
+            choose.choice(recovery.CHOICES),
+            choose.choice(["", host.name, other.name]),
+            choose.choice(["", "", host.name, other.name, "nobody"]),
+        )
+    else:
+        arguments = ()
+    pair.log.append(f"{event} {arguments} on {host.name}")
+    pair.begin(host, event, *arguments)
+
+
+def play(seed: int, events: int) -> Pair:
+    """One random schedule, and then the pair is made whole again. :raises Broken: with what led to it."""
+    choose = random.Random(seed)
+    pair = Pair(choose)
+    try:
+        for event in choose.choices(_NAMES, _WEIGHTS, k=events):
+            happen(pair, event)
+            pair.check()
+        heal(pair)
+    except Broken as exc:
+        exc.add_note(f"schedule {seed} of {events} events:\n  " + "\n  ".join(pair.log))
+        raise
+    return pair
+
+
+def heal(pair: Pair) -> None:
+    """Power and link are there again, nothing is interrupted any more, and somebody does what the sentences advise.
+
+    :raises Broken: when that does not end with one ACTIVE host that runs, one PASSIVE one, and a backup that arrives.
+    """
+    pair.log.append("---- healing")
+    pair.link = True
+    for host in (pair.a, pair.b):
+        if not host.up:
+            pair.power_on(host)
+    pair.agents_notice()
+    finish(pair)
+    for attempt in range(8):
+        for host in (pair.a, pair.b):
+            finish(pair, pair.begin(host, "recover", ""))
+        active = [host for host in (pair.a, pair.b) if host.now() == ACTIVE and host.running]
+        host = active[0] if active else pair.choose.choice([pair.a, pair.b])
+        choice = pair.choose.choice([recovery.KEEP, recovery.DISCARD])
+        winner = host.name if attempt > 3 and not active else ""
+        finish(pair, pair.begin(host, "rejoin", choice if attempt else "", pair.other(host).name, winner))
+        for one in (pair.a, pair.b) if not active and attempt > 2 else ():
+            finish(pair, pair.begin(one, "start", ""))
+            finish(pair, pair.begin(one, "failover", "", pair.other(one).name, ""))
+    for host in active:
+        host.vms = True  # hvm_vm state=started: whether VMs shall run is nothing that recover knows
+    roles = sorted((host.now(), host.running, host.vms, host.writable) for host in (pair.a, pair.b))
+    if roles != [(ACTIVE, True, True, True), (PASSIVE, False, False, False)]:
+        raise Broken(f"the pair does not become whole: {roles}")
+    active_host = pair.a if pair.a.running else pair.b
+    before = pair.reports
+    finish(pair, pair.begin(active_host, "backup", True))
+    if pair.reports == before:
+        raise Broken("the next backup does not arrive")
+    finish(pair, pair.begin(active_host, "migrate"))
+    if not pair.other(active_host).vms:
+        raise Broken("the next migration does not arrive")
+
+
+def finish(pair: Pair, process: Process | None = None) -> None:
+    for dummy in range(100):
+        if not (process in pair.processes if process else pair.processes):
+            return
+        for one in list(pair.processes):
+            pair.advance(one)
+            pair.check()
+        pair.agents_notice()
+    raise Broken(f"{pair.processes} does not end")

@@ -1,0 +1,192 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Random schedules of a pair: what must never happen, whatever comes between any two steps.
+
+HVM_SCHEDULES=100000 for many of them; HVM_SEED for others. A schedule that fails is told step by step, and its number plays it
+again: HVM_SCHEDULES=1 HVM_SEED=NUMBER.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from pair_model import ACTIVE, DIVERGED, PASSIVE, Broken, Pair, finish, heal, play
+
+SCHEDULES = int(os.environ.get("HVM_SCHEDULES", "2000"))
+SEED = int(os.environ.get("HVM_SEED", "0"))
+EVENTS = 100
+
+
+def test_never_two_nothing_lost_and_always_a_way_back() -> None:
+    reports = writes = promoted = kept = discarded = 0
+    for seed in range(SEED, SEED + SCHEDULES):
+        pair = play(seed, EVENTS)
+        reports += pair.reports
+        writes += pair.count
+        promoted += pair.b.role == ACTIVE
+        kept += bool(pair.a.kept or pair.b.kept)
+        discarded += bool(pair.discarded)
+    if SCHEDULES >= 1000:  # they get somewhere, and not always to the same end
+        assert min(reports / 2, writes / 4, promoted * 4, kept * 16, discarded * 32) > SCHEDULES, (
+            f"{reports} reports, {writes} writes, {promoted} promoted, {kept} with data kept, {discarded} with some discarded"
+        )
+
+
+# ---- that it can fail: a guard that is wrong is found
+
+
+def ignores_epochs(me: t.Any, peer: t.Any, word: str = "") -> list[Finding]:
+    blind = peer and {**peer, "role": {**peer["role"], "epoch": 0, "role": "PASSIVE"}}
+    return REAL_START(me, blind, word)
+
+
+def takes_silence_for_death(me: t.Any, peer: t.Any, to: t.Any, dead_host: str = "", **more: t.Any) -> recovery.Decision:
+    return REAL_FAILOVER(me, peer, to, dead_host=me["peer"], **more)
+
+
+def takes_a_failed_fence(me: t.Any, peer: t.Any, to: t.Any, fenced: str | None = None, **more: t.Any) -> recovery.Decision:
+    return REAL_FAILOVER(me, peer, to, **more, fenced="" if fenced else fenced)
+
+
+def goes_on_without_proof(other: t.Any) -> bool:
+    return True
+
+
+def sees_no_intent_log(side: t.Any, *more: t.Any) -> recovery.Own:
+    return REAL_OWN(side, *more)._replace(doubt="")
+
+
+def sees_nothing_written(side: t.Any, *more: t.Any) -> recovery.Own:
+    return REAL_OWN(side, *more)._replace(doubt="", written={})
+
+
+def takes_what_is_torn(me: t.Any, peer: t.Any, word: str = "") -> list[Finding]:
+    return REAL_START({**me, "sets": []}, peer, word)
+
+
+def lets_it_come_back_as_it_is(me: t.Any, peer: t.Any, theirs: t.Any, *more: str) -> recovery.Decision:
+    return REAL_REJOIN(me, peer, recovery.Own({}, {}), *more)
+
+
+def recovers_a_silent_pair(me: t.Any, peer: t.Any, word: str = "") -> recovery.Decision:
+    return REAL_RECOVER(me, peer, me["peer"])
+
+
+def activates_anything(me: t.Any, epoch: int, name: str, behind: t.Any, complete: bool) -> list[Finding]:
+    return REAL_ACTIVATE({**me, "role": {**me["role"], "now": PASSIVE, "epoch": 0}}, epoch, name, [], True)
+
+
+REAL_START, REAL_ACTIVATE = guards.start, guards.activate
+REAL_FAILOVER, REAL_OWN, REAL_REJOIN, REAL_RECOVER = recovery.failover, recovery.own, recovery.rejoin, recovery.recover
+
+WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
+    "epochs are ignored": (guards, "start", ignores_epochs, "runs without writes that nobody gave up"),
+    "silence is death": (recovery, "failover", takes_silence_for_death, "two hosts with their gates open"),
+    "a failed fence is proof": (recovery, "failover", takes_a_failed_fence, "two hosts with their gates open|nobody gave up"),
+    "a role is taken back unasked": (guards, "may_go_on", goes_on_without_proof, "two hosts with their gates open"),
+    "the intent log is forgotten": (recovery, "own", sees_no_intent_log, "writes are gone that nobody has discarded"),
+    "writes are not looked for": (recovery, "own", sees_nothing_written, "writes are gone that nobody has discarded"),
+    "half a sync is started from": (guards, "start", takes_what_is_torn, "runs with disks of two moments"),
+    "a host comes back as it is": (recovery, "rejoin", lets_it_come_back_as_it_is, "writes are gone|does not arrive"),
+    "a silent host is off": (recovery, "recover", recovers_a_silent_pair, "two hosts with their gates open"),
+}
+
+
+@pytest.mark.parametrize(("module", "name", "wrong", "said"), WRONG.values(), ids=WRONG)
+def test_a_wrong_guard_is_found(
+    module: t.Any, name: str, wrong: t.Callable[..., t.Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, name, wrong)
+    with pytest.raises(Broken, match=said) as caught:
+        for seed in range(20_000):
+            play(seed, EVENTS)
+    assert "schedule" in caught.value.__notes__[0]
+
+
+# ---- histories that are known by name
+
+
+@pytest.fixture
+def pair() -> Pair:
+    """hv1 is ACTIVE, hv2 has a set; then two writes that only hv1 has."""
+    made = Pair(random.Random(1))
+    made.write(made.a)
+    finish(made, made.begin(made.a, "backup", True))
+    made.write(made.a)
+    made.write(made.a)
+    return made
+
+
+def roles(pair: Pair) -> list[tuple[str, bool]]:
+    return [(host.now(), host.running) for host in (pair.a, pair.b)]
+
+
+def do(pair: Pair, host: t.Any, name: str, *words: t.Any) -> str:
+    process = pair.begin(host, name, *words)
+    finish(pair, process)
+    return pair.log[-1]
+
+
+def test_both_hosts_lose_power_at_once(pair: Pair) -> None:
+    for host in (pair.a, pair.b):
+        pair.power_off(host)
+    for host in (pair.a, pair.b):
+        pair.power_on(host)
+    assert roles(pair) == [("UNKNOWN", False), (PASSIVE, False)]
+    assert "hv1 was ACTIVE in epoch 1, later than any other: hv1 recovers first" in do(pair, pair.b, "recover", "")
+    assert "hv1 becomes ACTIVE in epoch 2" in do(pair, pair.a, "recover", "")
+    assert roles(pair) == [(ACTIVE, True), (PASSIVE, False)]
+    assert pair.a.writes() == 0b111
+
+
+def test_a_host_returns_after_the_other_was_promoted(pair: Pair) -> None:
+    pair.power_off(pair.a)
+    assert "hv1 does not answer, and may still be running" in do(pair, pair.b, "failover", "", "", "")
+    assert "hv1 is off, by the operator's word" in do(pair, pair.b, "failover", "hv1", "", "")
+    pair.write(pair.b)
+    pair.power_on(pair.a)
+    assert "hv2 is ACTIVE and its hypervisor is not stopped" in do(pair, pair.a, "start", "")
+    assert "hvm.pair.rejoin comes next" in do(pair, pair.a, "recover", "")
+    assert "hv1 becomes DIVERGED" in do(pair, pair.b, "rejoin", "", "", "")
+    assert roles(pair) == [(DIVERGED, False), (ACTIVE, True)]
+    assert "the host whose own data go is not named" in do(pair, pair.b, "rejoin", "discard", "", "")
+    assert "hv1 becomes PASSIVE" in do(pair, pair.b, "rejoin", "keep", "", "")
+    assert (pair.a.kept, pair.a.writes()) == ([0b010, 0b101], 0b001)  # of each dataset
+    do(pair, pair.b, "backup", True)
+    assert pair.a.writes() == pair.b.writes() == 0b1001
+    heal(pair)
+
+
+def test_the_host_that_returns_wins(pair: Pair) -> None:
+    pair.power_off(pair.a)
+    do(pair, pair.b, "failover", "hv1", "", "")
+    pair.write(pair.b)
+    pair.power_on(pair.a)
+    assert "hv2 is ACTIVE and runs" in do(pair, pair.a, "rejoin", "", "", "hv1")
+    do(pair, pair.b, "stop")
+    assert "hv1 was ACTIVE in epoch 1 and wins" in do(pair, pair.a, "rejoin", "", "", "hv1")
+    assert roles(pair) == [(ACTIVE, True), (DIVERGED, False)]
+    do(pair, pair.a, "rejoin", "discard", "hv2", "")
+    assert (pair.a.writes(), pair.b.everything(), pair.discarded) == (0b111, 0b001, 0b1001)
+    heal(pair)
+
+
+def test_two_operators_start_a_migration_at_the_same_moment(pair: Pair) -> None:
+    one, two = pair.begin(pair.a, "migrate"), pair.begin(pair.a, "migrate")
+    finish(pair)
+    assert [line for line in pair.log if "is running" in line] == [f"{two} failed: Failed {one} is running"]
+    assert roles(pair) == [(PASSIVE, False), (ACTIVE, True)]
+    assert pair.b.writes() == 0b111
