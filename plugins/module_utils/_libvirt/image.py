@@ -480,6 +480,19 @@ def remove(state_dir: str, name: str) -> None:
             os.unlink(path)
 
 
+def put_beside(state_dir: str, name: str, stamp: str) -> str:
+    """The image and its manifest go where nobody takes them for the VM's state. :return: the image's new path."""
+    place = os.path.join(state_dir, f"unfit-{stamp}")
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    source = image_path(state_dir, name)
+    if not os.path.exists(source):
+        os.rename(partial_path(state_dir, name), source)
+    for path in (source, manifest_path(state_dir, name)):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path, os.path.join(place, os.path.basename(path)))
+    return os.path.join(place, os.path.basename(source))
+
+
 # ---- with libvirt
 
 

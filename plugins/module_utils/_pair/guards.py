@@ -37,8 +37,7 @@ def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
         found.append(
             Finding(
                 f"{entry['operation']}, begun {entry['started']}, did not end: it was last at '{entry['step']}'",
-                entry.get("remedy")
-                or "Look at 'status'; if both hosts are as they should be, remove the mark with hvm_role state=acknowledged.",
+                entry.get("remedy") or "hvm.pair.recover finishes it or undoes it, and says which.",
                 host,
             )
         )
@@ -52,9 +51,8 @@ def is_active(me: Observation, what: str) -> list[Finding]:
         return []
     remedy = {
         PASSIVE: f"Run it on the other host, {me['peer']}, if that one is ACTIVE.",
-        UNKNOWN: "After a boot nothing starts by itself: look at both hosts, "
-        "then start the last ACTIVE one (hvm_hypervisor state=started).",
-        DIVERGED: "It holds writes that the other lacks: decide about them first.",
+        UNKNOWN: "After a boot nothing starts by itself: hvm.pair.recover finds the host that was ACTIVE last, and starts it.",
+        DIVERGED: "It holds writes that the other lacks: decide about them first (hvm.pair.rejoin).",
     }[role]
     return [Finding(f"this host is {role}, and only the ACTIVE one can {what}", remedy, host)]
 

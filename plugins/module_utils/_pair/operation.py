@@ -140,6 +140,16 @@ class Journal:
             **facts,
         }
 
+    @classmethod
+    def of_pending(cls, path: str = JOURNAL) -> Journal | None:
+        """That of the operation which did not end, to be gone on with; None when there is none."""
+        entry = pending(path)
+        if not entry:
+            return None
+        found = cls(str(entry["operation"]), path)
+        found.entry.update(entry)
+        return found
+
     def step(self, name: str, **facts: t.Any) -> None:
         self.entry.update(facts, step=name, at=_now())
         self._write()

@@ -31,6 +31,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         address,
         backup,
         checkpoint,
+        comeback,
+        failover,
         hypervisor,
         initialise,
         install,
@@ -38,6 +40,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         offers,
         preflight,
         prune,
+        recover,
+        rejoin,
         rollback,
         snapshots,
         switch,
@@ -47,8 +51,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(address, backup, checkpoint, hypervisor, initialise, install, mount, offers, preflight, prune),
-        *(rollback, snapshots, switch, switchover, sync, verbs),
+        *(address, backup, checkpoint, comeback, failover, hypervisor, initialise, install, mount, offers, preflight, prune),
+        *(recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs),
     )
 
 
@@ -229,6 +233,38 @@ class Agent:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 
         return {"announced": address.announce(self._config)}
+
+    def see(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """In which epoch the host that asks is ACTIVE."""
+        self._need_lock("an epoch is told")
+        return {"changed": role.see(int(arguments["epoch"]))}
+
+    def written(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, int]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
+
+        return comeback.written(self._config, self._set(arguments))
+
+    def replay(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
+
+        self._need_lock("logs are replayed")
+        return comeback.replay(self._config)
+
+    def stand_down(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
+
+        self._need_lock("a host stands down")
+        return comeback.become_diverged(self._config, bool(arguments["snapshot"]), str(arguments["reason"]))
+
+    def come_back(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
+
+        self._need_lock("a host comes back")
+        return comeback.come_back(self._config, arguments, lambda text: emit({"text": text}))
+
+    def _need_lock(self, what: str) -> None:
+        if not self._lock.is_held:
+            raise HvmError(f"{what} under the pair's lock only")
 
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import switchover

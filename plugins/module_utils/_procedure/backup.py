@@ -489,7 +489,7 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0) -> list[
     for name in map(str, entry.get("vms", [])):
         conn = domains.connect()
         try:
-            state = _settled(conn, name, timeout, entry.get("method") == QUIESCE)
+            state = settled(conn, name, timeout, entry.get("method") == QUIESCE)
         finally:
             conn.close()
         if state == domains.STOPPED:
@@ -527,7 +527,7 @@ def _restore_proven(config: PairConfig, saved: t.Sequence[str]) -> list[str]:
     return did + [f"VM {name} is still off, its image is kept: {text}" for name, text in sorted(errors.items())]
 
 
-def _settled(conn: t.Any, name: str, timeout: float, thaw: bool) -> str:
+def settled(conn: t.Any, name: str, timeout: float, thaw: bool = False) -> str:
     """The state of a VM once no job of libvirt's goes on in it."""
     deadline = time.monotonic() + timeout
     while True:

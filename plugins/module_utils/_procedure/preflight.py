@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
@@ -52,6 +53,15 @@ def ask(
             return other, ""
     except HvmError as exc:
         return None, str(exc)
+
+
+def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:
+    """The same over a connection that stays: ``(it, the observation, "")``, or ``(None, None, why not)``."""
+    try:
+        peer = stack.enter_context(Peer(config))
+        return peer, peer.call("observe"), ""
+    except HvmError as exc:
+        return None, None, exc.what
 
 
 def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:

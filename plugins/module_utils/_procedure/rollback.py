@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds, preflight, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import wait_for_receivers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import (
@@ -54,7 +54,7 @@ def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progre
     """
     with contextlib.ExitStack() as stack:
         me = observe(config)
-        peer, other, reason = _reach(config, stack)
+        peer, other, reason = preflight.reach(config, stack)
         if state == "followed":
             if other is None:
                 raise HvmError(f"{config.peer.name} does not answer: {reason}", "Its replicas can follow when it is back.")
@@ -73,14 +73,6 @@ def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progre
                 peer.call("lock", operation="rollback", owner=owner, epoch=me["role"]["epoch"])
         begun_there = ((other or {}).get("pending") or {}).get("operation", "")
         return _Work(config, None if hindered else peer, hindered, begun_there, check, progress).run(state, to)
-
-
-def _reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:
-    try:
-        peer = stack.enter_context(Peer(config))
-        return peer, peer.call("observe"), ""
-    except HvmError as exc:
-        return None, None, exc.what
 
 
 class _Work:
@@ -123,9 +115,9 @@ class _Work:
                 wanted = rollback.aim(mine, roots, config.pair, undo, to, now, theirs, untouched)
         result: dict[str, t.Any] = {"changed": bool(wanted.do), "do": wanted.do, "set": wanted.set, "stamp": wanted.stamp}
         if wanted.do:
-            if not self.check and _make_inert(config):
+            if not self.check and make_inert(config):
                 mine = kept.read(roots)
-            made = _plan(config, mine, wanted)
+            made = plan_for(config, mine, wanted)
             result.update(_described(config, mine, wanted), plan=[step.sentence() for step in made.steps])
             result["state_images"] = self._images(mine, wanted.set)
             if self.check:
@@ -150,13 +142,11 @@ class _Work:
         """VMs whose saved state comes back with the set."""
         if not name.endswith("_B"):
             return []
-        place = state_images_at(mine, self.config.datasets, self.config.state_dir, name)
         try:
-            found = content.names_in(place[0], name, place[1]) if place else []
+            return names_with(mine, self.config.datasets, self.config.state_dir, name, ".state")
         except HvmError as exc:
             self.warnings.append(f"the state images in {name} cannot be listed: {exc.what}")
             return []
-        return [entry.removesuffix(".state") for entry in found if entry.endswith(".state")]
 
     # ---- the other host
 
@@ -210,7 +200,7 @@ class _Work:
     def _swap(self, peer: Peer, there: Aim, theirs: Tree) -> Tree:
         """:return: the other host's trees afterwards."""
         if self.check:
-            return rollback.after(theirs, _plan(self.config, theirs, there, replica=True).steps) if there.do else theirs
+            return rollback.after(theirs, plan_for(self.config, theirs, there, replica=True).steps) if there.do else theirs
         host = self.config.peer.name
 
         def told(event: dict[str, t.Any]) -> None:
@@ -236,7 +226,7 @@ class _Work:
             self.warnings += protect.hold_and_mark(config.datasets, datasets, wanted.set, config.pair, lambda dummy: None)
 
 
-def _plan(config: PairConfig, tree: Tree, wanted: Aim, replica: bool = False) -> rollback.Plan:
+def plan_for(config: PairConfig, tree: Tree, wanted: Aim, replica: bool = False) -> rollback.Plan:
     """:raises Refused: when it cannot be done."""
     if wanted.do == "undo":
         made = rollback.plan_undo(tree, config.datasets, config.pair, wanted.stamp, wanted.aside)
@@ -267,18 +257,25 @@ def _tops(roots: t.Sequence[str], stamp: str, tree: Tree) -> list[str]:
     return [top for root in roots if (top := rollback.kept(root, stamp)) in tree]
 
 
-def state_images_at(tree: Tree, roots: t.Sequence[str], state_dir: str, name: str) -> tuple[str, str] | None:
-    """The dataset in use that holds the state images, and their directory below its mountpoint."""
+def place_of(tree: Tree, roots: t.Sequence[str], path: str, name: str) -> tuple[str, str] | None:
+    """The dataset in use that holds the directory `path` and is in the set, and what is below its mountpoint."""
     found: tuple[int, str, str] | None = None
     for dataset, entry in rollback.in_use(tree, roots).items():
         point = inventory.prop(entry, "mountpoint")
-        inside = state_dir == point or state_dir.startswith(point.rstrip("/") + "/")
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
         if point.startswith("/") and inside and any(snap[0] == name for snap in entry["snapshots"]):
-            found = max(found or (0, "", ""), (len(point), dataset, state_dir[len(point) :].strip("/")))
+            found = max(found or (0, "", ""), (len(point), dataset, path[len(point) :].strip("/")))
     return (found[1], found[2]) if found else None
 
 
-def _make_inert(config: PairConfig) -> bool:
+def names_with(tree: Tree, roots: t.Sequence[str], path: str, name: str, ending: str) -> list[str]:
+    """Names, without their `ending`, of the files in the directory `path` as the set `name` has it."""
+    place = place_of(tree, roots, path, name)
+    found = content.names_in(place[0], name, place[1]) if place else []
+    return [entry.removesuffix(ending) for entry in found if entry.endswith(ending)]
+
+
+def make_inert(config: PairConfig) -> bool:
     """As `hv stop` leaves the datasets: after a crash they are not. Returns whether anything had to be done."""
     datasets = inventory.read(config.datasets)
     if not inventory.not_inert(datasets):
@@ -301,27 +298,31 @@ def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Call
         say(sentence)
 
     journal.step("begin")
+    warnings = take_steps(config, wanted, made, said)
+    journal.done(wanted.set or wanted.stamp)
+    return warnings
+
+
+def take_steps(config: PairConfig, wanted: Aim, made: rollback.Plan, said: t.Callable[[str], None]) -> list[str]:
+    """The same, without a journal of its own. :param said: told of each step before it is taken. :return: warnings."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(holds.LEDGER)  # holds go and come with their snapshots: the next one who needs to know asks ZFS
     warnings = kept.take(made.steps, said)
     tree = kept.read(config.datasets)
-    wrong = [step.sentence() for step in _plan(config, tree, wanted, replica=True).steps] if wanted.do == "rollback" else []
+    wrong = [step.sentence() for step in plan_for(config, tree, wanted, replica=True).steps] if wanted.do == "rollback" else []
     wrong += [f"no {root}" for root in config.datasets if root not in tree]
     wrong += inventory.not_inert(inventory.read(config.datasets))
     if rollback.unfinished(tree, config.datasets):
         wrong.append("the mark of a swap is still there")
     if wrong:
         raise HvmError(f"the {wanted.do} is not complete: {'; '.join(wrong[:5])}", AGAIN)
-    journal.done(wanted.set or wanted.stamp)
     return warnings
 
 
 def _end_journal() -> None:
     """One that was interrupted behind its last step is still pending."""
-    entry = operation.pending()
-    if entry and entry["operation"] in guards.ROLLBACK:
-        journal = operation.Journal(entry["operation"])
-        journal.entry.update(entry)
+    journal = operation.Journal.of_pending()
+    if journal and journal.entry["operation"] in guards.ROLLBACK:
         journal.done("nothing was left to do")
 
 
@@ -356,15 +357,20 @@ def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], 
         raise HvmError(f"{wanted.do!r} to {wanted.set!r} is nothing that a replica can do")
     if not names.is_stamp(wanted.stamp) or (wanted.do == "undo" and not names.is_stamp(wanted.aside)):
         raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
+    made = plan_for(config, nothing_received(config), wanted, replica=True)
+    warnings = _carry_out(config, wanted, made, say) if made.steps else []
+    _end_journal()
+    return {"changed": bool(made.steps), "warnings": warnings}
+
+
+def nothing_received(config: PairConfig) -> Tree:
+    """The trees, once no stream comes in and none waits for its rest: its base may go aside, and the sender has it all."""
     wait_for_receivers(config.datasets)
     tree = kept.read(config.datasets)
     for name, entry in rollback.in_use(tree, config.datasets).items():
         if inventory.prop(entry, "receive_resume_token") not in ("-", ""):
-            actions.abort_receive(name)  # its base may go aside; the sender has it all
-    made = _plan(config, tree, wanted, replica=True)
-    warnings = _carry_out(config, wanted, made, say) if made.steps else []
-    _end_journal()
-    return {"changed": bool(made.steps), "warnings": warnings}
+            actions.abort_receive(name)
+    return tree
 
 
 # ---- what is kept
@@ -394,25 +400,30 @@ def drop(config: PairConfig, name: str, check: bool) -> dict[str, t.Any]:
         pending = operation.pending()
         if pending and pending["operation"] in guards.ROLLBACK:
             raise HvmError(f"{pending['operation']}, begun {pending['started']}, did not end", AGAIN)
-        kept.flush(config.pools)
-        tree, trees = _kept(config)
-        chosen = [one for one in trees if one.name == name]
-        if not chosen:
-            _refuse_what_is_not_kept(config, name)
-            return {"changed": False, "destroyed": {}, "freed": 0}
-        left = rollback.unfinished(tree, config.datasets)
-        if left:
-            raise HvmError(f"the {left.action} of {left.stamp} did not end", AGAIN)
-        tops = [top for one in chosen for top in one.tops.values()]
-        tag = protect.tag(config.pair)
-        held = kept.holds(tops)
-        foreign = {snap: others for snap, tags in held.items() if (others := [one for one in tags if one != tag])}
-        made = rollback.plan_drop(tree, chosen, kept.clones(tops), foreign)
-        if made.findings:
-            raise Refused(f"dropping {name}", made.findings)
-        if not check:
-            kept.destroy(made.datasets, {snap for snap, tags in held.items() if tag in tags}, tag)
-        return {"changed": True, "destroyed": dict(made.datasets), "freed": sum(one.used for one in chosen)}
+        return destroy_kept(config, name, check)
+
+
+def destroy_kept(config: PairConfig, name: str, check: bool = False) -> dict[str, t.Any]:
+    """`drop` under a lock that the caller holds."""
+    kept.flush(config.pools)
+    tree, trees = _kept(config)
+    chosen = [one for one in trees if one.name == name]
+    if not chosen:
+        _refuse_what_is_not_kept(config, name)
+        return {"changed": False, "destroyed": {}, "freed": 0}
+    left = rollback.unfinished(tree, config.datasets)
+    if left:
+        raise HvmError(f"the {left.action} of {left.stamp} did not end", AGAIN)
+    tops = [top for one in chosen for top in one.tops.values()]
+    tag = protect.tag(config.pair)
+    held = kept.holds(tops)
+    foreign = {snap: others for snap, tags in held.items() if (others := [one for one in tags if one != tag])}
+    made = rollback.plan_drop(tree, chosen, kept.clones(tops), foreign)
+    if made.findings:
+        raise Refused(f"dropping {name}", made.findings)
+    if not check:
+        kept.destroy(made.datasets, {snap for snap, tags in held.items() if tag in tags}, tag)
+    return {"changed": True, "destroyed": dict(made.datasets), "freed": sum(one.used for one in chosen)}
 
 
 def _refuse_what_is_not_kept(config: PairConfig, name: str) -> None:

@@ -17,7 +17,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor, preflight
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, both, hypervisor, preflight
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 
 def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dict[str, t.Any]:
@@ -33,8 +34,10 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         findings = guards.start(me, other, peer_is_down)
         if findings:
             raise Refused("starting the hypervisor", findings)
-        new = epoch if now == role.ACTIVE else max(epoch, other["role"]["epoch"] if other else 0) + 1
-        warnings = [] if check else _start(config, new, lend=other is not None)
+        new = _next_epoch(me, other)
+        warnings: list[str] = []
+        if not check:
+            new, warnings = _start(config, peer_is_down, lend=other is not None)
         return _result(True, role.ACTIVE, new, now, plan=start_plan(config, new), warnings=warnings)
     if (
         not running
@@ -69,19 +72,36 @@ def _address_too(config: PairConfig, me: dict[str, t.Any], check: bool) -> dict[
     return _result(True, now, epoch, now, plan=start_plan(config, epoch)[-1:], warnings=warnings)
 
 
-def _start(config: PairConfig, epoch: int, lend: bool) -> list[str]:
-    """:param lend: hold the other host's lock too: nothing starts there meanwhile. :return: warnings."""
+def _next_epoch(me: dict[str, t.Any], other: dict[str, t.Any] | None) -> int:
+    mine = int(me["role"]["epoch"])
+    return mine if me["role"]["now"] == role.ACTIVE else max(mine, other["role"]["epoch"] if other else 0) + 1
+
+
+def _start(config: PairConfig, peer_is_down: str, lend: bool) -> tuple[int, list[str]]:
+    """Under the locks it is looked at once more: somebody may have worked between the look and the locks.
+
+    :param lend: hold the other host's lock too: nothing starts there meanwhile.
+    :return: ``(the epoch, warnings)``
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(operation.Lock().held("hv start", operation.owner()))
+        peer = None
         if lend:
             peer = stack.enter_context(Peer(config))
             peer.call("lock", operation="hv start", owner=f"{operation.owner()} on {config.me.name}")
+        me = observe(config)
+        other = peer.call("observe") if peer else None
+        findings = guards.start(me, other, peer_is_down)
+        if findings:
+            raise Refused("starting the hypervisor", findings)
+        epoch = _next_epoch(me, other)
         # asked for before anything starts: another holder of the address may be the other host
         prepared = shared_ip.prepare(config.shared_ips, config.interface, config.gateway) if config.shared_ips else None
-        hypervisor.start(config, epoch, "started by hand", Progress()).close()
+        hypervisor.start(config, epoch, "started by hand", Progress(), other["role"]["epoch"] if other else None).close()
+        warnings = both.tell_epoch(peer, epoch)
         if prepared:
             shared_ip.take(prepared, dad=True)
-        return address.keep_announcing(config.shared_ips, config.interface)
+        return epoch, warnings + address.keep_announcing(config.shared_ips, config.interface)
 
 
 def start_plan(config: PairConfig, epoch: int) -> list[str]:

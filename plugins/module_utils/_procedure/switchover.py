@@ -143,7 +143,7 @@ class _Switch:
         conn = domains.connect()
         infos = self._last_look(conn)
         try:
-            self.journal.step("save")
+            self.journal.step("save", vms=self.running, frozen=sorted(self.frozen))
             checkpoint.save_all(self.config, conn, infos, self.progress, self.paused)
             states.anchor(self.config.state_dir, name, self.paused)  # here, because it is unmounted before the snapshot
             self.watch.step("save")
@@ -301,7 +301,7 @@ class _Switch:
             raise HvmError(
                 f"{name} was told to take over, and it is not proven that it did not ({cause}): "
                 "it may be ACTIVE, so nothing is started here",
-                f"Look at {name}. If it is not ACTIVE: hvm_role state=acknowledged, then hvm_hypervisor state=started here. "
+                f"Run hvm.pair.recover when {name} answers again: it finds out which host goes on. "
                 "The set with all VM states is on both hosts.",
             ) from cause
         self.progress.say(f"going back: {cause}")
@@ -312,8 +312,7 @@ class _Switch:
         except Exception as exc:  # noqa: BLE001  whatever it is, both reasons must be told
             raise HvmError(
                 f"the migration failed ({cause}) and could not be undone either: {exc}",
-                "The VMs' images and the snapshot set are intact. Mend the reason, "
-                "then hvm_role state=acknowledged, hvm_hypervisor state=started and hvm_vm state=restored.",
+                "The VMs' images and the snapshot set are intact. Mend the reason, then run hvm.pair.recover.",
             ) from cause
         errors = self._restore_here(conn)
         try:

@@ -45,7 +45,7 @@ def test_state_images_are_on_the_innermost_dataset_that_is_in_the_set(state_dir:
         "rot/b": entry("none", SET),
         f"ssd/a-hvm-kept-{STAMP}": entry("/srv/vms/states", SET),  # kept, not in use
     }
-    assert rollback.state_images_at(tree, CONFIG.datasets, state_dir, SET) == place
+    assert rollback.place_of(tree, CONFIG.datasets, state_dir, SET) == place
 
 
 @pytest.mark.parametrize(

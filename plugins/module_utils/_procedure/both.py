@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Look at both hosts and decide; then once more under both locks, since somebody may have worked in between."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import preflight
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+
+#: What is decided of this host alone, and changes nothing there.
+_ALONE = (recovery.NOTHING, recovery.ELSEWHERE, recovery.PASS)
+
+Observation = dict[str, t.Any]
+Rule = t.Callable[[Observation, "Observation | None", "Peer | None"], recovery.Decision]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """:ivar peer, other: the connection and the observation; None when the other host does not answer.
+    :ivar silent: why it does not.
+    """
+
+    me: Observation
+    peer: Peer | None
+    other: Observation | None
+    silent: str
+    decision: recovery.Decision
+
+    @property
+    def seen(self) -> int | None:
+        """The other host's epoch, when it has just been asked."""
+        return self.other["role"]["epoch"] if self.other else None
+
+
+def decide(config: PairConfig, name: str, rule: Rule, check: bool, stack: contextlib.ExitStack) -> Decided:
+    """Whatever is to be done afterwards is allowed, and nobody else works on either host until `stack` ends.
+
+    :param name: of the operation, for the locks and in what is refused.
+    :param rule: (this host's observation, the other's or None, the connection or None) -> decision.
+    :raises Refused: with every finding; nothing was changed then.
+    """
+    peer, other, silent = preflight.reach(config, stack)
+    found = Decided(observe(config, users=True), peer, other, silent, recovery.Decision("", ""))
+    found = _ruled(found, name, rule)
+    if check or found.decision.do in (recovery.NOTHING, recovery.ELSEWHERE):
+        return found
+    stack.enter_context(operation.Lock().held(name, operation.owner()))
+    if peer is not None and found.decision.do not in _ALONE:
+        peer.call("lock", operation=name, owner=f"{operation.owner()} on {config.me.name}")
+    return once_more(config, found, name, rule)
+
+
+def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Decided:
+    """The same, looked at and decided again, under locks that are held."""
+    other = found.peer.call("observe") if found.peer is not None else None
+    me = observe(config, users=True)
+    me["lock"] = None  # it is ours
+    return _ruled(dataclasses.replace(found, me=me, other=other), name, rule)
+
+
+def _ruled(found: Decided, name: str, rule: Rule) -> Decided:
+    decision = rule(found.me, found.other, found.peer)
+    if decision.findings:
+        findings = decision.findings
+        if found.silent:
+            findings = tuple(
+                one._replace(what=f"{one.what} ({found.silent})") if "does not answer" in one.what else one for one in findings
+            )
+        raise Refused(name, findings)
+    return dataclasses.replace(found, decision=decision)
+
+
+def tell_epoch(peer: Peer | None, epoch: int) -> list[str]:
+    """The other host writes down in which epoch this one is ACTIVE. :return: warnings: the next sync tells it, too."""
+    if peer is None:
+        return []
+    try:
+        peer.call("see", epoch=epoch)
+    except HvmError as exc:
+        return [f"the other host was not told of epoch {epoch}: {exc}"]
+    return []

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""A host that comes back, or is left behind: what the one that goes on asks of it (`stand_down`, the agent's part below)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, recover, rollback
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, names, plan, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
+
+#: Seconds that the other host may take for its part.
+TIMEOUT = 1800.0
+
+
+def own(config: PairConfig, peer: Peer, other: guards.Observation) -> recovery.Own:
+    """What the other host has of its own, as both hosts' datasets show it."""
+    theirs = trees.in_use(peer.call("trees", timeout=TIMEOUT), config.datasets)
+    mine = trees.in_use(kept.read(config.datasets), config.datasets)
+    return recovery.own(other, theirs, mine, plan.ZIL_SLACK)
+
+
+def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
+    """The other host, which is stopped, becomes DIVERGED. Its own data are in a snapshot set and held before it says so.
+
+    :return: warnings.
+    """
+    progress.say(f"{config.peer.name} becomes DIVERGED")
+    other = peer.call("observe")
+    found = own(config, peer, other)
+    if found.doubt:
+        peer.call("replay", timeout=TIMEOUT)
+        found = own(config, peer, peer.call("observe"))
+    answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=bool(found), reason=f"{config.me.name} goes on without it")
+    return [f"{config.peer.name}: {text}" for text in answer["warnings"]]
+
+
+# ---- the agent's part, under the lock of the pair
+
+
+def refuse_if_up() -> None:
+    """:raises HvmError: when anything of the pair runs here."""
+    running = qemu_processes()
+    if running:
+        raise HvmError(f"VMs run here: {', '.join(running)}", "Shut them down first.")
+    if hypervisor_running():
+        raise HvmError("its hypervisor is running", "Stop it there: hvm_hypervisor state=stopped.")
+
+
+def replay(config: PairConfig) -> dict[str, t.Any]:
+    """Writes that a crash has left in the intent logs become part of the datasets.
+
+    Mounting replays a filesystem's; a zvol's is replayed when its device is made (zvol_os_create_minor).
+    """
+    refuse_if_up()
+    actions.make_writable(config.datasets)
+    try:
+        datasets = inventory.read(config.datasets)
+        actions.mount_all(datasets)
+        actions.wait_devices(datasets)
+    finally:
+        datasets = inventory.read(config.datasets)
+        actions.unmount_all(datasets)
+        actions.make_inert(config.datasets, datasets)
+    entry = role.load()
+    role.write(entry._replace(clean=True))
+    return {}
+
+
+def written(config: PairConfig, name: str) -> dict[str, int]:
+    """Bytes that each dataset of the set has been written to since."""
+    since = actions.written_since(list(inventory.read_datasets(config.datasets)), [name])
+    return {dataset: sizes[name] for dataset, sizes in since.items()}
+
+
+def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str, t.Any]:
+    """:param snapshot: whether there is anything that needs one: it tells of it from then on, whatever happens."""
+    refuse_if_up()
+    warnings = recover.let_go(config)
+    name = ""
+    if snapshot:
+        datasets = inventory.read(config.datasets)
+        name = checkpoint.new_set_name(config, datasets, "crash")
+        entry = role.load()
+        checkpoint.snapshot(config, datasets, name, "crash", entry.epoch)
+        protect.hold(config.datasets, name, config.pair)
+    entry = role.load()
+    role.record(role.DIVERGED, entry.epoch, reason)
+    return {"set": name, "warnings": warnings}
+
+
+def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[[str], None]) -> dict[str, t.Any]:
+    """PASSIVE again, as a replica of the host that asks.
+
+    :param words: ``{do, epoch, set, stamp, reason}``: by going back to `set` what it has of its own is kept beside, or destroyed;
+        without a set its datasets stay as they are.
+    """
+    refuse_if_up()
+    do, name, stamp = (str(words[key]) for key in ("do", "set", "stamp"))
+    if do not in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
+        raise HvmError(f"{do!r} is no way back")
+    if name and not (names.is_set_of(name, config.pair) and names.is_stamp(stamp)):
+        raise HvmError(f"{name!r} or {stamp!r} is no set and stamp of the pair {config.pair}")
+    warnings = recover.let_go(config)
+    journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp)
+    left = trees.unfinished(kept.read(config.datasets), config.datasets)
+    aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []
+    if name and not (left and left.stamp == stamp):
+        aims.append(trees.Aim("rollback", name, stamp, ""))
+    for aim in aims:
+        made = rollback.plan_for(config, rollback.nothing_received(config), aim, replica=True)
+
+        def said(sentence: str) -> None:
+            journal.step(sentence)
+            say(sentence)
+
+        warnings += rollback.take_steps(config, aim, made, said) if made.steps else []
+    destroyed: dict[str, t.Any] = {}
+    if do == recovery.DISCARD:
+        for one in dict.fromkeys(aim.stamp for aim in aims if aim.do == "rollback"):
+            destroyed.update(rollback.destroy_kept(config, one)["destroyed"])
+    warnings += recover.become_passive(config, int(words["epoch"]), str(words["reason"]))
+    tops = [trees.kept(root, aim.stamp) for aim in aims for root in config.datasets if do == recovery.KEEP]
+    return {"kept": tops, "destroyed": destroyed, "warnings": warnings}

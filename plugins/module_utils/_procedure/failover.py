@@ -1,0 +1,168 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""`failover`: the PASSIVE host goes on from its last complete set, because the other one does not come back.
+
+What would be lost is shown before anything is asked for. Whether it may is decided by `_pair.recovery.failover`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, comeback, recover, rollback, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
+
+#: Where libvirt keeps the definitions of VMs.
+DEFINITIONS = "/etc/libvirt/qemu"
+#: Seconds for a fence command.
+FENCE_TIMEOUT = 120.0
+
+
+class Words(t.NamedTuple):
+    """The operator's.
+
+    :ivar dead_host: name of the other host: it is off. :ivar give_up: the same for one that answers: it is left behind.
+    :ivar fence: command that switches it off, or nothing.
+    """
+
+    dead_host: str = ""
+    give_up: str = ""
+    fence: t.Sequence[str] = ()
+
+
+def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Progress) -> dict[str, t.Any]:
+    """:param to: the set to go on from, as `_zfs.rollback.choose` takes it.
+    :return: ``{changed, do, sentence, role, epoch, set, lost, plan, vms, left, warnings, steps}``
+    :raises Refused: when it may not be done, with what would be lost; nothing was changed then.
+    :raises HvmError: when this host is ACTIVE and not every VM of it runs.
+    """
+    with contextlib.ExitStack() as stack:
+        name, why_not = _set(config, to)
+        lost: dict[str, t.Any] = {}
+
+        def rule(me: both.Observation, other: both.Observation | None, peer: Peer | None) -> recovery.Decision:
+            decision = recovery.failover(me, other, name, words.dead_host, words.give_up, None, why_not)
+            if name and me["role"]["now"] != role.ACTIVE and not lost:
+                lost.update(what_is_lost(config, name, peer))
+            return decision
+
+        try:
+            found = both.decide(config, recovery.FAILOVER, rule, check, stack)
+        except Refused as exc:
+            exc.details["lost"] = lost
+            exc.what += "".join(f"\n{line}" for line in lost.get("lines", []))
+            raise
+        decision, now = found.decision, found.me["role"]
+        result: dict[str, t.Any] = {
+            "changed": decision.do == recovery.TAKE_OVER,
+            "do": decision.do,
+            "sentence": decision.sentence,
+            "role": now["now"],
+            "epoch": now["epoch"],
+            "set": name or "",
+            "lost": lost,
+            "plan": [],
+            "vms": {},
+            "left": [],
+            "warnings": [],
+            "steps": [],
+        }
+        if decision.do == recovery.TAKE_OVER and name:
+            result.update(role=role.ACTIVE, epoch=decision.epoch)
+            aim = recover.back_to(config, name)
+            if check:
+                result["plan"] = plan(config, decision.epoch, aim, words, found.other is not None)
+            else:
+                if words.fence and found.other is None:
+                    decision = fence(found, name, words)
+                    result["sentence"] = decision.sentence
+                result.update(_take_over(config, found, decision, name, aim, progress))
+        return result
+
+
+def _set(config: PairConfig, to: str) -> tuple[str | None, str]:
+    """``(the set, "")``, or ``(None, why there is none)``. A swap that was interrupted is gone on with."""
+    tree = kept.read(config.datasets)
+    left = trees.unfinished(tree, config.datasets)
+    if left and left.action == "rollback":
+        return left.set, ""
+    try:
+        return trees.choose(to, tree, config.datasets, config.pair), ""
+    except HvmError as exc:
+        return None, exc.what
+
+
+def what_is_lost(config: PairConfig, name: str, peer: Peer | None) -> dict[str, t.Any]:
+    """As `recovery.lost` has it, of the set on this host; the other one, when it answers, says what it has written since."""
+    tree = kept.read(config.datasets)
+    inside = sorted(trees.members(tree, config.datasets, name).inside)
+    written = None
+    if peer is not None:
+        with contextlib.suppress(HvmError):
+            written = {one: int(size) for one, size in peer.call("written", set=name).items()}
+    known, images = _vms(config, tree, name)
+    return recovery.lost(name, datetime.datetime.now(datetime.UTC), inside, known, images, written)
+
+
+def _vms(config: PairConfig, tree: trees.Tree, name: str) -> tuple[list[str], list[str]]:
+    """VMs that the set knows, and those of them with a state image in it; none when nobody can look into it."""
+    known: list[str] = []
+    images: list[str] = []
+    with contextlib.suppress(HvmError):
+        known = rollback.names_with(tree, config.datasets, DEFINITIONS, name, ".xml")
+        images = rollback.names_with(tree, config.datasets, config.state_dir, name, ".state")
+    return sorted({*known, *images}), images
+
+
+def fence(found: both.Decided, name: str, words: Words) -> recovery.Decision:
+    """Switch the other host off by the operator's command. :raises Refused: when that fails, which proves nothing."""
+    try:
+        run(list(words.fence), timeout=FENCE_TIMEOUT)
+        failure = ""
+    except HvmError as exc:
+        failure = exc.what
+    decision = recovery.failover(found.me, None, name, words.dead_host, words.give_up, failure)
+    if decision.findings:
+        raise Refused(recovery.FAILOVER, decision.findings)
+    return decision
+
+
+def plan(config: PairConfig, epoch: int, aim: trees.Aim, words: Words, answers: bool) -> list[str]:
+    """Pure."""
+    lines = [f"{config.peer.name} becomes DIVERGED: what it has of its own is held"] if answers else []
+    if words.fence and not answers:
+        lines.append(f"fence {config.peer.name}: {words.fence[0]}")
+    if aim.do:
+        lines.append(f"go back to {aim.set}; what is newer here is kept")
+    return [*lines, *switch.start_plan(config, epoch), recover.vms_line(())]
+
+
+def _take_over(
+    config: PairConfig, found: both.Decided, decision: recovery.Decision, name: str, aim: trees.Aim, progress: Progress
+) -> dict[str, t.Any]:
+    facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "set": name, "peer": config.peer.name}
+    journal = operation.Journal(recovery.FAILOVER, **facts)
+    progress.say(decision.sentence)
+    journal.step("the other stands down")
+    warnings = comeback.stand_down(config, found.peer, progress) if found.peer else []
+    journal.step("back to the set")
+    if aim.do:
+        warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to the set: {text}"), progress)
+    wanted = serving.Wanted(decision.vms, images=name.endswith("_B"))
+    done = serving.serve(config, decision.epoch, decision.sentence, progress, wanted, journal, found.seen)
+    journal.done(f"took over: {config.me.name} is ACTIVE")
+    done["warnings"] = warnings + done["warnings"]
+    return recover.ended(config, done)

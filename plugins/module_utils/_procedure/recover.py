@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""`recover`: the pair is whole again after a crash, as far as that needs no operator's word.
+
+What is done on this host is decided by `_pair.recovery.recover`. Whatever it interrupts itself, the same decision is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, both, rollback, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
+
+
+def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress) -> dict[str, t.Any]:
+    """:return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
+    :raises Refused: when it cannot be decided, or may not be done; nothing was changed then.
+    :raises HvmError: when this host is ACTIVE and not every VM of it runs.
+    """
+    with contextlib.ExitStack() as stack:
+        found = both.decide(
+            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack
+        )
+        decision, now = found.decision, found.me["role"]
+        result: dict[str, t.Any] = {
+            "changed": decision.do in (recovery.START, recovery.PASS),
+            "do": decision.do,
+            "sentence": decision.sentence,
+            "role": now["now"],
+            "epoch": now["epoch"],
+            "peer_answers": found.other is not None,
+            "plan": [],
+            "vms": {},
+            "left": [],
+            "warnings": [],
+            "steps": [],
+        }
+        if decision.do == recovery.START:
+            result.update(role=role.ACTIVE, epoch=decision.epoch, **_start(config, found, check, progress))
+        elif decision.do == recovery.PASS:
+            result.update(role=role.PASSIVE, epoch=decision.epoch, plan=pass_plan(config))
+            if not check:
+                result["warnings"] = become_passive(config, decision.epoch, f"{config.peer.name} is ACTIVE")
+        return result
+
+
+def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progress) -> dict[str, t.Any]:
+    decision, me = found.decision, found.me
+    aim = Aim("", "", "", "")
+    if me["role"]["role"] == role.PASSIVE:  # what it goes on from is a set, whole: its own last one, or one that was received
+        aim = back_to(config, "last")
+    if check:
+        back = [f"go back to {aim.set}; what is newer is kept"] if aim.do else []
+        return {"plan": [*back, *switch.start_plan(config, decision.epoch), vms_line(decision.vms)]}
+    journal = operation.Journal.of_pending() or operation.Journal(
+        recovery.RECOVER, vms=list(decision.vms), epoch=decision.epoch, peer=config.peer.name
+    )
+    pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
+    wanted = serving.Wanted(decision.vms, {str(name) for one in pending for name in one.get("frozen", [])})
+    progress.say(decision.sentence)
+    warnings = []
+    if aim.do:
+        warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
+    done = serving.serve(config, decision.epoch, decision.sentence, progress, wanted, journal, found.seen)
+    journal.done(f"recovered: {config.me.name} is ACTIVE")
+    done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
+    return ended(config, done)
+
+
+def ended(config: PairConfig, done: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What `serving.serve` has come to, as a result.
+
+    :raises HvmError: when something does not run; this host is ACTIVE all the same.
+    """
+    errors = done.pop("errors")
+    if errors:
+        said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
+        what = f"{config.me.name} is ACTIVE, but not everything runs: {said}"
+        raise HvmError(what, "Mend the reason, then hvm_vm state=restored or state=started.", changed=True, **done)
+    return done
+
+
+def vms_line(names: t.Collection[str]) -> str:
+    ran = f"{', '.join(sorted(names))}, and " if names else ""
+    return f"start, by priority: {ran}the VMs with autostart=yes; from their state images where these fit"
+
+
+def back_to(config: PairConfig, to: str) -> Aim:
+    """What brings the datasets of a host that is not ACTIVE to a set; one that was interrupted is gone on with."""
+    tree = kept.read(config.datasets)
+    now = datetime.datetime.now(datetime.UTC)
+    return trees.aim(tree, config.datasets, config.pair, False, to, now, untouched=kept.untouched)
+
+
+def go_back(config: PairConfig, aim: Aim, step: t.Callable[[str], None], progress: Progress) -> list[str]:
+    """Carry it out. Nothing is mounted afterwards. :return: warnings."""
+
+    def said(sentence: str) -> None:
+        step(sentence)
+        progress.say(sentence)
+
+    rollback.make_inert(config)
+    made = rollback.plan_for(config, rollback.nothing_received(config), aim)
+    warnings = rollback.take_steps(config, aim, made, said)
+    return warnings + kept.load_keys(trees.in_use(kept.read(config.datasets), config.datasets))
+
+
+# ---- a host that is PASSIVE from now on
+
+
+def pass_plan(config: PairConfig) -> list[str]:
+    """Pure."""
+    lines = [f"unmount the datasets below {', '.join(config.datasets)}: read-only, without devices", "the gate is shut, PASSIVE"]
+    return ([f"shared IP off: {', '.join(config.shared_ips)}"] if config.shared_ips else []) + lines
+
+
+def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
+    """Inert, then PASSIVE on disk, then nothing pending. The caller has looked that nothing runs here. :return: warnings."""
+    warnings = let_go(config)
+    role.record(role.PASSIVE, epoch, reason)
+    journal = operation.Journal.of_pending()
+    if journal:
+        journal.done(f"recovered: {reason}")
+    return warnings
+
+
+def let_go(config: PairConfig) -> list[str]:
+    """Nothing of the pair's is in use here any more. :return: warnings."""
+    role.shut_gate()
+    rollback.make_inert(config)
+    try:
+        address.give_up(config)
+    except HvmError as exc:
+        return [f"the shared IP is still here: {exc}"]
+    return []

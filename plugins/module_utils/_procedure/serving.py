@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""This host is ACTIVE from now on, or goes on so, and its VMs run: the end of `recover` and `failover`, and of a `rejoin` that
+lets this host win. Whether it may is decided before, by the caller.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, readiness
+from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, backup, checkpoint, hypervisor, states, verbs
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
+
+#: Seconds in which a job of libvirt's in a VM must have ended: a save whose client is gone.
+SETTLE = 60.0
+
+
+class Wanted(t.NamedTuple):
+    """:ivar ran: VMs that ran when it stopped, as a journal has it: they run again.
+    :ivar frozen: of these, the ones that somebody had frozen.
+    :ivar images: whether every VM with a state image goes on from it, as after a rollback to a set with VM states (B).
+    """
+
+    ran: t.Collection[str] = ()
+    frozen: t.Collection[str] = ()
+    images: bool = False
+
+
+class Todo(t.NamedTuple):
+    """:ivar bring: VMs that are off and shall run; `unfreeze`: that stand still and shall not.
+    :ivar left: that stay off, and nobody has said why.
+    """
+
+    bring: list[str]
+    unfreeze: list[str]
+    left: list[str]
+
+
+def todo(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str], wanted: Wanted) -> Todo:
+    """Pure. Those that ran, those with autostart=yes, on request those with an image; one that somebody had frozen stays so."""
+    shall = {*wanted.ran, *(name for name, vm in infos.items() if vm["autostart"]), *(saved if wanted.images else ())}
+    off = [name for name, vm in infos.items() if vm["state"] == domains.STOPPED]
+    return Todo(
+        bring=sorted({*shall.intersection(off), *shall.intersection(saved).difference(infos)}),
+        unfreeze=sorted(
+            name
+            for name, vm in infos.items()
+            if vm["state"] == domains.FROZEN and name in wanted.ran and name not in wanted.frozen
+        ),
+        left=sorted(set(off) - shall - set(saved)),
+    )
+
+
+def serve(
+    config: PairConfig, epoch: int, reason: str, progress: Progress, wanted: Wanted, journal: operation.Journal, seen: int | None
+) -> dict[str, t.Any]:
+    """:param seen: the other host's epoch, when it has just been asked.
+    :return: ``{vms: {name: sentence}, left: [names], errors: {name or thing: text}, warnings, steps}``
+    :raises HvmError: when this host does not become ACTIVE; then it is as it was.
+    """
+    watch = Stopwatch()
+    journal.step("the shared IP is asked for")
+    prepared, warnings = _address(config)
+    journal.step("start the hypervisor")
+    conn = hypervisor.start(config, epoch, reason, progress, seen)
+    watch.step("start the hypervisor")
+    errors: dict[str, str] = {}
+    try:
+        # first of all, since it takes no time: the VMs find their host at its address
+        if prepared:
+            journal.step("shared IP on")
+            try:
+                shared_ip.take(prepared)
+            except Exception as exc:  # noqa: BLE001  the VMs are worth more
+                errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
+            watch.step("shared IP on")
+        journal.step("start the VMs")
+        settled = settle(conn, wanted.ran)
+        try:
+            backup.cure(config, progress)
+        except HvmError as exc:
+            errors["a backup that did not end"] = str(exc)
+        infos = domains.vms(conn, config.state_dir)
+        saved = domains.saved_names(config.state_dir)
+        work = todo(infos, saved, wanted)
+        done, failed, more = _bring(config, conn, infos, work, progress)
+        errors.update({**settled, **failed})
+        domains.neutralise_autostart(conn)  # an image brings its VM's definition along
+        watch.step("start the VMs")
+    finally:
+        conn.close()
+    warnings += more + address.keep_announcing(config.shared_ips, config.interface)
+    warnings += checkpoint.set_clocks([name for name, sentence in done.items() if sentence.endswith(("restored", "goes on"))])
+    return {"vms": done, "left": work.left, "errors": errors, "warnings": warnings, "steps": watch.steps}
+
+
+def _address(config: PairConfig) -> tuple[shared_ip.Prepared | None, list[str]]:
+    """:raises HvmError: when another machine has it: nobody knows what runs there."""
+    if not config.shared_ips:
+        return None, []
+    try:
+        return shared_ip.prepare(config.shared_ips, config.interface, config.gateway), []
+    except HvmError as exc:
+        if "mac" in exc.details:
+            raise
+        return None, [f"the shared IP is not taken: {exc} (hvm_shared_ip state=enabled)"]
+
+
+def settle(conn: t.Any, names: t.Iterable[str]) -> dict[str, str]:
+    """Until libvirt works on none of these VMs any more: it goes on with a save whose client is gone. :return: name -> error."""
+    errors = {}
+    for name in names:
+        try:
+            backup.settled(conn, name, SETTLE)
+        except Exception as exc:  # noqa: BLE001  the others shall run all the same
+            errors[name] = str(exc)
+    return errors
+
+
+def _bring(
+    config: PairConfig, conn: t.Any, infos: dict[str, dict[str, t.Any]], work: Todo, progress: Progress
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """By priority; each of them, whatever happens to another. :return: (name -> sentence, name -> error, warnings)."""
+    done: dict[str, str] = {}
+    warnings: list[str] = []
+    doubts = verbs.doubtful("started", infos, work.bring, qemu_processes())
+    errors = {name: one.sentence() for one in doubts for name in work.bring if f"VM {name} " in one.what}
+    found = states.manifests(config.state_dir)
+    written = states.written(one for vm, one in found.items() if vm in work.bring)
+
+    def said(name: str, sentence: str | None, *dummy: float) -> None:
+        if sentence:
+            done[name] = sentence
+            progress.say(sentence)
+
+    for name in work.unfreeze:
+        try:
+            said(name, domains.unfreeze(conn, name))
+        except Exception as exc:  # noqa: BLE001
+            errors[name] = str(exc)
+    groups = domains.order(infos, [name for name in work.bring if name not in errors], descending=False)
+    for number, group in enumerate(groups, 1):
+        errors.update(domains.for_each(bring, conn, [group], config.state_dir, said, written=written))
+        started = [name for name in group if name in done and name in infos]
+        warnings += readiness.wait_for(conn, readiness.waits(infos, started, number == len(groups)))
+    return done, errors, warnings
+
+
+def bring(conn: t.Any, name: str, state_dir: str, written: image.Written | None = None) -> str | None:
+    """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside."""
+    if not image.exists(state_dir, name):
+        return domains.start(conn, name, state_dir)
+    try:
+        return image.restore(conn, name, state_dir, written=written)
+    except Refused as exc:
+        if name not in {dom.name() for dom in conn.listAllDomains()}:
+            raise
+        place = image.put_beside(state_dir, name, datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"))
+        domains.start(conn, name, state_dir)
+        why = "; ".join(finding.what for finding in exc.findings)
+        return f"{name} started from its disks, without its memory: {why}. The image is kept as {place}"
