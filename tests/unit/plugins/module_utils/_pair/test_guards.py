@@ -113,7 +113,7 @@ MIGRATE: dict[str, tuple[Change, str]] = {
         put("peer", "pending", INTERRUPTED),
         (
             "hv2: migrate_secure, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'last sync'. "
-            "Look at 'status'; if both hosts are as they should be, remove the mark with hvm_role state=acknowledged."
+            "hvm.pair.recover finishes it or undoes it, and says which."
         ),
     ),
     "not active": (
@@ -127,14 +127,14 @@ MIGRATE: dict[str, tuple[Change, str]] = {
         become("me", "UNKNOWN", "ACTIVE"),
         (
             "hv1: this host is UNKNOWN, and only the ACTIVE one can hand its VMs over. After a boot nothing starts by itself: "
-            "look at both hosts, then start the last ACTIVE one (hvm_hypervisor state=started)."
+            "hvm.pair.recover finds the host that was ACTIVE last, and starts it."
         ),
     ),
     "diverged here": (
         become("me", "DIVERGED"),
         (
             "hv1: this host is DIVERGED, and only the ACTIVE one can hand its VMs over. "
-            "It holds writes that the other lacks: decide about them first."
+            "It holds writes that the other lacks: decide about them first (hvm.pair.rejoin)."
         ),
     ),
     "both active": (

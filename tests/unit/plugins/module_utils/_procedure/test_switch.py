@@ -39,9 +39,11 @@ class Host1:
         self.did: list[t.Any] = []
         self.me, self.other = side("hv1", "ACTIVE", "UNKNOWN", 3), side("hv2", "PASSIVE", "PASSIVE", 2)
         self.peer_answers, self.peer_lends, self.path = True, True, path
+        self.later: dict[str, t.Any] | None = None  # the other host, as it is when its lock is held
         lock = operation.Lock
         patch.setattr(switch.operation, "Lock", lambda: lock(path))
         patch.setattr(switch.preflight, "look", lambda dummy: (self.me, self.other if self.peer_answers else None, ""))
+        patch.setattr(switch, "observe", lambda dummy: self.me)
         patch.setattr(switch, "Peer", self.peer)
         patch.setattr(switch.shared_ip, "prepare", lambda *args: self.do("prepare", *args) or "prepared")
         patch.setattr(switch.shared_ip, "take", lambda *args, **more: self.do("take", *args, more))
@@ -55,17 +57,18 @@ class Host1:
     def do(self, *what: t.Any) -> None:
         self.did.append(what if len(what) > 1 else what[0])
 
-    def start(self, dummy: PairConfig, epoch: int, *dummy_too: t.Any) -> t.Any:
+    def start(self, dummy: PairConfig, epoch: int, dummy_reason: str, dummy_progress: t.Any, seen: int | None) -> t.Any:
         assert operation.lock_holder(self.path)
-        self.do("start", epoch)
+        self.do("start", epoch, seen)
         return types.SimpleNamespace(close=lambda: None)
 
     @contextlib.contextmanager
     def peer(self, dummy: PairConfig) -> t.Iterator[t.Any]:
-        def call(op: str, **arguments: t.Any) -> None:
-            self.do(op, arguments["operation"], arguments["owner"])
+        def call(op: str, **arguments: t.Any) -> t.Any:
+            self.do(op, *arguments.values())
             if not self.peer_lends:
                 raise HvmError("hv2: another operation is running on hv2: sync by bob since then (process 7)")
+            return self.later or self.other
 
         yield types.SimpleNamespace(call=call)
         self.do("lock ends")
@@ -80,14 +83,14 @@ def _host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host1:
     return Host1(str(tmp_path / "lock"), monkeypatch)
 
 
-STARTED = [
-    ("prepare", (V4,), "br0", "192.0.2.1"), ("start", 4), ("take", "prepared", {"dad": True}), ("announce", (V4,), "br0"),
-]  # fmt: skip
+PREPARE = ("prepare", (V4,), "br0", "192.0.2.1")
+TAKEN: list[t.Any] = [("take", "prepared", {"dad": True}), ("announce", (V4,), "br0")]
 
 
 def test_start_holds_both_locks_and_asks_for_the_address_before_anything_starts(host: Host1) -> None:
     result = host.apply("started")
-    assert host.did == [("lock", "hv start", "alice on hv1"), *STARTED, "lock ends"]
+    asked: list[t.Any] = [("lock", "hv start", "alice on hv1"), "observe"]
+    assert host.did == [*asked, PREPARE, ("start", 4, 2), ("see", 4), *TAKEN, "lock ends"]
     assert (result["changed"], result["role"], result["epoch"], result["warnings"]) == (True, "ACTIVE", 4, ["a warning"])
     assert result["plan"] == switch.start_plan(CONFIG, 4)
     assert result["plan"][-1] == f"shared IP on: {V4}"
@@ -99,7 +102,19 @@ def test_start_without_the_other_host_wants_its_name(host: Host1) -> None:
         host.apply("started")
     assert host.did == []
     assert host.apply("started", "hv2")["changed"]
-    assert host.did == STARTED
+    assert host.did == [PREPARE, ("start", 4, None), *TAKEN]
+
+
+def test_start_looks_again_under_both_locks(host: Host1) -> None:
+    host.later = side("hv2", "ACTIVE", "ACTIVE", 4, running=True)
+    with pytest.raises(Refused, match="hv2"):
+        host.apply("started")
+    assert host.did == [("lock", "hv start", "alice on hv1"), "observe"]
+    host.did.clear()
+    host.later = side("hv2", "PASSIVE", "PASSIVE", 3)
+    host.other["role"]["epoch"] = 2
+    assert host.apply("started")["epoch"] == 4
+    assert ("start", 4, 3) in host.did
 
 
 def test_start_is_refused_while_the_other_host_is_at_work(host: Host1) -> None:
