@@ -275,10 +275,11 @@ class Lab:
         at = self.at
         found = role.as_dict(role.load())
         datasets = trees.in_use(at.tree, ROOTS)
+        open_ = [] if found["now"] == role.ACTIVE else inventory.not_inert(datasets)
         return {
             "pair": "office", "host": at.name, "peer": at.config.peer.name, "role": found, "lock": operation.lock_holder(),
             "pending": operation.pending(), "pools": {"ssd": "ONLINE", "rot": "ONLINE"}, "qemu": at.running(),
-            "hypervisor": {"running": at.daemon}, "not_inert": [] if found["now"] == role.ACTIVE else inventory.not_inert(datasets),
+            "hypervisor": {"running": at.daemon}, "not_inert": open_,
             "sets": [{"name": name, "complete": True} for name in inventory.sets(datasets, "office")],
         }  # fmt: skip
 
