@@ -64,8 +64,8 @@ def replay(config: PairConfig) -> dict[str, t.Any]:
     Mounting replays a filesystem's; a zvol's is replayed when its device is made (zvol_os_create_minor).
     """
     refuse_if_up()
-    actions.make_writable(config.datasets)
     try:
+        actions.make_writable(config.datasets)
         datasets = inventory.read(config.datasets)
         actions.mount_all(datasets)
         actions.wait_devices(datasets)
@@ -113,6 +113,7 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
     if name and not (names.is_set_of(name, config.pair) and names.is_stamp(stamp)):
         raise HvmError(f"{name!r} or {stamp!r} is no set and stamp of the pair {config.pair}")
     warnings = recover.let_go(config)
+    begun = operation.pending() or {}
     journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp)
     left = trees.unfinished(kept.read(config.datasets), config.datasets)
     aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []
@@ -131,5 +132,9 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
         for one in dict.fromkeys(aim.stamp for aim in aims if aim.do == "rollback"):
             destroyed.update(rollback.destroy_kept(config, one)["destroyed"])
     warnings += recover.become_passive(config, int(words["epoch"]), str(words["reason"]))
-    tops = [trees.kept(root, aim.stamp) for aim in aims for root in config.datasets if do == recovery.KEEP]
+    tree = kept.read(config.datasets)
+    stamps = [aim.aside or aim.stamp for aim in aims]
+    if begun.get("operation") == recovery.REJOIN:  # what was cut off behind its swap has left something, too
+        stamps.append(str(begun.get("stamp", "")))
+    tops = [top for one in dict.fromkeys(stamps) for root in config.datasets if (top := trees.kept(root, one)) in tree]
     return {"kept": tops, "destroyed": destroyed, "warnings": warnings}

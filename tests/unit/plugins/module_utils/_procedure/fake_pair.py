@@ -118,6 +118,7 @@ class Host:
 
 class Lab:
     """:ivar at: the host whose process goes on now.
+    :ivar did: what was done, with its host; `before`: by the process before this one.
     :ivar faults: effect, with its host -> what is done instead.
     :ivar dies_at: number of the effect before which the process is killed.
     """
@@ -125,6 +126,7 @@ class Lab:
     def __init__(self, place: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
         self.hv1, self.hv2 = Host("hv1", "hv2", place / "hv1"), Host("hv2", "hv1", place / "hv2")
         self.did: list[str] = []
+        self.before: list[str] = []
         self.faults: dict[str, t.Callable[[], None]] = {}
         self.dies_at: int | None = None
         self.dead = False
@@ -173,6 +175,7 @@ class Lab:
 
     def again(self) -> None:
         """The next process."""
+        self.before = self.did
         self.did, self.dies_at, self.dead = [], None, False
 
     def effects(self) -> list[str]:
@@ -181,10 +184,15 @@ class Lab:
 
     def power_cut(self, host: Host) -> None:
         host.boot = f"after {host.boot}"
-        host.daemon = host.address = False
-        host.processes = []
+        self.down(host)
         for vm in host.vms.values():
             vm["state"] = STOPPED
+
+    @staticmethod
+    def down(host: Host) -> None:
+        """Nothing runs; the datasets stay as they are, but for their mounts."""
+        host.daemon = host.address = False
+        host.processes = []
         for root in filter(host.tree.__contains__, ROOTS):
             host.tree[root]["props"]["mounted"] = ["no", "-"]
         (host.place / "run/gate").unlink(missing_ok=True)
@@ -192,8 +200,11 @@ class Lab:
     # ---- what there is to begin with
 
     def be(self, host: Host, now: str, epoch: int, seen: int | None = None, clean: bool = True, boot: str = BOOT) -> None:
-        """Its record; an ACTIVE host of this boot runs."""
+        """Its record; an ACTIVE host of this boot runs, any other one is inert."""
         host.place.mkdir(parents=True, exist_ok=True)
+        self.down(host)
+        for root in ROOTS:
+            host.tree[root]["props"]["readonly"] = ["on", "local"]
         entry = role.Role(now, epoch, "2026-11-01", "so", boot, epoch - 1 if seen is None else seen, clean)
         (host.place / "role.json").write_text(json.dumps(entry._asdict()))
         if now == role.ACTIVE and boot == BOOT:
