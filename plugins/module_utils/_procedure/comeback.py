@@ -42,7 +42,9 @@ def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
     if found.doubt:
         peer.call("replay", timeout=TIMEOUT)
         found = own(config, peer, peer.call("observe"))
-    answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=bool(found), reason=f"{config.me.name} goes on without it")
+    # one that is DIVERGED already has its snapshot, unless somebody wrote to it since
+    wanted = bool(found.written) or (bool(found) and other["role"]["role"] != role.DIVERGED)
+    answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=wanted, reason=f"{config.me.name} goes on without it")
     return [f"{config.peer.name}: {text}" for text in answer["warnings"]]
 
 

@@ -166,9 +166,8 @@ def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, peer, progress)
     try:
-        done = serving.serve(
-            config, decision.epoch, decision.sentence, progress, serving.Wanted(decision.vms), journal, found.seen
-        )
+        wanted = serving.Wanted(decision.vms)
+        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc
     journal.done(f"{config.me.name} is ACTIVE")
