@@ -72,7 +72,8 @@ do:
   returned: success
 own:
   description:
-    - What the other host has of its own, with C(snapshots) and C(written) (bytes) per dataset, C(doubt), and C(sentence).
+    - What the other host has of its own, with C(snapshots) and C(written) (bytes) per dataset, C(doubt), and C(sentence);
+      C(since) has the last common C(set), and the bytes that were C(written) to each dataset since.
   type: dict
   returned: success
 kept:

@@ -31,6 +31,16 @@ def own(config: PairConfig, peer: Peer, other: guards.Observation) -> recovery.O
     return recovery.own(other, theirs, mine, plan.ZIL_SLACK)
 
 
+def sizes(config: PairConfig, peer: Peer) -> dict[str, t.Any]:
+    """How much the other host has of its own: ``{set, written: {dataset: bytes}}`` since the last common set.
+
+    The set is "" when there is none in common.
+    """
+    theirs = trees.in_use(peer.call("trees", timeout=TIMEOUT), config.datasets)
+    common = trees.common_set(trees.in_use(kept.read(config.datasets), config.datasets), theirs, config.pair)
+    return {"set": common or "", "written": peer.call("written", set=common) if common else {}}
+
+
 def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
     """The other host, which is stopped, becomes DIVERGED. Its own data are in a snapshot set and held before it says so.
 

@@ -75,11 +75,13 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
             "warnings": [],
             "steps": [],
         }
-        if not decision.do:
-            return result
         peer = found.peer
         if peer is None:  # nothing is decided about a host that does not answer
             raise HvmError(found.silent)
+        if theirs:
+            result["own"]["since"] = comeback.sizes(config, peer)
+        if not decision.do:
+            return result
         wanted = _back(config, peer, decision.do)
         result["plan"] = plan_lines(config, decision, wanted)
         if not check:

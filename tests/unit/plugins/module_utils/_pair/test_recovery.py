@@ -99,7 +99,6 @@ def silent() -> t.Iterator[tuple[str, dict[str, t.Any]]]:
 
 
 
-def entry(*snapshots: tuple[str, str], written: int = 0, bookmarks: t.Sequence[tuple[str, str]] = ()) -> dict[str, t.Any]:
     return {
         "snapshots": [[name, guid, number] for number, (name, guid) in enumerate(snapshots)],
         "bookmarks": [[name, guid, number] for number, (name, guid) in enumerate(bookmarks)],
