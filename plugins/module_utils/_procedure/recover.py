@@ -32,7 +32,7 @@ def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress
     """
     with contextlib.ExitStack() as stack:
         found = both.decide(
-            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack
+            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack, progress
         )
         decision, now = found.decision, found.me["role"]
         result: dict[str, t.Any] = {

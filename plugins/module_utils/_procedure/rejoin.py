@@ -54,7 +54,7 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
                 theirs = comeback.own(config, peer, other)
             return recovery.rejoin(me, other, theirs, *words)
 
-        found = both.decide(config, recovery.REJOIN, rule, check, stack)
+        found = both.decide(config, recovery.REJOIN, rule, check, stack, progress)
         if not check and theirs.doubt and found.peer and found.decision.do in _WITH_OWN:
             # whether there is anything in the logs is known when they have been replayed
             found.peer.call("replay", timeout=comeback.TIMEOUT)
