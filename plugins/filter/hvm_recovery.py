@@ -37,12 +37,18 @@ _value:
 
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
+
 
 def recovery(result: dict[str, t.Any], check: bool = False) -> list[str]:
     """Pure: the lines."""
     lines = [result["sentence"]]
     if result["do"] == "take over":
         lines += result["lost"]["lines"]
+    since = result.get("own", {}).get("since") or {}
+    if since.get("written"):
+        lines.append(f"What only that host has, since {since['set']}: {human(sum(since['written'].values()))}")
+        lines += [f"  {dataset}: {human(size)}" for dataset, size in sorted(since["written"].items()) if size]
     if check:
         if result["plan"]:
             lines += ["Plan (nothing was changed):", *(f"  {line}" for line in result["plan"])]

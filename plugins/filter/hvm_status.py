@@ -103,6 +103,9 @@ def advice(found: dict[str, t.Any]) -> str:
         return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"
     if now == "PASSIVE" and (running or found["not_inert"]):
         return "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"
+    saved = [name for name in found["saved"] if found["vms"].get(name, {}).get("state", "stopped") == "stopped"]
+    if now == "ACTIVE" and saved:
+        return f"hvm_vm state=restored for {', '.join(saved)}, if not saved on purpose"
     return ""
 
 

@@ -11,8 +11,8 @@ short_description: Let the other host of a pair come back
 description:
   - Runs on the host that goes on, which is the ACTIVE one. The other host becomes PASSIVE when it has nothing that this one
     lacks.
-  - Otherwise it becomes DIVERGED; what it has of its own gets a snapshot there and is held, until the operator has chosen. Then
-    it goes back to the last common set, and the next sync is an increment.
+  - Otherwise it becomes DIVERGED; what it has of its own gets a snapshot there and is held, until the operator has chosen.
+    Then it goes back to the last common set, and the next sync is an increment.
   - Which of the two goes on can be turned round by naming the winner. The other one becomes DIVERGED then.
 version_added: 0.1.0
 options:
@@ -72,7 +72,8 @@ do:
   returned: success
 own:
   description:
-    - What the other host has of its own, with C(snapshots) and C(written) (bytes) per dataset, C(doubt), and C(sentence).
+    - What the other host has of its own, with C(snapshots) and C(written) (bytes) per dataset, C(doubt), and C(sentence);
+      C(since) has the last common C(set), and the bytes that were C(written) to each dataset since.
   type: dict
   returned: success
 kept:

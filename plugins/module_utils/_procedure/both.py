@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import SILENCE
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import preflight
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
@@ -44,7 +47,14 @@ class Decided:
         return self.other["role"]["epoch"] if self.other else None
 
 
-def decide(config: PairConfig, name: str, rule: Rule, check: bool, stack: contextlib.ExitStack) -> Decided:
+#: Seconds that a lock is waited for: the agent of a host that has lost its power under a sync holds it until SILENCE has passed.
+PATIENCE = SILENCE + 15.0
+_POLL = 2.0
+
+
+def decide(
+    config: PairConfig, name: str, rule: Rule, check: bool, stack: contextlib.ExitStack, progress: Progress
+) -> Decided:
     """Whatever is to be done afterwards is allowed, and nobody else works on either host until `stack` ends.
 
     :param name: of the operation, for the locks and in what is refused.
@@ -52,8 +62,16 @@ def decide(config: PairConfig, name: str, rule: Rule, check: bool, stack: contex
     :raises Refused: with every finding; nothing was changed then.
     """
     peer, other, silent = preflight.reach(config, stack)
-    found = Decided(observe(config, users=True), peer, other, silent, recovery.Decision("", ""))
-    found = _ruled(found, name, rule)
+    me = observe(config, users=True)
+    deadline = time.monotonic() + PATIENCE
+    while not check and time.monotonic() < deadline:
+        busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
+        if not busy:
+            break
+        progress.say(f"waiting for {' and '.join(busy)}")
+        time.sleep(_POLL)
+        me, other = observe(config, users=True), peer.call("observe") if peer else None
+    found = _ruled(Decided(me, peer, other, silent, recovery.Decision("", "")), name, rule)
     if check or found.decision.do in (recovery.NOTHING, recovery.ELSEWHERE):
         return found
     stack.enter_context(operation.Lock().held(name, operation.owner()))

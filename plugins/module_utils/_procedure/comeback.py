@@ -31,6 +31,16 @@ def own(config: PairConfig, peer: Peer, other: guards.Observation) -> recovery.O
     return recovery.own(other, theirs, mine, plan.ZIL_SLACK)
 
 
+def sizes(config: PairConfig, peer: Peer) -> dict[str, t.Any]:
+    """How much the other host has of its own: ``{set, written: {dataset: bytes}}`` since the last common set.
+
+    The set is "" when there is none in common.
+    """
+    theirs = trees.in_use(peer.call("trees", timeout=TIMEOUT), config.datasets)
+    common = trees.common_set(trees.in_use(kept.read(config.datasets), config.datasets), theirs, config.pair)
+    return {"set": common or "", "written": peer.call("written", set=common) if common else {}}
+
+
 def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
     """The other host, which is stopped, becomes DIVERGED. Its own data are in a snapshot set and held before it says so.
 
@@ -42,7 +52,9 @@ def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
     if found.doubt:
         peer.call("replay", timeout=TIMEOUT)
         found = own(config, peer, peer.call("observe"))
-    answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=bool(found), reason=f"{config.me.name} goes on without it")
+    # one that is DIVERGED already has its snapshot, unless somebody wrote to it since
+    wanted = bool(found.written) or (bool(found) and other["role"]["role"] != role.DIVERGED)
+    answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=wanted, reason=f"{config.me.name} goes on without it")
     return [f"{config.peer.name}: {text}" for text in answer["warnings"]]
 
 

@@ -60,7 +60,7 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
             return decision
 
         try:
-            found = both.decide(config, recovery.FAILOVER, rule, check, stack)
+            found = both.decide(config, recovery.FAILOVER, rule, check, stack, progress)
         except Refused as exc:
             exc.details["lost"] = lost
             exc.what += "".join(f"\n{line}" for line in lost.get("lines", []))
@@ -159,10 +159,11 @@ def _take_over(
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, found.peer, progress) if found.peer else []
     journal.step("back to the set")
+    rollback.nothing_received(config)
     if aim.do:
         warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to the set: {text}"), progress)
     wanted = serving.Wanted(decision.vms, images=name.endswith("_B"))
-    done = serving.serve(config, decision.epoch, decision.sentence, progress, wanted, journal, found.seen)
+    done = serving.serve(config, decision.epoch, f"failover with the set {name}", progress, wanted, journal, found.seen)
     journal.done(f"took over: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"]
     return recover.ended(config, done)

@@ -32,7 +32,7 @@ def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress
     """
     with contextlib.ExitStack() as stack:
         found = both.decide(
-            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack
+            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack, progress
         )
         decision, now = found.decision, found.me["role"]
         result: dict[str, t.Any] = {
@@ -74,7 +74,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     warnings = []
     if aim.do:
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
-    done = serving.serve(config, decision.epoch, decision.sentence, progress, wanted, journal, found.seen)
+    done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
     journal.done(f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)

@@ -54,7 +54,7 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
                 theirs = comeback.own(config, peer, other)
             return recovery.rejoin(me, other, theirs, *words)
 
-        found = both.decide(config, recovery.REJOIN, rule, check, stack)
+        found = both.decide(config, recovery.REJOIN, rule, check, stack, progress)
         if not check and theirs.doubt and found.peer and found.decision.do in _WITH_OWN:
             # whether there is anything in the logs is known when they have been replayed
             found.peer.call("replay", timeout=comeback.TIMEOUT)
@@ -75,11 +75,13 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
             "warnings": [],
             "steps": [],
         }
-        if not decision.do:
-            return result
         peer = found.peer
         if peer is None:  # nothing is decided about a host that does not answer
             raise HvmError(found.silent)
+        if theirs:
+            result["own"]["since"] = comeback.sizes(config, peer)
+        if not decision.do:
+            return result
         wanted = _back(config, peer, decision.do)
         result["plan"] = plan_lines(config, decision, wanted)
         if not check:
@@ -166,9 +168,8 @@ def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, peer, progress)
     try:
-        done = serving.serve(
-            config, decision.epoch, decision.sentence, progress, serving.Wanted(decision.vms), journal, found.seen
-        )
+        wanted = serving.Wanted(decision.vms)
+        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc
     journal.done(f"{config.me.name} is ACTIVE")

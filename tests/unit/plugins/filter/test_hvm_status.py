@@ -23,6 +23,7 @@ LOOK: dict[str, t.Any] = {
         "hypervisor": {"running": True},
         "qemu": ["web"],
         "not_inert": [],
+        "saved": [],
         "vms": {"web": {"state": "running", "priority": 10, "autostart": True}},
         "pools": {"ssd": "ONLINE", "rot": "DEGRADED"},
         "sets": [
@@ -92,6 +93,8 @@ def test_lock_before_pending_and_no_sets() -> None:
             {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "not_inert": ["t/vm is mounted"]},
             "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing",
         ),
+        ({"saved": ["web"]}, ""),  # it runs: its image is about to go
+        ({"saved": ["db", "web"]}, "hvm_vm state=restored for db, if not saved on purpose"),
     ],
 )
 def test_what_comes_next(changes: dict[str, t.Any], text: str) -> None:

@@ -98,7 +98,6 @@ def silent() -> t.Iterator[tuple[str, dict[str, t.Any]]]:
         yield f"{mine} | silent", host("hv1", role, 5, 4, **more)
 
 
-
 def entry(*snapshots: tuple[str, str], written: int = 0, bookmarks: t.Sequence[tuple[str, str]] = ()) -> dict[str, t.Any]:
     return {
         "snapshots": [[name, guid, number] for number, (name, guid) in enumerate(snapshots)],
