@@ -119,6 +119,7 @@ class Host:
 class Lab:
     """:ivar at: the host whose process goes on now.
     :ivar did: what was done, with its host; `before`: by the process before this one.
+    :ivar waits: what happens while it waits, one after the other.
     :ivar faults: effect, with its host -> what is done instead.
     :ivar dies_at: number of the effect before which the process is killed.
     """
@@ -132,6 +133,8 @@ class Lab:
         self.dead = False
         self.patch = patch
         self.txg = 10
+        self.now = 0.0
+        self.waits: t.Iterator[t.Callable[[], None]] = iter(())
         self._defaults = {function: function.__defaults__ for function in _PLACED}
         for function in _PLACED:
             patch.setattr(function, "__defaults__", function.__defaults__)
@@ -172,6 +175,11 @@ class Lab:
             raise Killed(what)
         self.did.append(f"{self.at.name} {what}")
         self.faults.get(self.did[-1], lambda: None)()
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes only here."""
+        self.now += seconds
+        next(self.waits, lambda: None)()
 
     def again(self) -> None:
         """The next process."""
@@ -278,6 +286,7 @@ class Lab:
         patch.setattr(operation.Journal, "_write", journal)
         patch.setattr(operation.Lock, "take", taken)
         patch.setattr(preflight, "Peer", Peer)
+        patch.setattr(both, "time", types.SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
         for module in (preflight, both, observe):
             patch.setattr(module, "observe", self.observe)
 

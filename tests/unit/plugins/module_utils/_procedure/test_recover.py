@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import SILENCE
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, recover, serving, switch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -154,21 +155,49 @@ def test_it_is_decided_again_under_both_locks(lab: Lab) -> None:
     assert not lab.hv1.gate()
 
 
-def test_a_host_on_which_something_runs_is_waited_for(lab: Lab) -> None:
-    crashed(lab)
+def busy(lab: Lab) -> operation.Lock:
+    """Somebody works on hv2: perhaps the agent of a host that has lost its power."""
     with lab.on(lab.hv2):
         lock = operation.Lock()
         lock.take("sync", "bob")
     lab.again()
+    return lock
+
+
+def test_a_lock_that_ends_is_waited_for(lab: Lab) -> None:
+    crashed(lab)
+    lab.waits = iter([lambda: None, busy(lab).release])
+    progress = Progress()
+    assert recover.apply(lab.hv1.config, "", False, progress)["do"] == "start"
+    assert lab.did[:6] == ["hv2 look", "hv1 look"] + ["hv1 look", "hv2 look"] * 2
+    assert lab.did[6:8] == ["hv1 lock recover", "hv2 lock recover"]
+    said = [line["text"] for line in progress.lines if line["text"].startswith("waiting")]
+    assert len(said) == 2 and said[0].startswith("waiting for hv2: sync by bob since ")
+
+
+def test_a_lock_that_does_not_end_is_waited_for_until_a_lost_hosts_agent_would_have(lab: Lab) -> None:
+    crashed(lab)
+    lock = busy(lab)
     with pytest.raises(Refused, match="hv2: another operation is running: sync by bob"):
         run(lab)
-    assert lab.did == ["hv2 look", "hv1 look"]
+    assert lab.effects() == []
+    assert SILENCE < lab.now <= both.PATIENCE + 5
+    lab.now = 0.0
+    with pytest.raises(Refused, match="sync by bob"):
+        run(lab, check=True)
+    assert lab.now == 0.0
     lock.release()
-    lab.again()
+
+
+def test_a_lock_that_is_taken_at_the_last_moment_is_somebody_elses(lab: Lab) -> None:
+    crashed(lab)
     lab.faults["hv1 lock recover"] = broken("another operation is running on hv1: sync by bob")
     with pytest.raises(HvmError, match="sync by bob"):
         run(lab)
-    assert lab.did[2:] == ["hv1 lock recover"]
+    lab.faults = {"hv2 lock recover": broken("another operation is running on hv2: sync by bob")}
+    with pytest.raises(HvmError, match="sync by bob"):
+        run(lab)
+    assert not [one for one in lab.effects() if "lock" not in one]
 
 
 def test_locks_end_with_it(lab: Lab) -> None:

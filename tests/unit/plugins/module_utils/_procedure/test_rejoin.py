@@ -130,6 +130,7 @@ def test_what_it_has_of_its_own_is_in_a_set_and_held_before_it_says_so(lab: Lab)
     assert lab.effects() == [*LOCKED, *REPLAYED, *DIVERGED]
     assert (result["do"], result["changed"], result["epoch"]) == ("diverge", True, 5)
     assert result["own"]["written"] == {"ssd/a": 1 << 20} and result["own"]["doubt"] == ""
+    assert result["own"]["since"] == {"set": OLD, "written": {"ssd/a": 1 << 20, "rot/b": 0}}
     assert result["plan"] == ["snapshot of what hv2 has of its own, held there", "hv2 becomes DIVERGED"]
     assert lab.hv2.held == lab.hv2.sets()[1:] and len(lab.hv2.held) == 1
     assert lab.hv2.record()["reason"] == "hv1 goes on without it"
@@ -217,6 +218,7 @@ def test_without_a_set_in_common_it_stays_where_it_is_until_it_is_sent_anew(lab:
     assert not [one for one in lab.effects() if "destroy" in one or "record" in one]
     lab.again()
     result = run(lab, KEEP)
+    assert result["own"]["since"] == {"set": "", "written": {}}
     assert [text for text in result["warnings"] if "no snapshot set in common" in text]
     assert lab.effects() == [*LOCKED, "hv2 record PASSIVE 5"]
     assert lab.hv2.sets() == [OLD, NEW]
