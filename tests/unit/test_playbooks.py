@@ -40,6 +40,23 @@ if isinstance(found, list):
 print(json.dumps(found))
 """
 
+#: Connection to a host that is off.
+DEAD = """
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.connection import ConnectionBase
+
+DOCUMENTATION = "name: dead\\nshort_description: nobody there\\ndescription: nobody there\\noptions: {}"
+
+
+class Connection(ConnectionBase):
+    transport = "hvm.pair.dead"
+
+    def _connect(self):
+        raise AnsibleConnectionFailure("no route to host")
+
+    exec_command = put_file = fetch_file = close = _connect
+"""
+
 
 class Run(t.NamedTuple):
     """:ivar text: what was printed, as one line.
@@ -77,6 +94,14 @@ class World:
         line = "{0} ansible_connection=local ansible_remote_tmp={1}/tmp/{0} ansible_python_interpreter={2}\n"
         self.inventory.write_text("[hvm]\n" + "".join(line.format(name, directory, sys.executable) for name in ("hv1", "hv2")))
         self.answers: dict[str, dict[str, t.Any]] = {"hv1": {}, "hv2": {}}
+
+    def lose(self, host: str) -> None:
+        """The controller cannot reach it."""
+        plugins = self.directory / "collections/ansible_collections/hvm/pair/plugins/connection"
+        plugins.mkdir()
+        (plugins / "dead.py").write_text(DEAD)
+        line = f"{host} ansible_connection="
+        self.inventory.write_text(self.inventory.read_text().replace(f"{line}local", f"{line}hvm.pair.dead"))
 
     def _disarm(self, playbook: pathlib.Path) -> None:
         """This machine stays on: its command that switches a host off only says that it was asked."""
@@ -225,3 +250,140 @@ def test_shutdown_plans_in_check_mode_and_wants_a_name(world: World) -> None:
     nameless = world.play("shutdown")
     assert nameless.failed and nameless.asked == []
     assert "hvm_shutdown_host is not given, and it must be one of hv1, hv2" in nameless.text
+
+
+# ---- after something went wrong
+
+
+def decided(do: str, sentence: str, **more: t.Any) -> dict[str, t.Any]:
+    """What hvm_recover, hvm_failover or hvm_rejoin says."""
+    return {
+        "changed": bool(do), "do": do, "sentence": sentence, "role": "PASSIVE", "epoch": 4, "peer_answers": True, "plan": [],
+        "vms": {}, "left": [], "steps": [], **more,
+    }  # fmt: skip
+
+
+STARTS = decided("start", "hv1 becomes ACTIVE", role="ACTIVE", plan=["mount the datasets"], vms={"web": "web restored"})
+WAITS, FOLLOWS = decided("elsewhere", "hv1 recovers first"), decided("pass", "hv1 is ACTIVE: hv2 stays PASSIVE")
+JOINED = decided("join", "hv2 becomes PASSIVE in epoch 4")
+
+
+def crashed(world: World) -> None:
+    world.answers["hv1"] = {"hvm_recover": STARTS, "hvm_rejoin": JOINED}
+    world.answers["hv2"] = {"hvm_recover": [WAITS, FOLLOWS]}
+
+
+def test_recover_starts_one_then_the_other_follows_then_comes_back(world: World) -> None:
+    crashed(world)
+    run = world.play("recover")
+    assert not run.failed, run.text
+    word = {"peer_is_down": ""}
+    assert run.asked == [
+        ["hv1", "hvm_recover", word, True],
+        ["hv2", "hvm_recover", word, True],
+        ["hv1", "hvm_recover", word, False],
+        ["hv2", "hvm_recover", word, False],
+        ["hv1", "hvm_rejoin", {}, False],  # what hv2 has of its own is the operator's to decide
+    ]
+    for sentence in ("hv1 becomes ACTIVE", "web restored", "hv2 stays PASSIVE", "hv2 becomes PASSIVE in epoch 4"):
+        assert sentence in run.text
+    assert "hv1 recovers first" not in run.text.split("TASK [Report]")[1]  # that was before
+
+
+def test_recover_in_check_mode_only_looks(world: World) -> None:
+    crashed(world)
+    run = world.play("recover", "--check")
+    assert not run.failed, run.text
+    assert {(name, check) for _host, name, _told, check in run.asked} == {("hvm_recover", True)}
+    assert "Plan (nothing was changed):" in run.text and "mount the datasets" in run.text
+
+
+def test_recover_goes_on_without_a_host_that_cannot_be_reached(world: World) -> None:
+    crashed(world)
+    world.lose("hv2")
+    world.answers["hv1"]["hvm_recover"] = {**STARTS, "peer_answers": False}
+    run = world.play("recover", "-e", "hvm_peer_is_down=hv2")
+    assert run.calls() == [("hv1", "recover"), ("hv1", "recover")]
+    assert {told["peer_is_down"] for _host, _name, told, _check in run.asked} == {"hv2"}
+    assert "hv1 becomes ACTIVE" in run.text and "web restored" in run.text
+
+
+def test_recover_asks_a_host_to_come_back_also_when_nothing_else_is_left_to_do(world: World) -> None:
+    world.answers["hv1"] = {"hvm_recover": decided("", "nothing to recover", role="ACTIVE"), "hvm_rejoin": decided("", "so")}
+    world.answers["hv2"] = {"hvm_recover": decided("elsewhere", "hvm.pair.rejoin comes next", role="UNKNOWN")}
+    run = world.play("recover")
+    assert not run.failed, run.text
+    assert run.calls() == [("hv1", "recover"), ("hv2", "recover"), ("hv2", "recover"), ("hv1", "rejoin")]
+    assert "changed=0" in run.text.split("PLAY RECAP")[1].split("hv2")[0]
+
+
+def test_recover_that_fails_on_one_host_lets_the_other_one_follow(world: World) -> None:
+    crashed(world)
+    world.answers["hv1"]["hvm_recover"] = [STARTS, {"failed": True, "msg": "hv1 is ACTIVE, but not everything runs: db: no"}]
+    run = world.play("recover")
+    assert run.failed and "not everything runs: db: no" in run.text
+    assert run.calls()[2:] == [("hv1", "recover"), ("hv2", "recover")]
+    assert "hv2 stays PASSIVE" in run.text
+
+
+TAKEN = decided("take over", "hv1 becomes ACTIVE in epoch 6", role="ACTIVE", lost={"lines": ["VM web: loses 12 min"]})
+
+
+def test_failover_without_a_word_shows_what_would_be_lost(world: World) -> None:
+    world.lose("hv2")
+    refused = "failover is refused: hv2 does not answer\nVM web: loses 12 min"
+    world.answers["hv1"] = {"hvm_failover": {"failed": True, "msg": refused}}
+    run = world.play("failover")
+    assert run.failed and "VM web: loses 12 min" in run.text
+    assert run.asked == [["hv1", "hvm_failover", {"dead_host": "", "give_up": "", "fence": []}, False]]
+
+
+def test_failover_passes_the_operators_words_on(world: World) -> None:
+    world.answers["hv1"] = {"hvm_failover": {**TAKEN, "plan": ["fence hv2: ipmitool"]}}
+    words = {"hvm_dead_host": "hv2", "hvm_give_up": "hv3", "hvm_fence": ["ipmitool", "off"], "hvm_failover_to": "last_state"}
+    run = world.play("failover", "--check", "-e", json.dumps({**words, "hvm_target": "hv1"}))
+    assert not run.failed, run.text
+    told = {"dead_host": "hv2", "give_up": "hv3", "fence": ["ipmitool", "off"], "to": "last_state"}
+    assert run.asked == [["hv1", "hvm_failover", told, True]]
+    for sentence in ("hv1 becomes ACTIVE in epoch 6", "VM web: loses 12 min", "fence hv2: ipmitool"):
+        assert sentence in run.text
+
+
+def other(role: str) -> dict[str, t.Any]:
+    """What hvm_info says of hv2."""
+    return look(role, host="hv2", peer="hv1")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ({}, {"discard": "", "winner": ""}),
+        ({"hvm_rejoin": "keep"}, {"choice": "keep", "discard": "", "winner": ""}),
+        ({"hvm_rejoin": "discard", "hvm_discard": "hv2"}, {"choice": "discard", "discard": "hv2", "winner": ""}),
+    ],
+)
+def test_rejoin_is_for_the_active_host(world: World, words: dict[str, str], told: dict[str, str]) -> None:
+    world.answers = {"hv1": {"hvm_info": look("ACTIVE"), "hvm_rejoin": {**JOINED, "kept": ["ssd/a-hvm-kept-s"]}}}
+    world.answers["hv2"] = {"hvm_info": other("UNKNOWN")}
+    run = world.play("rejoin", "-e", json.dumps(words))
+    assert not run.failed, run.text
+    assert run.calls() == [("hv1", "info"), ("hv2", "info"), ("hv1", "rejoin")]
+    assert run.told("hvm_rejoin") == told
+    assert "hv2 becomes PASSIVE in epoch 4" in run.text and "ssd/a-hvm-kept-s" in run.text
+
+
+def test_rejoin_is_for_the_winner_when_one_is_named(world: World) -> None:
+    won = decided("win", "hv2 wins", role="ACTIVE", vms={"web": "web started"})
+    world.answers = {"hv1": {"hvm_info": look("ACTIVE")}, "hv2": {"hvm_info": other("DIVERGED"), "hvm_rejoin": won}}
+    run = world.play("rejoin", "--check", "-e", "hvm_winner=hv2")
+    assert not run.failed, run.text
+    assert run.calls() == [("hv1", "info"), ("hv2", "info"), ("hv2", "rejoin")]
+    assert run.asked[-1] == ["hv2", "hvm_rejoin", {"discard": "", "winner": "hv2"}, True]
+
+
+@pytest.mark.parametrize("limit", [(), ("--limit", "hv2")])
+def test_rejoin_without_a_host_that_goes_on_does_nothing(world: World, limit: tuple[str, ...]) -> None:
+    world.answers = {"hv1": {"hvm_info": look("ACTIVE" if limit else "UNKNOWN")}, "hv2": {"hvm_info": other("UNKNOWN")}}
+    run = world.play("rejoin", *limit)
+    assert run.failed and "is ACTIVE in this run: hvm.pair.recover comes first" in run.text
+    assert {name for _host, name in run.calls()} == {"info"}

@@ -213,6 +213,28 @@ def test_header_and_xml_of_a_file(tmp_path: pathlib.Path) -> None:
     assert image.read_header(str(path)) == (None, "")
 
 
+def test_what_is_put_beside_is_no_vms_state_any_more(tmp_path: pathlib.Path) -> None:
+    for name in ("web", "db"):
+        (tmp_path / f"{name}.state").write_bytes(GOLDEN)
+        image.write_manifest(str(tmp_path), {**manifest(), "vm": name})
+    place = image.put_beside(str(tmp_path), "web", "20261125T040000Z")
+    assert place == f"{tmp_path}/unfit-20261125T040000Z/web.state"
+    assert image.saved_names(str(tmp_path)) == ["db"] and not image.exists(str(tmp_path), "web")
+    beside = tmp_path / "unfit-20261125T040000Z"
+    assert (beside / "web.state").read_bytes() == GOLDEN and (beside / "web.state.json").exists()
+    assert beside.stat().st_mode & 0o777 == 0o700
+    image.put_beside(str(tmp_path), "db", "20261125T040000Z")  # another VM in the same second
+    assert sorted(path.name for path in beside.glob("*.state")) == ["db.state", "web.state"]
+    assert image.saved_names(str(tmp_path)) == []
+
+
+def test_an_image_that_has_not_got_its_name_yet_is_put_beside_under_it(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "web.state.partial").write_bytes(GOLDEN)
+    place = image.put_beside(str(tmp_path), "web", "20261125T040000Z")
+    assert pathlib.Path(place).read_bytes() == GOLDEN  # it has no manifest, and that is no reason to fail
+    assert [path.name for path in tmp_path.iterdir()] == ["unfit-20261125T040000Z"]
+
+
 # ---- does it fit?
 
 

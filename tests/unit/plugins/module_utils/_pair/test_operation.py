@@ -134,6 +134,31 @@ def test_the_journal_is_pending_from_its_first_step_until_done(tmp_path: pathlib
     assert operation.pending(path) is None
 
 
+def test_what_did_not_end_is_gone_on_with_under_its_own_name(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "journal.json")
+    assert operation.Journal.of_pending(path) is None
+    first = operation.Journal("migrate_secure", path, vms=["web"], frozen=["db"])
+    first.entry["started"] = "then"
+    first.step("save")
+    found = operation.Journal.of_pending(path)
+    assert found is not None
+    found.step("start the VMs")
+    now = operation.pending(path) or {}
+    assert [now[key] for key in ("operation", "vms", "frozen", "started", "step")] == [
+        "migrate_secure", ["web"], ["db"], "then", "start the VMs",
+    ]  # fmt: skip
+    found.done("recovered")
+    assert operation.Journal.of_pending(path) is None
+
+
+def test_a_journal_that_cannot_be_read_can_be_ended(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "journal.json").write_text('{"operation": "mig')
+    found = operation.Journal.of_pending(str(tmp_path / "journal.json"))
+    assert found is not None and found.entry["operation"] == "unknown"
+    found.done("looked at")
+    assert operation.pending(str(tmp_path / "journal.json")) is None
+
+
 def test_a_journal_that_cannot_be_read_is_pending(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "journal.json"
     path.write_text('{"operation": "mig')

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, observe, offers
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, comeback, observe, offers
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
@@ -153,6 +153,61 @@ def test_what_is_asked_in_order_is_done(tell: Told) -> None:
         ("set_properties", "d/r", {"compression": "zstd"}),
         ("digest", "d/r", A, False),
     ]
+
+
+# ---- what comes after a crash
+
+
+@pytest.fixture(name="afterwards")
+def _afterwards(tell: Told, monkeypatch: pytest.MonkeyPatch) -> Told:
+    for name in ("replay", "become_diverged", "written"):
+        monkeypatch.setattr(comeback, name, tell.note(name))
+
+    def come_back(config: PairConfig, words: dict[str, t.Any], say: t.Callable[[str], None]) -> str:
+        say("a step")
+        return tell.note("come_back")(config, words)
+
+    monkeypatch.setattr(comeback, "come_back", come_back)
+    return tell
+
+
+BACK = {"do": "keep", "epoch": 5, "set": A, "stamp": "20261123T094512Z", "reason": "so"}
+AFTER: dict[str, dict[str, t.Any]] = {
+    "see": {"epoch": 4},
+    "replay": {},
+    "stand_down": {"snapshot": True, "reason": "so"},
+    "come_back": BACK,
+}
+
+
+@pytest.mark.parametrize("op", AFTER)
+def test_what_changes_a_role_or_a_dataset_is_done_under_the_lock_only(afterwards: Told, op: str) -> None:
+    with pytest.raises(HvmError, match="under the pair's lock only"):
+        afterwards(op, **AFTER[op])
+    assert (afterwards.done, afterwards.seen) == ([], [])
+    afterwards("lock", operation="rejoin", owner="root")
+    afterwards(op, **AFTER[op])
+    assert len(afterwards.done) + len(afterwards.seen) == 1
+
+
+def test_what_comes_after_a_crash_reaches_its_procedure(afterwards: Told) -> None:
+    afterwards("lock", operation="rejoin", owner="root")
+    events: list[dict[str, t.Any]] = []
+    assert afterwards("see", epoch="4") == {"changed": None}
+    assert afterwards.seen == [4]
+    afterwards("replay")
+    afterwards("stand_down", **AFTER["stand_down"])
+    afterwards.agent.operations()["come_back"](BACK, events.append)
+    assert afterwards.done == [("replay", CONFIG), ("become_diverged", CONFIG, True, "so"), ("come_back", CONFIG, BACK)]
+    assert events == [{"text": "a step"}]
+
+
+def test_what_was_written_is_told_of_sets_of_the_pair_only(afterwards: Told) -> None:
+    for name in ("manual", "-r", A.replace("office", "other"), f"{A},x"):
+        with pytest.raises(HvmError, match="is no snapshot set of the pair office"):
+            afterwards("written", set=name)
+    assert afterwards.done == []
+    assert afterwards("written", set=A) == "written"  # it changes nothing: before a lock, too
 
 
 def test_operations_are_what_has_no_underscore(tell: Told) -> None:
