@@ -18,15 +18,22 @@ QUIET = 3.0
 _HOST = re.compile(r"^\w+: \[(\S+?)\]")
 _NEXT = re.compile(r'"Next: (.+)"')
 _PLAYBOOK = re.compile(r"hvm\.pair\.(\w+)((?: hvm_\w+=\w+)*)")
+_MODULE = re.compile(r"(hvm_vm) (state=\w+) for (.+), if ")
 
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """:ivar host: the one that shows it."""
+    """:ivar host: the one that shows it.
+    :ivar what: a playbook with its variables, or the module hvm_vm with its arguments.
+    """
 
     host: str
-    playbook: str
+    what: str
     words: tuple[str, ...] = ()
+
+    @property
+    def is_module(self) -> bool:
+        return self.what == "hvm_vm"
 
 
 def advised(output: str) -> list[Advice]:
@@ -37,10 +44,16 @@ def advised(output: str) -> list[Advice]:
         named = _HOST.match(line)
         host = named[1] if named else host
         text = _NEXT.search(line)
-        playbook = _PLAYBOOK.search(text[1]) if text else None
+        if not text:
+            continue
+        playbook, module = _PLAYBOOK.search(text[1]), _MODULE.search(text[1])
         if playbook:
             found.append(Advice(host, playbook[1], tuple(playbook[2].split())))
-    return sorted(found, key=lambda one: one.playbook != "recover")
+        elif module:
+            found.append(Advice(host, module[1], (module[2], f"name={module[3].replace(', ', ',')}")))
+        else:
+            found.append(Advice(host, text[1]))  # what nobody can run is seen to fail
+    return sorted(found, key=lambda one: one.what != "recover")
 
 
 def pair(sides: t.Sequence[t.Mapping[str, t.Any]], names: t.Collection[str]) -> list[str]:

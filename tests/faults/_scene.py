@@ -62,11 +62,15 @@ class ControlNode:
         run.wait()
         return run
 
+    def module(self, host: str, name: str, *words: str) -> Run:
+        run = Run(["ansible", host, "-i", str(self._inventory), "-m", f"hvm.pair.{name}", "-a", " ".join(words)], name)
+        run.wait()
+        return run
+
     def kill(self, run: Run) -> None:
         """Its power goes: Ansible, and what keeps its connections."""
-        os.killpg(run.process.pid, signal.SIGKILL)
+        run.kill()
         self.forget()
-        run.process.wait(30)
 
     def forget(self) -> None:
         """No connection of this node is kept. They are named by their sockets, which are in this lab's own directory."""
@@ -77,10 +81,10 @@ class ControlNode:
 
 
 class Run:
-    """A playbook that runs, by itself in a process group."""
+    """A playbook, or a module, while it runs."""
 
-    def __init__(self, command: t.Sequence[str], playbook: str) -> None:
-        self.playbook = playbook
+    def __init__(self, command: t.Sequence[str], name: str) -> None:
+        self.name = name
         self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  as long as this object
         self.process = subprocess.Popen(
             command,
@@ -97,9 +101,15 @@ class Run:
         try:
             return self.process.wait(timeout) == 0
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(30)
-            raise Trouble(f"{self.playbook} does not end within {timeout:.0f} s: {self.tail()}") from None
+            self.kill()
+            raise Trouble(f"{self.name} does not end within {timeout:.0f} s: {self.tail()}") from None
+
+    def kill(self) -> None:
+        """All of it: Ansible's workers have sessions of their own."""
+        for pid in [self.process.pid, *below(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
 
     def running(self) -> bool:
         return self.process.poll() is None
@@ -111,6 +121,21 @@ class Run:
 
     def tail(self, size: int = 3000) -> str:
         return self.output.strip()[-size:]
+
+
+def below(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(int(path.parent.name))
+    found: list[int] = []
+    left = [pid]
+    while left:
+        children = parents.get(left.pop(), [])
+        found += children
+        left += children
+    return found
 
 
 class Watch:
@@ -137,7 +162,7 @@ class Watch:
                 break
             if not run.running() and not select.select([self._said], [], [], 1.0)[0]:
                 break
-        raise Trouble(f"{run.playbook} did not come to this step: {run.tail()}")
+        raise Trouble(f"{run.name} did not come to this step: {run.tail()}")
 
     def go_on(self) -> None:
         """:raises Trouble: when it went on by itself before the fault was made."""
@@ -252,18 +277,19 @@ class World(_world.World):
                 return did
             if len(did) == ROUNDS:
                 raise Trouble(f"after {', '.join(did)} status still says {advice}: {look.tail()}")
-            words = self._words(advice[0], did)
-            run = self.node.run(advice[0].playbook, *words)
-            did.append(" ".join([advice[0].playbook, *words]))
+            one = advice[0]
+            words = self._words(one, did)
+            run = self.node.module(one.host, one.what, *words) if one.is_module else self.node.run(one.what, *words)
+            did.append(" ".join([one.what, *words]))
             print(f"{did[-1]}: {'succeeded' if run.process.returncode == 0 else 'failed'}\n{run.tail(1500)}", flush=True)
 
     def _words(self, advice: _judge.Advice, did: t.Sequence[str]) -> list[str]:
         """Those of the advice, and what only the operator knows: which host is off, and, once it was shown, what may go."""
         off = [host.name for host in (self.a, self.b) if host not in self.on()]
         words = list(advice.words)
-        if off and advice.playbook in ("recover", "failover"):
-            words.append(f"hvm_{'peer_is_down' if advice.playbook == 'recover' else 'dead_host'}={off[0]}")
-        if advice.playbook == "rejoin" and "rejoin" in did:
+        if off and advice.what in ("recover", "failover"):
+            words.append(f"hvm_{'peer_is_down' if advice.what == 'recover' else 'dead_host'}={off[0]}")
+        if advice.what == "rejoin" and "rejoin" in did:
             words += ["hvm_rejoin=discard", f"hvm_discard={advice.host}"]
         return words
 

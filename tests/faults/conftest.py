@@ -28,6 +28,7 @@ pytest_plugins = ["_pytest_parts"]
 _recorded: list[str] = []
 
 
+@pytest.hookimpl(tryfirst=True)  # a sample is one of the rest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """HVM_FAULTS_REST=1: those that have not passed yet."""
     if os.environ.get("HVM_FAULTS_REST"):

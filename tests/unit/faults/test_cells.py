@@ -86,7 +86,13 @@ def noted(name):
     return found
 
 
-def test_every_step_of_a_migration_that_the_journal_names_is_in_the_matrix():
-    listed = {one.sign["journal"][1] for one in _cells.STEPS[MIGRATE] if "journal" in one.sign}
-    # what follows is how it is undone
-    assert noted("switchover.py") - {"going back", "waiting for the other host"} == listed
+@pytest.mark.parametrize(
+    ("procedure", "names", "not_here"),
+    [
+        (MIGRATE, ["switchover.py"], {"going back", "waiting for the other host"}),  # how it is undone
+        (FAILOVER, ["failover.py", "serving.py"], {"the other stands down"}),  # it has no power
+    ],
+)
+def test_every_step_that_the_journal_names_is_in_the_matrix(procedure, names, not_here):
+    listed = {one.sign["journal"][1] for one in _cells.STEPS[procedure] if "journal" in one.sign}
+    assert set.union(*map(noted, names)) - not_here == listed

@@ -9,6 +9,8 @@ import _witness
 import pytest
 from _judge import Advice
 
+from ansible_collections.hvm.pair.plugins.filter import hvm_status
+
 # as ansible-playbook prints it with callback_result_format=json
 STATUS = """\
 TASK [Status] ******************************************************************
@@ -29,6 +31,24 @@ ok: [hvb] => {
 """
 
 
+def test_what_status_says_is_understood():
+    """By the filter itself, so that a new kind of advice is seen here."""
+    for text in hvm_status.ENDED_BY.values():
+        assert _judge.advised(f'ok: [a] => {{\n "Next: {text}"')[0].what in ("backup_secure", "backup_unsecure", "rollback")
+    found = {
+        "role": {"now": "ACTIVE"},
+        "pending": None,
+        "lock": None,
+        "hypervisor": {"running": True},
+        "qemu": [],
+        "not_inert": [],
+        "saved": ["echo"],
+        "vms": {},
+    }
+    said = hvm_status.advice(found)
+    assert _judge.advised(f'ok: [a] => {{\n "Next: {said}"') == [Advice("a", "hvm_vm", ("state=restored", "name=echo"))]
+
+
 def test_advice_is_read_from_what_status_prints():
     assert _judge.advised(STATUS) == [Advice("hva", "recover"), Advice("hvb", "backup_secure")]
 
@@ -36,19 +56,21 @@ def test_advice_is_read_from_what_status_prints():
 def test_recover_comes_first():
     swapped = STATUS.replace("[hva]", "[x]").replace("[hvb]", "[hva]").replace("[x]", "[hvb]")
     turned = "\n".join([*swapped.splitlines()[8:], *swapped.splitlines()[:8]])
-    assert [one.playbook for one in _judge.advised(turned)] == ["recover", "backup_secure"]
+    assert [one.what for one in _judge.advised(turned)] == ["recover", "backup_secure"]
 
 
 @pytest.mark.parametrize(
-    ("text", "playbook", "words"),
+    ("text", "what", "words"),
     [
         ("hvm.pair.rollback hvm_rollback_state=undone goes on with it", "rollback", ("hvm_rollback_state=undone",)),
         ("hvm.pair.rollback goes on with it; hvm_rollback_state=undone goes back", "rollback", ()),
         ("hvm.pair.hv_start, if the hypervisor is not stopped on purpose", "hv_start", ()),
+        ("hvm_vm state=restored for a, b, if not saved on purpose", "hvm_vm", ("state=restored", "name=a,b")),
+        ("look at it", "look at it", ()),
     ],
 )
-def test_words_right_behind_a_playbook_are_its(text, playbook, words):
-    assert _judge.advised(f'ok: [hva] => {{\n  "Next: {text}"\n') == [Advice("hva", playbook, words)]
+def test_what_is_to_be_run_and_the_words_right_behind_it(text, what, words):
+    assert _judge.advised(f'ok: [hva] => {{\n  "Next: {text}"\n') == [Advice("hva", what, words)]
 
 
 def test_no_advice():
