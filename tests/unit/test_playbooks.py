@@ -149,7 +149,7 @@ def look(role: str, **more: t.Any) -> dict[str, t.Any]:
     subjects = ("Hypervisor", "Shared IP", "VMs")
     hvm = {
         "host": "hv1", "peer": "hv2", "pair": "p", "address": "127.0.0.1", "vms": {}, "pools": {}, "sets": [], "lock": None,
-        "pending": None, "hypervisor": {"running": on}, "qemu": [], "not_inert": [],
+        "pending": None, "hypervisor": {"running": on}, "qemu": [], "not_inert": [], "saved": [],
         "role": {"now": role, "epoch": 3, "reason": "so", "role": role},
         "shared_ip": {"in_use_by_us": False}, **more,
     }  # fmt: skip

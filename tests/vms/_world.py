@@ -35,16 +35,23 @@ READY = "vms"
 
 
 class World:
-    """The pair with its VMs running on hva, heard by a witness."""
+    """The pair with its VMs running on hva, heard by a witness.
+
+    :cvar vms, load: the VMs and what they do. :cvar ready: name of the lab's state in which they run.
+    """
+
+    vms: t.Sequence[_guests.Vm] = VMS
+    load: t.Mapping[str, int] = LOAD
+    ready = READY
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.a, self.b = (Host(lab, host) for host in HOSTS)
-        self.names = [vm.name for vm in VMS if vm.running]
+        self.names = [vm.name for vm in self.vms if vm.running]
 
     def make(self) -> None:
         ansible(self.lab, "ansible-playbook", "install.yml")
-        _hostside.make_vms(self.lab, VMS, **LOAD)
+        _hostside.make_vms(self.lab, self.vms, **self.load)
         driver = (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8")
         for host in (self.a, self.b):
             host.put(DRIVER, driver)
@@ -53,7 +60,7 @@ class World:
         """All VMs run and count; whatever was broken is as it was."""
         for host in (self.a, self.b):
             host.forget()
-        self.lab.reset(READY)
+        self.lab.reset(self.ready)
         self.listen()
 
     def listen(self) -> None:

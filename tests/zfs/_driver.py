@@ -86,6 +86,12 @@ def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **limit
     return verbs.apply(config.load(), verb, names, everything, verbs.Options(stopping.Limits(**limits)), False)
 
 
+def observe() -> dict[str, t.Any]:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import observe as looking
+
+    return looking.observe(config.load())
+
+
 CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
     "take": take,
     "sync": run_sync,
@@ -96,6 +102,7 @@ CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
     "hypervisor": hypervisor,
     "backup": run_backup,
     "vm": vm,
+    "observe": observe,
 }
 
 

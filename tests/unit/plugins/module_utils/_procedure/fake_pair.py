@@ -264,7 +264,7 @@ class Lab:
                 with lab.on(self.host):
                     self.agent = agent.Agent(self.host.config)
 
-            def __enter__(self) -> Peer:
+            def __enter__(self) -> t.Any:
                 return self
 
             def __exit__(self, *dummy: object) -> None:

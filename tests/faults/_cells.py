@@ -1,0 +1,131 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fault matrix as data: each step of a procedure, each fault, and why some of them do not meet. No I/O.
+
+The source is the host that is ACTIVE when a procedure begins, the target the other one. In a failover the source has no power.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+SOURCE, TARGET = "source", "target"
+
+POWER_SOURCE = "power cut of the source"
+POWER_TARGET = "power cut of the target"
+CONTROL = "killed control node"
+LINK = "cut link"
+FULL = "full pool on the target"
+LIBVIRTD = "libvirtd killed"
+#: fault -> its word in the name of a cell
+FAULTS = {
+    POWER_SOURCE: "power_source",
+    POWER_TARGET: "power_target",
+    CONTROL: "control",
+    LINK: "link",
+    FULL: "full",
+    LIBVIRTD: "libvirtd",
+}
+
+MIGRATE, BACKUP, FAILOVER = "migrate_secure", "backup_secure", "failover"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """:ivar host: on which it runs.
+    :ivar sign: by what `_watch.py` knows there that it has begun.
+    :ivar libvirtd: whether one runs there in this step.
+    :ivar room: why a pool of the target that fills up now is no fault of this step; "" when it is one.
+    """
+
+    name: str
+    host: str
+    sign: t.Mapping[str, t.Any]
+    libvirtd: bool = True
+    room: str = ""
+
+
+def _noted(operation: str, *names: str, **facts: t.Any) -> list[Step]:
+    """Steps that the journal names."""
+    host = facts.pop("host", SOURCE)
+    return [Step(name, host, {"journal": [operation, name]}, **facts) for name in names]
+
+
+_VMS_RUN = "VMs run there: what a full pool does to them is none of the procedure's doing"
+
+#: The words of the journals: _procedure/switchover.py, backup.py, failover.py with serving.py.
+STEPS: dict[str, list[Step]] = {
+    MIGRATE: [
+        Step("hot sync", SOURCE, {"lock": "migrate_secure"}),
+        *_noted("migrate_secure", "save", "shared IP off", "stop here"),
+        *_noted("migrate_secure", "last snapshot", "last sync", "hand over", libvirtd=False),
+        Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, libvirtd=False),
+        Step("target: first VM", TARGET, {"qemu": True}, room=_VMS_RUN),
+    ],
+    BACKUP: [
+        *_noted("checkpoint", "memory"),
+        Step("snapshot", SOURCE, {"images": True}),
+        Step("sync", SOURCE, {"lock": "sync"}),
+        Step("prune", SOURCE, {"lock": "prune"}, room="pruning only makes room"),
+    ],
+    FAILOVER: [
+        *_noted("failover", "back to the set", "the shared IP is asked for", "start the hypervisor", host=TARGET, libvirtd=False),
+        *_noted("failover", "shared IP on", "start the VMs", host=TARGET, room=_VMS_RUN),
+    ],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    procedure: str
+    step: Step
+    fault: str
+
+    @property
+    def name(self) -> str:
+        """As pytest's -k can take it."""
+        return f"{self.procedure}-{slug(self.step.name)}-{FAULTS[self.fault]}"
+
+    @property
+    def struck(self) -> str:
+        """The host to which the fault happens; "" when to neither."""
+        places = {POWER_SOURCE: SOURCE, POWER_TARGET: TARGET, LINK: TARGET, FULL: TARGET, LIBVIRTD: self.step.host}
+        return places.get(self.fault, "")
+
+    @property
+    def meaningless(self) -> str:
+        """Why this fault cannot happen in this step, or is not the procedure's; "" for a cell that is run."""
+        if self.fault == POWER_SOURCE and self.procedure == FAILOVER:
+            return "the source has no power: that is why there is a failover"
+        if self.fault == LIBVIRTD and not self.step.libvirtd:
+            return f"no libvirtd runs on the {self.step.host} in this step"
+        if self.fault == FULL:
+            return self.step.room
+        return ""
+
+    @property
+    def may_boot(self) -> bool:
+        """Whether VMs may lose their memory: where they ran the power went."""
+        return self.procedure == FAILOVER or self.fault in (POWER_SOURCE, POWER_TARGET)
+
+    @property
+    def may_go_back(self) -> bool:
+        """Whether VMs may go back, as far as the last completed set."""
+        return self.procedure == FAILOVER
+
+
+def slug(text: str) -> str:
+    return "_".join("".join(letter if letter.isalnum() else " " for letter in text).split())
+
+
+def everything() -> list[Cell]:
+    """Procedure x step x fault, those that are not run included."""
+    return [Cell(procedure, step, fault) for procedure, steps in STEPS.items() for step in steps for fault in FAULTS]
+
+
+def matrix() -> list[Cell]:
+    """The cells that are run."""
+    return [cell for cell in everything() if not cell.meaningless]

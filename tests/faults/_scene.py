@@ -1,0 +1,328 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The hands of the fault matrix: the pair with its control nodes, a watch on a step, the faults, and what mends them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+import _guests
+import _hostside
+import _judge
+import _world
+from _hosts import DRIVER, Host
+from _machines import Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+WATCH = "/run/hvm-faults-watch.py"
+#: A dataset beside the roots; its reservation takes all that is left of a pool.
+FILLER = "hvm-faults-filler"
+#: Seconds: of a playbook; for a step to begin; until both hosts work on nothing any more.
+PLAYBOOK, STEP, REST = 900.0, 420.0, 600.0
+#: Seconds for which the step is held while a fault is made; a watch behind a link that is cut cannot be told to go on.
+HOLD, HOLD_CUT = 30.0, 5.0
+#: The most pieces of advice that are followed.
+ROUNDS = 3
+
+
+class Trouble(AssertionError):
+    """What happened is not what had to."""
+
+
+class ControlNode:
+    """Where Ansible runs: its connections are its own, so that it can die alone."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._sockets = str(lab.dir / f"{name}-")
+        inventory = json.dumps(_hostside.inventory(lab), indent=1).replace(str(lab.dir / "cp-"), self._sockets)
+        self._inventory = lab.dir / f"inventory-{name}.json"
+        self._inventory.write_text(inventory, encoding="ascii")
+        self.name = name
+
+    def start(self, playbook: str, *words: str, limit: str = "") -> Run:
+        command = ["ansible-playbook", f"{playbook}.yml", "-i", str(self._inventory)]
+        command += [word for one in words for word in ("-e", one)] + (["--limit", limit] if limit else [])
+        return Run(command, playbook)
+
+    def run(self, playbook: str, *words: str) -> Run:
+        """One that ends. :raises Trouble: when it does not."""
+        run = self.start(playbook, *words)
+        run.wait()
+        return run
+
+    def module(self, host: str, name: str, *words: str) -> Run:
+        run = Run(["ansible", host, "-i", str(self._inventory), "-m", f"hvm.pair.{name}", "-a", " ".join(words)], name)
+        run.wait()
+        return run
+
+    def kill(self, run: Run) -> None:
+        """Its power goes: Ansible, and what keeps its connections."""
+        run.kill()
+        self.forget()
+
+    def forget(self) -> None:
+        """No connection of this node is kept. They are named by their sockets, which are in this lab's own directory."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self._sockets in (entry / "cmdline").read_text(errors="replace"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
+class Run:
+    """A playbook, or a module, while it runs."""
+
+    def __init__(self, command: t.Sequence[str], name: str) -> None:
+        self.name = name
+        self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  as long as this object
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "1"},
+        )
+
+    def wait(self, timeout: float = PLAYBOOK) -> bool:
+        """Whether it has succeeded. :raises Trouble: when it does not end in time."""
+        try:
+            return self.process.wait(timeout) == 0
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Trouble(f"{self.name} does not end within {timeout:.0f} s: {self.tail()}") from None
+
+    def kill(self) -> None:
+        """All of it: Ansible's workers have sessions of their own."""
+        for pid in [self.process.pid, *below(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def output(self) -> str:
+        self._out.seek(0)
+        return self._out.read()
+
+    def tail(self, size: int = 3000) -> str:
+        return self.output.strip()[-size:]
+
+
+def below(pid: int) -> list[int]:
+    """A process's children, and theirs."""
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(int(path.parent.name))
+    found: list[int] = []
+    left = [pid]
+    while left:
+        children = parents.get(left.pop(), [])
+        found += children
+        left += children
+    return found
+
+
+class Watch:
+    """The step of a procedure on a host, seen and held from there."""
+
+    def __init__(self, host: Host, sign: t.Mapping[str, t.Any], hold: float = HOLD) -> None:
+        argument = shlex.quote(json.dumps({"sign": sign, "timeout": STEP, "hold": hold}))
+        words = host._ssh([f"exec /usr/bin/python3 -IBS {WATCH} {argument}"])
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._said = t.cast(t.IO[str], self.process.stdout)
+        self.hold = hold
+        self.began = 0.0
+        assert self._said.readline().strip() == "watching"
+
+    def wait(self, run: Run) -> dict[str, t.Any]:
+        """Until the step has begun; it stands still then. :raises Trouble: when the procedure ends without it."""
+        deadline = time.monotonic() + STEP
+        while time.monotonic() < deadline:
+            if select.select([self._said], [], [], 0.2)[0]:
+                line = self._said.readline()
+                self.began = time.monotonic()
+                if line:
+                    return t.cast("dict[str, t.Any]", json.loads(line))
+                break
+            if not run.running() and not select.select([self._said], [], [], 1.0)[0]:
+                break
+        raise Trouble(f"{run.name} did not come to this step: {run.tail()}")
+
+    def go_on(self) -> None:
+        """:raises Trouble: when it went on by itself before the fault was made."""
+        late = time.monotonic() - self.began
+        with contextlib.suppress(OSError):
+            t.cast(t.IO[str], self.process.stdin).write("\n")
+            t.cast(t.IO[str], self.process.stdin).flush()
+        if late > self.hold:
+            raise Trouble(f"the fault took {late:.1f} s, and the step was held for {self.hold:.0f} s only")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class World(_world.World):
+    """The pair with the lab's VMs as they are, one completed set on both hosts, and control nodes."""
+
+    vms = _guests.VMS
+    load: t.ClassVar[dict[str, int]] = {}
+    ready = "faults"
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self.node = ControlNode(lab, "cn1")
+        self.other_node = ControlNode(lab, "cn2")
+        self.autostart = [vm.name for vm in self.vms if vm.running and vm.autostart]
+        #: What the last completed set of the ready state has at least.
+        self.floor: dict[str, int] = {}
+        self.booting = 0.0
+
+    def make_ready(self) -> None:
+        self.make()
+        self.listen()
+        self.floor = self.counts()
+        run = self.node.run("backup_secure")
+        assert run.process.returncode == 0, run.tail()
+        self.heard()
+        self.lab.save(self.ready)
+
+    def fresh(self) -> None:
+        self.node.forget()
+        self.other_node.forget()
+        super().fresh()
+        self.booting = 0.0
+        for host in (self.a, self.b):
+            self.arm(host)
+
+    def arm(self, host: Host) -> None:
+        """The tests' own tools; a reboot has emptied /run."""
+        host.put(DRIVER, (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8"))
+        host.put(WATCH, (Path(__file__).parent / "_watch.py").read_text(encoding="utf-8"))
+
+    def counts(self) -> dict[str, int]:
+        """The last that was heard of each VM."""
+        return {beat["vm"]: beat["counter"] for beat in self.beats() if beat["kind"] in "BC"}
+
+    def on(self) -> list[Host]:
+        return [host for host in (self.a, self.b) if self.lab.running(host.host)]
+
+    # ---- faults, and what mends them
+
+    def power(self, host: Host, on: bool) -> None:
+        began = time.monotonic()
+        self.lab.power(host.host, on)
+        host.forget()
+        if on:
+            self.booting += time.monotonic() - began
+            self.arm(host)
+
+    def link(self, host: Host, up: bool) -> None:
+        self.lab.link(host.host, up)
+        if up:
+            host.forget()
+
+    def fill(self, host: Host) -> None:
+        """Nothing can be written to the pools any more."""
+        host.sh(
+            "set -e; for pool in ssd rot; do left=$(zfs get -Hp -o value available $pool); "
+            f"zfs create -o mountpoint=none -o canmount=off -o reservation=$((left - 262144)) $pool/{FILLER}; done"
+        )
+
+    def free(self, host: Host) -> None:
+        host.sh(f"for pool in ssd rot; do zfs destroy $pool/{FILLER} || exit 1; done")
+
+    def kill_libvirtd(self, host: Host) -> None:
+        host.sh("systemctl is-active libvirtd.service && systemctl kill -s KILL libvirtd.service")
+
+    # ---- what the operator does afterwards
+
+    def at_rest(self) -> None:
+        """Until nobody works on either host: a procedure goes on without its control node."""
+        free = "[ ! -e /run/hvm/lock ] || flock -sn /run/hvm/lock true"
+        for host in self.on():
+            deadline = time.monotonic() + REST
+            while host.sh(f"({free}) && echo free || true") != "free":
+                if time.monotonic() > deadline:
+                    raise Trouble(f"{host.name} is still at work after {REST:.0f} s: {host.sh('cat /run/hvm/lock')}")
+                time.sleep(1)
+
+    def follow_advice(self) -> list[str]:
+        """What `status` says, until it says nothing more. :return: the playbooks that were run, with their words.
+
+        :raises Trouble: when it still has advice after three pieces of it.
+        """
+        did: list[str] = []
+        while True:
+            self.at_rest()
+            look = self.node.run("status")
+            advice = _judge.advised(look.output)
+            if not advice:
+                return did
+            if len(did) == ROUNDS:
+                raise Trouble(f"after {', '.join(did)} status still says {advice}: {look.tail()}")
+            one = advice[0]
+            words = self._words(one, did)
+            run = self.node.module(one.host, one.what, *words) if one.is_module else self.node.run(one.what, *words)
+            did.append(" ".join([one.what, *words]))
+            print(f"{did[-1]}: {'succeeded' if run.process.returncode == 0 else 'failed'}\n{run.tail(1500)}", flush=True)
+
+    def _words(self, advice: _judge.Advice, did: t.Sequence[str]) -> list[str]:
+        """Those of the advice, and what only the operator knows: which host is off, and, once it was shown, what may go."""
+        off = [host.name for host in (self.a, self.b) if host not in self.on()]
+        words = list(advice.words)
+        if off and advice.what in ("recover", "failover"):
+            words.append(f"hvm_{'peer_is_down' if advice.what == 'recover' else 'dead_host'}={off[0]}")
+        if advice.what == "rejoin" and "rejoin" in did:
+            words += ["hvm_rejoin=discard", f"hvm_discard={advice.host}"]
+        return words
+
+    # ---- what is true then
+
+    def observe(self, host: Host) -> dict[str, t.Any]:
+        found = host.call("observe")
+        if found.get("failed"):
+            raise Trouble(f"{host.name} cannot be looked at: {found['msg']}")
+        return found
+
+    def snapshots(self, host: Host) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for line in host.sh("zfs list -Hp -r -t snapshot -o name,guid -s createtxg ssd/shared rot/shared").splitlines():
+            name, guid = line.split("\t")
+            dataset, snapshot = name.split("@")
+            found.setdefault(dataset, []).append(f"{snapshot} {guid}")
+        return found
+
+    def active(self) -> Host:
+        """:raises Trouble: when not exactly one is."""
+        found = [host for host in self.on() if self.observe(host)["role"]["now"] == "ACTIVE"]
+        if len(found) != 1:
+            raise Trouble(f"{len(found)} hosts are ACTIVE")
+        return found[0]
+
+    def next_backup(self) -> list[str]:
+        """A backup passes, and comes over as an increment. :return: what is wrong."""
+        active = self.active()
+        run = self.node.run("backup_secure")
+        if run.process.returncode:
+            return [f"the next backup fails: {run.tail()}"]
+        mine = self.snapshots(active)
+        theirs = self.snapshots(self.b if active is self.a else self.a)
+        newest = mine["ssd/shared"][-1].split()[0]
+        return _judge.incremental(mine, theirs, newest)

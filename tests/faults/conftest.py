@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The pair at which faults are made; `make faults` has started the lab."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "vms", "zfs", "lab", "bench")]
+
+import _table
+from _machines import Lab
+from _scene import World
+
+pytest_plugins = ["_pytest_parts"]
+_recorded: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # a sample is one of the rest
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """HVM_FAULTS_REST=1: those that have not passed yet."""
+    if os.environ.get("HVM_FAULTS_REST"):
+        passed = {result["test"] for result in _table.load().values() if result["passed"]}
+        items[:] = [item for item in items if item.name not in passed]
+
+
+def pytest_terminal_summary(terminalreporter: t.Any) -> None:
+    results = _table.load()
+    for name in _recorded:
+        terminalreporter.write_line(f"{name}: {_table.entry(results[name])}")
+
+
+@pytest.fixture(scope="session")
+def ready() -> Iterator[World]:
+    """The VMs run and count, and one completed set is on both hosts: saved as a state of the lab."""
+    world = World(Lab(os.environ.get("HVM_LAB_NAME", "main")))
+    world.make_ready()
+    yield world
+    world.node.forget()
+    world.other_node.forget()
+    for host in (world.a, world.b):
+        host.forget()
+
+
+@pytest.fixture
+def world(ready: World) -> World:
+    ready.fresh()
+    return ready
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest) -> Iterator[dict[str, t.Any]]:
+    """What a test fills in with what it has found; kept also when it fails, and with `passed` only when it has not."""
+    version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    result: dict[str, t.Any] = {
+        "name": request.node.callspec.id if hasattr(request.node, "callspec") else request.node.name,
+        "test": request.node.name,
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "version": version.stdout.strip(),
+        "active": "",
+        "advice": [],
+        "serving": None,
+        "waited": 0.0,
+        "boot": 0.0,
+        "passed": False,
+    }
+    began = time.monotonic()
+    yield result
+    result["seconds"] = round(time.monotonic() - began)
+    _table.keep(result)
+    _recorded.append(result["name"])

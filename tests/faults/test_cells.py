@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each step of a procedure meets each fault; then it is mended, and what `status` advises is done. The pair must be whole again.
+
+``make faults SAMPLE=6`` for six of them by chance, ``CELLS="hand_over and power"`` for those with such names.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+import _cells
+import _judge
+import pytest
+from _cells import CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, POWER_SOURCE, POWER_TARGET, TARGET, Cell
+from _hosts import Host
+from _scene import HOLD, HOLD_CUT, Run, Watch, World
+
+#: Seconds after which a host gets its power, its link or its room back, when the procedure has not ended by then: longer than it
+#: waits for an answer.
+LONGEST = 240.0
+CELLS = _cells.matrix()
+
+
+class Scene:
+    """One cell on the lab: hva is the source, hvb the target."""
+
+    def __init__(self, world: World, cell: Cell) -> None:
+        self.world, self.cell = world, cell
+        self.hosts = {_cells.SOURCE: world.a, _cells.TARGET: world.b}
+
+    def struck(self) -> Host:
+        return self.hosts[self.cell.struck]
+
+    def strike(self, run: Run) -> None:
+        world, fault = self.world, self.cell.fault
+        if fault in (POWER_SOURCE, POWER_TARGET):
+            world.power(self.struck(), on=False)
+        elif fault == CONTROL:
+            world.node.kill(run)
+        elif fault == LINK:
+            world.link(self.struck(), up=False)
+        elif fault == FULL:
+            world.fill(self.struck())
+        elif fault == LIBVIRTD:
+            world.kill_libvirtd(self.struck())
+
+    def heal(self) -> bool:
+        """Whether there was anything to heal."""
+        world, fault = self.world, self.cell.fault
+        if fault in (POWER_SOURCE, POWER_TARGET):
+            world.power(self.struck(), on=True)
+        elif fault == LINK:
+            world.link(self.struck(), up=True)
+        elif fault == FULL:
+            world.free(self.struck())
+        else:
+            return False
+        return True
+
+    def run(self) -> None:
+        """The procedure, with the fault in its step, to its end or the control node's, and healed."""
+        world, cell = self.world, self.cell
+        words = []
+        if cell.procedure == FAILOVER:
+            world.power(world.a, on=False)
+            words = [f"hvm_dead_host={world.a.name}"]
+        began = time.time()
+        watch = Watch(self.hosts[cell.step.host], cell.step.sign, self._hold())
+        try:
+            run = world.node.start(cell.procedure, *words)
+            at = watch.wait(run)
+            self.strike(run)
+            self.fault = time.time()
+            watch.go_on()
+            print(f"{cell.name}: {cell.fault} at '{at['journal']}', {self.fault - began:.1f} s after the start")
+            if cell.fault != CONTROL:
+                ended = self._ends(run)
+                print(f"the procedure has {ended} after {time.time() - self.fault:.0f} s:\n{run.tail(1500)}", flush=True)
+        finally:
+            watch.close()
+        self.healed = time.time() if self.heal() else self.fault
+        if cell.fault != CONTROL:
+            run.wait()  # one that has waited for what was cut
+
+    def _hold(self) -> float:
+        return HOLD_CUT if self.cell.fault == LINK and self.cell.step.host == TARGET else HOLD
+
+    def _ends(self, run: Run) -> str:
+        deadline = time.monotonic() + LONGEST
+        while run.running() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return "not ended" if run.running() else "succeeded" if run.process.returncode == 0 else "failed"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in CELLS])
+def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -> None:
+    scene = Scene(world, cell)
+    scene.run()
+    record.update(waited=round(scene.healed - scene.fault, 1), boot=round(world.booting, 1))
+    record.update(advice=world.follow_advice())
+    names = world.autostart if cell.may_boot else world.names
+    world.heard(names=names)
+    record.update(serving=_judge.serving(world.beats(), names, scene.fault, time.time()))
+    if cell.procedure == FAILOVER:  # the dead host is repaired, and comes back
+        world.power(world.a, on=True)
+        record["advice"] += world.follow_advice()
+    said = _judge.pair([world.observe(host) for host in world.on()], names)
+    record.update(active=_cells.SOURCE if world.active() is world.a else TARGET)
+    said += world.next_backup()
+    world.heard(names=names)
+    floor = world.floor if cell.may_go_back else None
+    said += _judge.counts(world.reports(scene.fault), names, floor, cell.may_boot)
+    record.update(said=said)
+    assert said == []
+    record.update(passed=True)

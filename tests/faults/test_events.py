@@ -1,0 +1,148 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What happens to a pair besides a fault in a step: both hosts lose power, one comes back late, clocks jump, people interfere."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+import _cells
+import _judge
+import pytest
+from _scene import World
+
+Record = dict[str, t.Any]
+DAY = 86400
+
+
+def whole(
+    world: World, record: Record, names: t.Collection[str], began: float, may_boot: bool = False, may_go_back: bool = False
+) -> None:
+    """The pair is as it has to be, and the next backup is an increment."""
+    world.heard(names=names)
+    record.update(serving=_judge.serving(world.beats(), names, began, time.time()))
+    said = _judge.pair([world.observe(host) for host in world.on()], names)
+    record.update(active=_cells.SOURCE if world.active() is world.a else _cells.TARGET)
+    said += world.next_backup()
+    world.heard(names=names)
+    said += _judge.counts(world.reports(began), names, world.floor if may_go_back else None, may_boot)
+    record.update(said=said)
+    assert said == []
+    record.update(passed=True)
+
+
+def both_off(world: World) -> float:
+    began = time.time()
+    for host in (world.a, world.b):
+        world.power(host, on=False)
+    return began
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", ["hva", "hvb"])
+def test_both_hosts_lose_power_at_once(world: World, record: Record, first: str) -> None:
+    which = "ACTIVE" if first == "hva" else "PASSIVE"
+    record.update(name=f"event-both_off_{which}_first", title=f"both hosts lose power at once, the {which} one is back first")
+    began = both_off(world)
+    order = sorted((world.a, world.b), key=lambda host: host.name != first)
+    for host in order:
+        world.power(host, on=True)
+    record.update(waited=round(time.time() - began, 1), boot=round(world.booting, 1), advice=world.follow_advice())
+    assert world.active() is world.a
+    whole(world, record, world.autostart, began, may_boot=True)
+
+
+@pytest.mark.long
+def test_both_hosts_lose_power_and_one_stays_away(world: World, record: Record) -> None:
+    """The one that was ACTIVE goes on alone, by the operator's word that the other is off; it follows when it is back."""
+    record.update(name="event-both_off_one_back", title="both hosts lose power at once, the PASSIVE one is back much later")
+    began = both_off(world)
+    world.power(world.a, on=True)
+    record.update(waited=round(time.time() - began, 1), boot=round(world.booting, 1), advice=world.follow_advice())
+    world.heard(names=world.autostart)
+    world.power(world.b, on=True)
+    record["advice"] += world.follow_advice()
+    assert world.active() is world.a
+    whole(world, record, world.autostart, began, may_boot=True)
+
+
+@pytest.mark.long
+def test_a_host_returns_after_the_other_was_promoted(world: World, record: Record) -> None:
+    record.update(name="event-late_return", title="the ACTIVE host dies, the other is promoted, the dead one returns")
+    began = time.time()
+    world.power(world.a, on=False)
+    shown = world.node.run("failover")
+    assert shown.process.returncode != 0, "failover asks for no word"
+    assert world.observe(world.b)["role"]["now"] == "PASSIVE"
+    run = world.node.run("failover", f"hvm_dead_host={world.a.name}")
+    assert run.process.returncode == 0, run.tail()
+    world.heard(names=world.names)
+    serving = time.time()
+    record.update(waited=round(serving - began, 1))
+    world.power(world.a, on=True)
+    time.sleep(10)  # by itself it must not start anything
+    back = world.observe(world.a)
+    assert (back["role"]["now"] != "ACTIVE", back["qemu"], back["hypervisor"]["running"]) == (True, [], False)
+    record.update(boot=round(world.booting, 1), advice=["failover", *world.follow_advice()])
+    assert world.active() is world.b
+    whole(world, record, world.names, began, may_boot=True, may_go_back=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["ACTIVE", "PASSIVE"])
+def test_the_clock_jumps_by_a_day(world: World, record: Record, which: str) -> None:
+    """Forward and back again; a set that is taken later sorts behind, and nothing is pruned that should not be."""
+    record.update(name=f"event-clock_{which}", title=f"the clock of the {which} host jumps by a day, and back")
+    host = world.a if which == "ACTIVE" else world.b
+    began = time.time()
+    for seconds in (DAY, -DAY):
+        host.sh(f"date -u -s @$(( $(date +%s) + {seconds} )) > /dev/null")
+        said = world.next_backup()
+        assert said == [], f"after a jump by {seconds} s: {said}"
+    assert world.follow_advice() == []
+    run = world.node.run("migrate_secure")
+    assert run.process.returncode == 0, run.tail()
+    assert world.active() is world.b
+    whole(world, record, world.names, began)
+
+
+#: What somebody with root may type on the PASSIVE host to run a VM of the pair. Each must fail, or start nothing.
+BY_HAND = {
+    "virsh start": "virsh start alpha",
+    "systemctl start libvirtd": "systemctl start libvirtd.service; virsh start alpha",
+    "the sockets": "systemctl start libvirtd.socket; virsh start alpha",
+    "the daemon itself": "libvirtd -d; sleep 3; virsh define /root/alpha.xml && virsh start alpha",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", list(BY_HAND))
+def test_somebody_starts_a_vm_by_hand_on_the_passive_host(world: World, record: Record, way: str) -> None:
+    record.update(name=f"event-by_hand_{_cells.slug(way)}", title=f"somebody starts a VM on the PASSIVE host: {way}")
+    began = time.time()
+    world.b.put("/root/alpha.xml", world.a.sh("virsh dumpxml --inactive alpha") + "\n")
+    world.b.sh(BY_HAND[way], check=False)
+    time.sleep(5)
+    assert world.observe(world.b)["qemu"] == []
+    world.b.sh("rm -f /root/alpha.xml; systemctl is-active libvirtd.service || true")
+    record.update(advice=world.follow_advice())
+    assert world.active() is world.a
+    whole(world, record, world.names, began)
+
+
+@pytest.mark.long
+def test_two_operators_start_a_migration_at_the_same_moment(world: World, record: Record) -> None:
+    """From two control nodes. One migrates, the other is refused, and nothing goes back and forth."""
+    record.update(name="event-two_operators", title="two operators start a migration at the same moment")
+    began = time.time()
+    runs = [world.node.start("migrate_secure"), world.other_node.start("migrate_secure")]
+    ended = [run.wait() for run in runs]
+    assert sorted(ended) == [False, True], "\n".join(run.tail(1500) for run in runs)
+    refused = runs[ended.index(False)].output
+    assert "another operation is running" in refused, refused[-3000:]
+    assert world.follow_advice() == []
+    assert world.active() is world.b
+    whole(world, record, world.names, began)

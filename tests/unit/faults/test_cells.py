@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+
+import _cells
+import pytest
+from _cells import BACKUP, CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, MIGRATE, POWER_SOURCE, POWER_TARGET, SOURCE, TARGET
+
+LIBRARY = pathlib.Path(__file__).resolve().parents[3] / "plugins/module_utils/_procedure"
+
+
+def cell(procedure, step, fault):
+    return _cells.Cell(procedure, next(one for one in _cells.STEPS[procedure] if one.name == step), fault)
+
+
+def test_each_step_meets_each_fault_or_a_reason_says_why_not():
+    everything = _cells.everything()
+    assert len(everything) == sum(map(len, _cells.STEPS.values())) * len(_cells.FAULTS)
+    left_out = [one for one in everything if one.meaningless]
+    assert len(_cells.matrix()) + len(left_out) == len(everything)
+    # a fault that is left out everywhere, or a step without any, would be a hole
+    assert {one.fault for one in _cells.matrix()} == set(_cells.FAULTS)
+    assert all({CONTROL, LINK, POWER_TARGET} <= {one.fault for one in _cells.matrix() if one.step is step}
+               for steps in _cells.STEPS.values() for step in steps)  # fmt: skip
+
+
+def test_names_are_distinct_and_of_what_pytest_can_select():
+    names = [one.name for one in _cells.everything()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[\w-]+", name) for name in names)
+    assert cell(MIGRATE, "target: first VM", POWER_TARGET).name == "migrate_secure-target_first_VM-power_target"
+
+
+@pytest.mark.parametrize(
+    ("procedure", "step", "fault", "why"),
+    [
+        (FAILOVER, "start the VMs", POWER_SOURCE, "the source has no power: that is why there is a failover"),
+        (MIGRATE, "last sync", LIBVIRTD, "no libvirtd runs on the source in this step"),
+        (MIGRATE, "target: ACTIVE", LIBVIRTD, "no libvirtd runs on the target in this step"),
+        (BACKUP, "prune", FULL, "pruning only makes room"),
+        (MIGRATE, "save", LIBVIRTD, ""),
+        (MIGRATE, "hand over", FULL, ""),
+    ],
+)
+def test_what_is_left_out(procedure, step, fault, why):
+    assert cell(procedure, step, fault).meaningless == why
+
+
+@pytest.mark.parametrize(
+    ("procedure", "step", "fault", "struck"),
+    [
+        (MIGRATE, "save", POWER_SOURCE, SOURCE),
+        (MIGRATE, "save", POWER_TARGET, TARGET),
+        (MIGRATE, "save", LIBVIRTD, SOURCE),
+        (MIGRATE, "target: first VM", LIBVIRTD, TARGET),
+        (BACKUP, "sync", LINK, TARGET),
+        (BACKUP, "sync", CONTROL, ""),
+    ],
+)
+def test_which_host_is_struck(procedure, step, fault, struck):
+    assert cell(procedure, step, fault).struck == struck
+
+
+def test_memory_may_be_lost_only_with_the_power_and_counts_only_in_a_failover():
+    assert cell(MIGRATE, "save", POWER_SOURCE).may_boot
+    assert not cell(MIGRATE, "save", LINK).may_boot
+    assert not cell(MIGRATE, "save", POWER_SOURCE).may_go_back
+    assert cell(FAILOVER, "start the VMs", CONTROL).may_boot
+    assert cell(FAILOVER, "start the VMs", CONTROL).may_go_back
+
+
+def noted(name):
+    """The words that the journal is given in a file of the library, the variable part of them left out."""
+    found = set()
+    for node in ast.walk(ast.parse((LIBRARY / name).read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "step":
+            word = node.args[0]
+            if "journal" in ast.unparse(node.func.value) and isinstance(word, ast.Constant):
+                found.add(word.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("procedure", "names", "not_here"),
+    [
+        (MIGRATE, ["switchover.py"], {"going back", "waiting for the other host"}),  # how it is undone
+        (FAILOVER, ["failover.py", "serving.py"], {"the other stands down"}),  # it has no power
+    ],
+)
+def test_every_step_that_the_journal_names_is_in_the_matrix(procedure, names, not_here):
+    listed = {one.sign["journal"][1] for one in _cells.STEPS[procedure] if "journal" in one.sign}
+    assert set.union(*map(noted, names)) - not_here == listed

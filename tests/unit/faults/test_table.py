@@ -1,0 +1,53 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import _cells
+import _table
+import pytest
+
+
+def result(name, **more):
+    facts = {"active": "target", "advice": [], "serving": 41.3, "waited": 0.0, "boot": 0.0, "passed": True, "date": "2026-11-25"}
+    return {"name": name, **facts, **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (None, "not run"),
+        (result("x"), "target: 41 s"),
+        (result("x", passed=False), "**failed**"),
+        (result("x", serving=0.0, active="source"), "source: not away"),
+        (result("x", serving=90.0, waited=52.0, advice=["recover"]), "target: 90 s (mended after 52 s); recover"),
+        (result("x", serving=20.0, waited=52.0), "target: 20 s"),
+    ],
+)
+def test_an_entry(given, text):
+    assert _table.entry(given) == text
+
+
+def test_the_newest_result_of_a_cell_counts(tmp_path):
+    path = tmp_path / "output" / "faults.jsonl"
+    assert _table.load(path) == {}
+    for one in (result("x", passed=False), result("y"), result("x")):
+        _table.keep(one, path)
+    assert {name: one["passed"] for name, one in _table.load(path).items()} == {"x": True, "y": True}
+
+
+def test_the_section_has_each_cell_and_counts_those_that_have_passed():
+    one, two, *_rest = _cells.matrix()
+    results = {one.name: result(one.name, boot=38.0), two.name: result(two.name, passed=False)}
+    results["event-late"] = result("event-late", title="a host returns late")
+    text = _table.section(results)
+    assert f"1 of {len(_cells.matrix())} cells have passed" in text
+    assert "A host boots in 38 s" in text
+    assert "| a host returns late | target: 41 s |" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert sum(row.count("not run") for row in rows) == len(_cells.matrix()) - 2
+    assert sum(row.count("**failed**") for row in rows) == 1
+    assert sum(row.split(" | ").count("-") + row.endswith("| - |") for row in rows) == sum(
+        bool(cell.meaningless) for cell in _cells.everything()
+    )
