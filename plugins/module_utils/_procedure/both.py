@@ -64,7 +64,7 @@ def decide(
     peer, other, silent = preflight.reach(config, stack)
     me = observe(config, users=True)
     deadline = time.monotonic() + PATIENCE
-    while not check and time.monotonic() < deadline:
+    while time.monotonic() < deadline:  # in check mode too: a playbook looks before it acts
         busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
         if not busy:
             break

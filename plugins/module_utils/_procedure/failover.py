@@ -50,14 +50,16 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
     :raises HvmError: when this host is ACTIVE and not every VM of it runs.
     """
     with contextlib.ExitStack() as stack:
-        name, why_not = _set(config, to)
+        name: str | None = None
         lost: dict[str, t.Any] = {}
 
         def rule(me: both.Observation, other: both.Observation | None, peer: Peer | None) -> recovery.Decision:
-            decision = recovery.failover(me, other, name, words.dead_host, words.give_up, None, why_not)
-            if name and me["role"]["now"] != role.ACTIVE and not lost:
+            nonlocal name
+            name, why_not = _set(config, to)  # each time: a sync may have ended before the locks were taken
+            lost.clear()
+            if name and me["role"]["now"] != role.ACTIVE:
                 lost.update(what_is_lost(config, name, peer))
-            return decision
+            return recovery.failover(me, other, name, words.dead_host, words.give_up, None, why_not)
 
         try:
             found = both.decide(config, recovery.FAILOVER, rule, check, stack, progress)

@@ -112,6 +112,15 @@ def test_it_is_inert_then_its_data_are_held_then_it_says_so(lab: Lab, here: Host
     assert here.held == [answer["set"]] and not here.gate()
 
 
+def test_the_gate_is_shut_before_anything_is_unmounted(lab: Lab, here: Host) -> None:
+    lab.up(here)
+    here.daemon = False
+    lab.faults["hv1 unmount"] = broken("/srv is busy")
+    with pytest.raises(HvmError, match="busy"):
+        comeback.become_diverged(here.config, True, "so")
+    assert not here.gate()
+
+
 def test_a_host_with_nothing_of_its_own_needs_no_snapshot(lab: Lab, here: Host) -> None:
     assert comeback.become_diverged(here.config, False, "so") == {"set": "", "warnings": []}
     assert lab.did == ["hv1 record DIVERGED 4"]

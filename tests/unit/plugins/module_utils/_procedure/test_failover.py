@@ -242,6 +242,28 @@ def test_a_set_that_cannot_be_had_is_refused_with_the_reason(lab: Lab, to: str, 
     assert lab.effects() == []
 
 
+@pytest.mark.parametrize("when", ["while it waits", "before the locks"])
+def test_a_set_that_is_complete_by_now_is_the_last(lab: Lab, when: str) -> None:
+    """The other host is silent, and a stream of it still came to its end here."""
+    lab.hv1.tree["ssd/a"]["snapshots"].pop()
+    with lab.on(lab.hv1):
+        lock = operation.Lock()
+        lock.take("sync", "bob")
+    lab.again()
+
+    def end() -> None:
+        lab.snapshot(NEW, lab.hv1)
+        lock.release()
+
+    if when == "before the locks":
+        lock.release()
+        lab.faults["hv1 lock failover"] = end
+    lab.waits = iter([end])
+    result = run(lab)
+    assert (result["set"], result["lost"]["set"], lab.hv1.sets()) == (NEW, NEW, [OLD, NEW])
+    assert not [one for one in lab.did if one.startswith("hv1 zfs")]
+
+
 def test_an_older_set_on_request(lab: Lab) -> None:
     lab.hv1.tree["ssd/a"]["snapshots"].pop()
     lab.snapshot(STATE, lab.hv1)
