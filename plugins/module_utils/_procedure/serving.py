@@ -79,13 +79,13 @@ def serve(
     try:
         # first of all, since it takes no time: the VMs find their host at its address
         if prepared:
-            warnings += _note(journal, "shared IP on")
+            warnings += _note(lambda: journal.step("shared IP on"))
             try:
                 shared_ip.take(prepared)
             except Exception as exc:  # noqa: BLE001  the VMs are worth more
                 errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
             watch.step("shared IP on")
-        warnings += _note(journal, "start the VMs")
+        warnings += _note(lambda: journal.step("start the VMs"))
         settled = settle(conn, wanted.ran)
         try:
             backup.cure(config, progress)
@@ -105,10 +105,10 @@ def serve(
     return {"vms": done, "left": work.left, "errors": errors, "warnings": warnings, "steps": watch.steps}
 
 
-def _note(journal: operation.Journal, step: str) -> list[str]:
+def _note(write: t.Callable[[], None]) -> list[str]:
     """From the start on a journal that cannot be written keeps no VM down. :return: warnings."""
     try:
-        journal.step(step)
+        write()
     except HvmError as exc:
         return [str(exc)]
     return []
