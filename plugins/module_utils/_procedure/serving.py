@@ -62,6 +62,13 @@ def todo(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str],
     )
 
 
+def missing(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str], wanted: Wanted) -> dict[str, str]:
+    """Pure: name -> why a VM that ran is not among those of `todo`."""
+    found = dict.fromkeys(sorted(set(wanted.ran).difference(infos, saved)), "it ran, and libvirt does not know it any more")
+    unclear = [name for name in sorted(wanted.ran) if name in infos and infos[name]["state"] == domains.OTHER]
+    return {**found, **dict.fromkeys(unclear, "it cannot be proven stopped (virsh domstate --reason)")}
+
+
 def serve(
     config: PairConfig, epoch: int, reason: str, progress: Progress, wanted: Wanted, journal: operation.Journal, seen: int | None
 ) -> dict[str, t.Any]:
@@ -95,7 +102,7 @@ def serve(
         saved = domains.saved_names(config.state_dir)
         work = todo(infos, saved, wanted)
         done, failed, more = _bring(config, conn, infos, work, progress)
-        errors.update({**settled, **failed})
+        errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
     finally:

@@ -365,6 +365,7 @@ class Lab:
         patch.setattr(kept, "flush", lambda dummy: None)
         for name in ("read_aside", "holds", "clones"):
             patch.setattr(kept, name, lambda dummy: {})
+        patch.setattr(actions, "abort_receive", lambda name: lab.do(f"abort {name}"))
         patch.setattr(rollback, "wait_for_receivers", lambda dummy: None)
         patch.setattr(rollback, "names_with", lambda dummy, dummy_roots, path, *dummy_more: lab.at.files.get(path, []))
         patch.setattr(holds, "LEDGER", "/nowhere/holds.json")

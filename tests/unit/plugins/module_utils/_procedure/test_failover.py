@@ -112,6 +112,13 @@ def test_a_replica_that_is_at_its_last_set_stays_as_it_is(lab: Lab) -> None:
     assert lab.effects() == ["hv1 lock failover", *START, "hv1 announce"]
 
 
+def test_half_a_stream_goes_before_its_dataset_is_in_use(lab: Lab) -> None:
+    lab.hv1.tree["ssd/a"]["snapshots"].pop()
+    lab.hv1.tree["ssd/a"]["props"]["receive_resume_token"] = ["1-abc", "-"]
+    run(lab)
+    assert lab.effects()[:3] == ["hv1 lock failover", "hv1 abort ssd/a", "hv1 address?"]
+
+
 def test_the_second_run_changes_nothing(lab: Lab) -> None:
     run(lab)
     lab.again()

@@ -64,6 +64,15 @@ def test_which_vms_run(infos: dict[str, t.Any], saved: list[str], wanted: Wanted
     assert serving.todo(infos, saved, wanted) == todo
 
 
+def test_a_vm_that_ran_and_is_not_there_is_named() -> None:
+    infos = vms(web=STOPPED, odd=domains.OTHER, other=domains.OTHER)
+    assert serving.missing(infos, ["saved"], Wanted(["gone", "odd", "saved", "web"])) == {
+        "gone": "it ran, and libvirt does not know it any more",
+        "odd": "it cannot be proven stopped (virsh domstate --reason)",
+    }
+    assert serving.missing(infos, [], Wanted()) == {}
+
+
 # ---- one VM
 
 DOMAIN = """
@@ -188,6 +197,11 @@ def test_a_vm_that_cannot_be_proven_stopped_is_not_started(lab: Lab) -> None:
     assert brought(lab) == ["a"]
     assert list(result["errors"]) == ["b"]
     assert result["errors"]["b"].startswith("VM b has a process, although libvirt does not call it running.")
+
+
+def test_a_vm_that_is_not_there_keeps_no_other_down(lab: Lab) -> None:
+    result = serve(lab, "a", "gone")
+    assert (result["vms"], list(result["errors"])) == ({"a": "a started"}, ["gone"])
 
 
 def test_a_vm_that_cannot_go_on_keeps_no_other_down(lab: Lab) -> None:
