@@ -51,7 +51,7 @@ DOCUMENTATION = "name: dead\\nshort_description: nobody there\\ndescription: nob
 class Connection(ConnectionBase):
     transport = "hvm.pair.dead"
 
-    def _connect(self):
+    def _connect(self, *dummy, **dummy_words):
         raise AnsibleConnectionFailure("no route to host")
 
     exec_command = put_file = fetch_file = close = _connect
@@ -303,6 +303,7 @@ def test_recover_goes_on_without_a_host_that_cannot_be_reached(world: World) -> 
     world.lose("hv2")
     world.answers["hv1"]["hvm_recover"] = {**STARTS, "peer_answers": False}
     run = world.play("recover", "-e", "hvm_peer_is_down=hv2")
+    assert not run.failed, run.text
     assert run.calls() == [("hv1", "recover"), ("hv1", "recover")]
     assert {told["peer_is_down"] for _host, _name, told, _check in run.asked} == {"hv2"}
     assert "hv1 becomes ACTIVE" in run.text and "web restored" in run.text
@@ -372,9 +373,10 @@ def test_rejoin_is_for_the_active_host(world: World, words: dict[str, str], told
     assert "hv2 becomes PASSIVE in epoch 4" in run.text and "ssd/a-hvm-kept-s" in run.text
 
 
-def test_rejoin_is_for_the_winner_when_one_is_named(world: World) -> None:
+@pytest.mark.parametrize("role", ["ACTIVE", "UNKNOWN"])
+def test_rejoin_is_for_the_winner_when_one_is_named(world: World, role: str) -> None:
     won = decided("win", "hv2 wins", role="ACTIVE", vms={"web": "web started"})
-    world.answers = {"hv1": {"hvm_info": look("ACTIVE")}, "hv2": {"hvm_info": other("DIVERGED"), "hvm_rejoin": won}}
+    world.answers = {"hv1": {"hvm_info": look(role)}, "hv2": {"hvm_info": other("DIVERGED"), "hvm_rejoin": won}}
     run = world.play("rejoin", "--check", "-e", "hvm_winner=hv2")
     assert not run.failed, run.text
     assert run.calls() == [("hv1", "info"), ("hv2", "info"), ("hv2", "rejoin")]

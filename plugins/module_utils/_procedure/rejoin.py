@@ -83,11 +83,20 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
         if not decision.do:
             return result
         wanted = _back(config, peer, decision.do)
+        if decision.do == recovery.KEEP and not wanted.set and found.other and _is_replica(found.other, decision.epoch):
+            sentence = f"{config.peer.name} is PASSIVE; what only it has stays where it is: {theirs.sentence()}"
+            return {**result, "changed": False, "do": "", "sentence": sentence, "warnings": list(wanted.warnings)}
         result["plan"] = plan_lines(config, decision, wanted)
         if not check:
             progress.say(decision.sentence)
             result.update(_carry_out(config, found, peer, wanted, progress))
         return result
+
+
+def _is_replica(side: both.Observation, epoch: int) -> bool:
+    """Pure: it is PASSIVE in this epoch, and nothing is left to do for that."""
+    is_passive = side["role"]["role"] == role.PASSIVE and side["role"]["epoch"] == epoch
+    return bool(is_passive and not side["not_inert"] and not side["pending"])
 
 
 class _Back(t.NamedTuple):

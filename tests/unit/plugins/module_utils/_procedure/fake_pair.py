@@ -86,6 +86,12 @@ class Host:
         more = {"ready": "", "ready_timeout": 0, "delay": 0}
         self.vms[name] = {"state": state, "priority": priority, "autostart": autostart, **more}
 
+    def create(self, dataset: str) -> None:
+        """One that the other host has never seen; somebody has written to it."""
+        props = {"createtxg": ["99", "-"], "written": [str(1 << 20), "-"], "readonly": ["on", "local"]}
+        self.tree[dataset] = {**copy.deepcopy(self.tree[ROOTS[0]]), "guid": dataset, "snapshots": []}
+        self.tree[dataset]["props"].update(props)
+
     def running(self) -> list[str]:
         return sorted([name for name, vm in self.vms.items() if vm["state"] != STOPPED] + self.processes)
 
@@ -234,9 +240,9 @@ class Lab:
         """The same one on all these hosts."""
         self.txg += 1
         for host in hosts or (self.hv1, self.hv2):
-            for root in ROOTS:
-                host.tree[root]["snapshots"].append([name, f"{name} {root} {self.txg}", self.txg])
-                host.tree[root]["props"]["written"] = ["0", "-"]
+            for dataset, entry in trees.in_use(host.tree, ROOTS).items():
+                entry["snapshots"].append([name, f"{name} {dataset} {self.txg}", self.txg])
+                entry["props"]["written"] = ["0", "-"]
 
     # ---- what is below
 

@@ -222,6 +222,32 @@ def test_without_a_set_in_common_it_stays_where_it_is_until_it_is_sent_anew(lab:
     assert [text for text in result["warnings"] if "no snapshot set in common" in text]
     assert lab.effects() == [*LOCKED, "hv2 record PASSIVE 5"]
     assert lab.hv2.sets() == [OLD, NEW]
+    lab.again()
+    again = run(lab)
+    assert (again["changed"], again["do"], again["plan"]) == (False, "", [])
+    assert [text for text in again["warnings"] if "no snapshot set in common" in text]
+    assert not [one for one in lab.effects() if "lock" not in one]
+
+
+def test_a_dataset_of_its_own_goes_aside_with_the_rest(lab: Lab) -> None:
+    lab.hv2.create("ssd/a/new")
+    run(lab, KEEP)
+    assert lab.effects()[2:5] == ["hv2 snapshot crash", "hv2 hold", "hv2 record DIVERGED 4"]
+    assert in_step(lab) and "ssd/a/new" not in lab.hv2.tree
+    assert len([name for name in kept(lab) if name.endswith("/new")]) == 1
+
+
+def test_a_dataset_that_only_a_replica_has_stays_where_it_is(lab: Lab) -> None:
+    lab.be(lab.hv2, "PASSIVE", 5)
+    lab.hv2.create("ssd/a/new")
+    for check in (True, False):
+        result = run(lab, check=check)
+        assert (result["changed"], result["do"]) == (False, "")
+    assert result["sentence"] == "hv2 is PASSIVE; what only it has stays where it is: 1048576 bytes written since on ssd/a/new"
+    assert not [one for one in lab.effects() if "lock" not in one]
+    lab.hv2.tree["rot/b"]["props"]["readonly"] = ["off", "local"]
+    lab.again()
+    assert run(lab)["changed"] and lab.hv2.inert()
 
 
 # ---- not now
