@@ -166,6 +166,13 @@ def test_an_unfinished_swap_of_somebody_else_is_finished_first(lab: Lab, here: H
     assert {name for name in here.tree if name.startswith("ssd/a-")} == {trees.kept("ssd/a", one) for one in (other, STAMP)}
 
 
+def test_a_dataset_that_the_set_does_not_know_goes_aside_with_the_rest(lab: Lab, here: Host) -> None:
+    here.create("ssd/a/old")
+    here.tree["ssd/a/old"]["props"]["createtxg"] = ["1", "-"]  # it was there, and somebody has destroyed its snapshot
+    back(here)
+    assert "ssd/a/old" not in here.tree and f"{trees.kept('ssd/a', STAMP)}/old" in here.tree
+
+
 @pytest.mark.parametrize("do", ["join", "keep"])
 def test_nothing_is_destroyed_unless_it_is_asked_for(lab: Lab, here: Host, do: str) -> None:
     back(here, do=do)

@@ -324,6 +324,16 @@ def test_the_winner_starts_when_the_other_one_has_stood_down(lab: Lab) -> None:
     assert not run(lab, WINNER)["changed"] and lab.effects() == []
 
 
+@pytest.mark.parametrize("written", [0, 1 << 20])
+def test_a_host_that_is_diverged_gets_another_snapshot_only_when_it_was_written_to(lab: Lab, written: int) -> None:
+    lab.be(lab.hv1, "ACTIVE", 5, boot=BEFORE)
+    lab.be(lab.hv2, "DIVERGED", 4)
+    lab.snapshot(NEW, lab.hv2)
+    lab.hv2.write(written)
+    run(lab, WINNER)
+    assert ("hv2 snapshot crash" in lab.did, lab.hv2.role()[0]) == (bool(written), "DIVERGED")
+
+
 def test_the_winner_does_not_start_beside_a_host_that_runs(lab: Lab) -> None:
     wins(lab)
     lab.up(lab.hv2)
