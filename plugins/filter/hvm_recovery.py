@@ -60,7 +60,6 @@ def recovery(result: dict[str, t.Any], check: bool = False) -> list[str]:
         lines.append(f"Kept on the other host, until hvm_zfs_kept drops it: {', '.join(result['kept'])}")
     if result.get("destroyed"):
         lines.append(f"Destroyed on the other host: {', '.join(sorted(result['destroyed']))}")
-    lines += [f"Warning: {text}" for text in result.get("warnings", [])]
     steps = ", ".join(f"{step['step']} {step['seconds']:.1f} s" for step in result["steps"])
     return lines + ([f"Took: {steps}"] if steps else [])
 

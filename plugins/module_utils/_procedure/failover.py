@@ -149,7 +149,7 @@ def plan(config: PairConfig, epoch: int, aim: trees.Aim, words: Words, answers: 
         lines.append(f"fence {config.peer.name}: {words.fence[0]}")
     if aim.do:
         lines.append(f"go back to {aim.set}; what is newer here is kept")
-    return [*lines, *switch.start_plan(config, epoch), recover.vms_line(())]
+    return [*lines, *switch.start_plan(config, epoch, recover.vms_line(()))]
 
 
 def _take_over(

@@ -64,7 +64,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
         aim = back_to(config, "last")
     if check:
         back = [f"go back to {aim.set}; what is newer is kept"] if aim.do else []
-        return {"plan": [*back, *switch.start_plan(config, decision.epoch), vms_line(decision.vms)]}
+        return {"plan": [*back, *switch.start_plan(config, decision.epoch, vms_line(decision.vms))]}
     journal = operation.Journal.of_pending() or operation.Journal(
         recovery.RECOVER, vms=list(decision.vms), epoch=decision.epoch, peer=config.peer.name
     )

@@ -134,7 +134,7 @@ def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -
     other = config.peer.name
     if decision.do == recovery.WIN:
         lines = [f"{other} becomes DIVERGED: what it has of its own is held"]
-        return [*lines, *switch.start_plan(config, decision.epoch), recover.vms_line(decision.vms)]
+        return [*lines, *switch.start_plan(config, decision.epoch, recover.vms_line(decision.vms))]
     if decision.do == recovery.DIVERGE:
         return [f"snapshot of what {other} has of its own, held there", f"{other} becomes DIVERGED"]
     fate = "destroyed" if decision.do == recovery.DISCARD else "kept beside"

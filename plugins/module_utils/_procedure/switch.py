@@ -104,14 +104,15 @@ def _start(config: PairConfig, peer_is_down: str, lend: bool) -> tuple[int, list
         return epoch, warnings + address.keep_announcing(config.shared_ips, config.interface)
 
 
-def start_plan(config: PairConfig, epoch: int) -> list[str]:
-    """Pure."""
+def start_plan(config: PairConfig, epoch: int, vms: str = "") -> list[str]:
+    """Pure. :param vms: the line of what becomes of the VMs; "" when that is nothing."""
     lines = [
         f"mount the datasets below {', '.join(config.datasets)}, writable",
         f"{config.me.name} is ACTIVE, in epoch {epoch}; the gate is open",
-        "start libvirt, its networks and pools; no VM",
+        f"start libvirt, its networks and pools{'' if vms else '; no VM'}",
     ]
-    return lines + ([f"shared IP on: {', '.join(config.shared_ips)}"] if config.shared_ips else [])
+    lines += [f"shared IP on: {', '.join(config.shared_ips)}"] if config.shared_ips else []
+    return lines + ([vms] if vms else [])
 
 
 def stop_plan(config: PairConfig) -> list[str]:

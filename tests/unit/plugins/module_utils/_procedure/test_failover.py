@@ -133,7 +133,7 @@ def test_check_mode_has_the_plan_and_does_nothing(lab: Lab) -> None:
     assert lab.did == ["hv1 look"]
     vms = "start, by priority: the VMs with autostart=yes; from their state images where these fit"
     back = f"go back to {OLD}; what is newer here is kept"
-    assert result["plan"] == ["fence hv2: ipmitool", back, *switch.start_plan(lab.hv1.config, 6), vms]
+    assert result["plan"] == ["fence hv2: ipmitool", back, *switch.start_plan(lab.hv1.config, 6, vms)]
     assert result["lost"]["set"] == OLD
     stopped(lab)
     assert run(lab, GIVEN_UP, check=True)["plan"][:2] == ["hv2 becomes DIVERGED: what it has of its own is held", back]

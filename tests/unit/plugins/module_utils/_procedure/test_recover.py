@@ -113,7 +113,7 @@ def test_check_mode_says_what_it_would_do_and_does_nothing(lab: Lab) -> None:
     assert lab.did == ["hv2 look", "hv1 look"]
     assert (result["changed"], result["role"], result["epoch"]) == (True, "ACTIVE", 4)
     vms = "start, by priority: web, and the VMs with autostart=yes; from their state images where these fit"
-    assert result["plan"] == [*switch.start_plan(lab.hv1.config, 4), vms]
+    assert result["plan"] == [*switch.start_plan(lab.hv1.config, 4, vms)]
 
 
 def test_check_mode_on_a_host_that_goes_back_to_a_set_first(lab: Lab) -> None:
