@@ -116,8 +116,8 @@ def _note(write: t.Callable[[], None]) -> list[str]:
     """From the start on a journal that cannot be written keeps no VM down. :return: warnings."""
     try:
         write()
-    except HvmError as exc:
-        return [str(exc)]
+    except (HvmError, OSError) as exc:
+        return [f"it could not be written down: {exc}"]
     return []
 
 

@@ -291,7 +291,7 @@ def test_a_journal_that_cannot_be_written_any_more_keeps_no_vm_down(lab: Lab, st
     crashed(lab)
     lab.faults[f"hv1 journal migrate_secure: {step}"] = broken("journal.json cannot be written")
     result = run(lab)
-    assert result["warnings"] == ["journal.json cannot be written"]
+    assert result["warnings"] == ["it could not be written down: journal.json cannot be written"]
     assert lab.hv1.running() == ["db", "web"] and lab.hv1.address
 
 
