@@ -30,6 +30,15 @@ if [ "$1" = snapshot ] && mkdir /run/hvm-cut 2>/dev/null; then
 {body}
 fi
 """
+#: Of a VM that is not heard.
+LOOK_AT = """
+pid=$(cat /run/libvirt/qemu/{vm}.pid 2>/dev/null) || {{ echo no process; exit 0; }}
+timeout 10 virsh domstate --reason {vm} 2>&1
+timeout 10 virsh qemu-monitor-command {vm} --hmp info status 2>&1
+for task in /proc/$pid/task/*; do echo "$(cat $task/comm) $(cut -d' ' -f3,14,15 $task/stat) $(cat $task/wchan)"; done
+uptime
+tail -n 5 /var/log/libvirt/qemu/{vm}.log
+"""
 #: A state of the lab: the VMs made and counting.
 READY = "vms"
 
@@ -83,7 +92,19 @@ class World:
                     counts[beat["vm"]] += 1
             if min(counts.values()) >= number:
                 return
-        raise AssertionError(f"not every VM counts after {timeout:.0f} s: {counts}")
+        silent = [name for name, count in counts.items() if count < number]
+        raise AssertionError(f"not every VM counts after {timeout:.0f} s: {counts}\n{self.looked_at(silent)}")
+
+    def looked_at(self, names: t.Sequence[str]) -> str:
+        """What can be seen of these VMs from their hosts: libvirt's word, QEMU's, where its threads wait, and its log."""
+        found = []
+        for host in (self.a, self.b):
+            for name in names:
+                try:
+                    found.append(f"---- {name} on {host.name}\n{host.sh(LOOK_AT.format(vm=name), check=False, timeout=60)}")
+                except Exception as exc:  # noqa: BLE001  one that is off, or does not answer
+                    found.append(f"---- {name} on {host.name}: {exc}")
+        return "\n".join(found)
 
     def reports(self, after: float) -> dict[str, t.Any]:
         return _witness.analyse(self.beats(), after, None, self.names)
