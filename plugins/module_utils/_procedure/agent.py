@@ -239,6 +239,11 @@ class Agent:
         self._need_lock("an epoch is told")
         return {"changed": role.see(int(arguments["epoch"]))}
 
+    def touched(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
+
+        return {"touched": comeback.touched(self._config, [self._below(str(one)) for one in arguments["datasets"]])}
+
     def written(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, int]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
 

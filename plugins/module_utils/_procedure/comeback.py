@@ -24,11 +24,25 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as t
 TIMEOUT = 1800.0
 
 
+def their_trees(config: PairConfig, peer: Peer) -> trees.Tree:
+    """Those of the other host, with "written" as it is: few bytes may be a pool's doing (plan.ZIL_SLACK), or a guest's."""
+    theirs = t.cast("trees.Tree", peer.call("trees", timeout=TIMEOUT))
+    doubtful = [
+        name
+        for name, entry in trees.in_use(theirs, config.datasets).items()
+        if entry["snapshots"] and (size := inventory.prop(entry, "written")).isdigit() and 0 < int(size) <= plan.ZIL_SLACK
+    ]
+    touched = peer.call("touched", timeout=TIMEOUT, datasets=doubtful)["touched"] if doubtful else []
+    for name in set(doubtful).difference(touched):
+        theirs[name]["props"]["written"] = ["0", "-"]
+    return theirs
+
+
 def own(config: PairConfig, peer: Peer, other: guards.Observation) -> recovery.Own:
     """What the other host has of its own, as both hosts' datasets show it."""
-    theirs = trees.in_use(peer.call("trees", timeout=TIMEOUT), config.datasets)
+    theirs = trees.in_use(their_trees(config, peer), config.datasets)
     mine = trees.in_use(kept.read(config.datasets), config.datasets)
-    return recovery.own(other, theirs, mine, plan.ZIL_SLACK)
+    return recovery.own(other, theirs, mine)
 
 
 def sizes(config: PairConfig, peer: Peer) -> dict[str, t.Any]:
@@ -88,6 +102,12 @@ def replay(config: PairConfig) -> dict[str, t.Any]:
     entry = role.load()
     role.write(entry._replace(clean=True))
     return {}
+
+
+def touched(config: PairConfig, datasets: t.Iterable[str]) -> list[str]:
+    """Those that are not proven to be at their newest snapshot: a stream of what came after it is not empty."""
+    found = inventory.read(config.datasets)
+    return [name for name in datasets if not kept.untouched(name, found[name]["snapshots"][-1][0])]
 
 
 def written(config: PairConfig, name: str) -> dict[str, int]:

@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, r
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, comeback, recover, serving, switch
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept, plan
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 _WITH_OWN = (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD)
@@ -111,11 +111,11 @@ def _back(config: PairConfig, peer: Peer, do: str) -> _Back:
     """:raises Refused: when it cannot go back to anything."""
     if do not in (recovery.KEEP, recovery.DISCARD):
         return _Back()
-    mine, theirs = kept.read(config.datasets), peer.call("trees", timeout=comeback.TIMEOUT)
+    mine, theirs = kept.read(config.datasets), comeback.their_trees(config, peer)
     left = trees.unfinished(theirs, config.datasets)
     if left and left.action == "rollback":
         return _Back(left.set, left.stamp)
-    decided = trees.follow(mine, theirs, config.datasets, config.pair, slack=plan.ZIL_SLACK, peer=config.peer.name)
+    decided = trees.follow(mine, theirs, config.datasets, config.pair, peer=config.peer.name)
     if decided.findings and not decided.set:
         if do == recovery.DISCARD:
             raise Refused(recovery.REJOIN, decided.findings)
