@@ -17,6 +17,13 @@ options:
     description: Result of M(hvm.pair.hvm_info).
     type: dict
     required: true
+  now:
+    description: The time, for tests.
+    type: raw
+  alone:
+    description: Whether the other host could not be looked at.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -45,7 +52,7 @@ def age(stamp: str, now: datetime.datetime) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
 
 
-def status(look: dict[str, t.Any], now: datetime.datetime | None = None) -> list[str]:
+def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: bool = False) -> list[str]:
     """Pure but for the clock: the lines of the status."""
     found = look["hvm"]
     now = now or datetime.datetime.now(UTC)
@@ -73,7 +80,7 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None) -> list
         lines.append(f"Pending: {entry['operation']}{by}, begun {entry['started']}, stopped at '{entry['step']}'")
         if entry.get("cause"):
             lines.append(f"  because: {entry['cause']}")
-    following = advice(found)
+    following = advice(found, alone)
     return lines + ([f"Next: {following}"] if following else [])
 
 
@@ -86,11 +93,13 @@ ENDED_BY = {
 }
 
 
-def advice(found: dict[str, t.Any]) -> str:
+def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
     role, now, entry = found["role"], found["role"]["now"], found["pending"]
     if found["lock"]:
         return ""
+    if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
+        return "hvm.pair.failover goes on with it, with the same variables"
     if entry:
         return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
     if now == "UNKNOWN":

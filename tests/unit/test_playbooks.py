@@ -98,7 +98,7 @@ class World:
     def lose(self, host: str) -> None:
         """The controller cannot reach it."""
         plugins = self.directory / "collections/ansible_collections/hvm/pair/plugins/connection"
-        plugins.mkdir()
+        plugins.mkdir(exist_ok=True)
         (plugins / "dead.py").write_text(DEAD)
         line = f"{host} ansible_connection="
         self.inventory.write_text(self.inventory.read_text().replace(f"{line}local", f"{line}hvm.pair.dead"))
@@ -307,6 +307,17 @@ def test_recover_goes_on_without_a_host_that_cannot_be_reached(world: World) -> 
     assert run.calls() == [("hv1", "recover"), ("hv1", "recover")]
     assert {told["peer_is_down"] for _host, _name, told, _check in run.asked} == {"hv2"}
     assert "hv1 becomes ACTIVE" in run.text and "web restored" in run.text
+
+
+@pytest.mark.parametrize(("name", "words"), [("recover", []), ("failover", ["-e", "hvm_dead_host=hv1"])])
+def test_a_pair_of_which_no_host_can_be_reached_is_no_success(world: World, name: str, words: list[str]) -> None:
+    """Seen on the lab: the survivor lost its power in a failover, and the run ended well."""
+    crashed(world)
+    for host in ("hv1", "hv2"):
+        world.lose(host)
+    run = world.play(name, *words)
+    assert run.failed and "no host of the pair answers" in run.text
+    assert run.asked == []
 
 
 def test_recover_asks_a_host_to_come_back_also_when_nothing_else_is_left_to_do(world: World) -> None:

@@ -163,6 +163,9 @@ def _recover_alone(me: Observation, peer_is_down: str) -> Decision:
     if me["role"]["now"] == ACTIVE:
         return _go_on(me, None)
     if me["role"]["role"] == PASSIVE and not _began(me, MIGRATION):
+        if _began(me, FAILOVER):
+            what = f"{other} does not answer, and the failover of {here} did not end"
+            return _refused([Finding(what, "hvm.pair.failover goes on with it, with the same variables.", here)])
         what = f"{other} does not answer, and {here} is PASSIVE: {other} may be ACTIVE"
         return _refused([Finding(what, f"If {other} is lost: hvm.pair.failover shows what would be lost with it.", here)])
     if peer_is_down != other:

@@ -101,5 +101,12 @@ def test_what_comes_next(changes: dict[str, t.Any], text: str) -> None:
     assert advice({**LOOK["hvm"], **changes}) == text
 
 
+def test_a_failover_that_did_not_end_is_gone_on_with_while_the_other_host_is_away() -> None:
+    found = {**LOOK["hvm"], "role": {"now": "PASSIVE", "since": "then"}, "pending": {"operation": "failover"}}
+    assert advice(found, alone=True) == "hvm.pair.failover goes on with it, with the same variables"
+    assert advice(found) == "hvm.pair.recover finishes it or undoes it, and says which"
+    assert advice({**found, "role": LOOK["hvm"]["role"]}, alone=True) == advice(found)
+
+
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
     assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
