@@ -349,7 +349,7 @@ def test_an_interrupted_way_back_is_gone_on_with_to_the_set_that_it_was_for(lab:
 
 def test_recover_does_not_go_on_with_it_while_the_other_one_is_silent(lab: Lab) -> None:
     lab.begun(lab.hv1, "failover", "back to the set", vms=[], epoch=6)
-    with pytest.raises(Refused, match=r"hvm\.pair\.failover shows what would be lost with it"):
+    with pytest.raises(Refused, match=r"hvm\.pair\.failover goes on with it"):
         recover.apply(lab.hv1.config, "hv2", False, Progress())
     assert lab.effects() == []
 
