@@ -85,7 +85,7 @@ class Run:
 
     def __init__(self, command: t.Sequence[str], name: str) -> None:
         self.name = name
-        self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  as long as this object
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115  as long as this object
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -116,8 +116,8 @@ class Run:
 
     @property
     def output(self) -> str:
-        self._out.seek(0)
-        return self._out.read()
+        """So far. Its offset is the one at which the process goes on to write, so it is left alone."""
+        return os.pread(self._out.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def tail(self, size: int = 3000) -> str:
         return self.output.strip()[-size:]
