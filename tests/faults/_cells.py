@@ -10,6 +10,7 @@ The source is the host that is ACTIVE when a procedure begins, the target the ot
 from __future__ import annotations
 
 import dataclasses
+import random
 import typing as t
 
 SOURCE, TARGET = "source", "target"
@@ -129,3 +130,27 @@ def everything() -> list[Cell]:
 def matrix() -> list[Cell]:
     """The cells that are run."""
     return [cell for cell in everything() if not cell.meaningless]
+
+
+EVENT = "event"
+
+
+def labels(name: str) -> set[str]:
+    """What a test is of, by its name: the procedure, the step and the fault of a cell; of anything else that it is an event."""
+    parts = name.split("-")
+    return {*parts[:1], "-".join(parts[:2]), *parts[2:]} if parts[0] in STEPS else {EVENT, name}
+
+
+def sample(names: t.Iterable[str], number: int, seed: int) -> list[str]:
+    """So many tests by chance, as different from one another as can be: a few of them are to meet every fault."""
+    left = sorted(names)
+    random.Random(seed).shuffle(left)
+    used: dict[str, int] = {}
+    chosen: list[str] = []
+    while left and len(chosen) < number:
+        best = min(left, key=lambda name: sum(used.get(label, 0) for label in labels(name)))
+        left.remove(best)
+        chosen.append(best)
+        for label in labels(best):
+            used[label] = used.get(label, 0) + 1
+    return chosen

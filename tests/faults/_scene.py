@@ -51,10 +51,9 @@ class ControlNode:
         self._inventory.write_text(inventory, encoding="ascii")
         self.name = name
 
-    def start(self, playbook: str, *words: str, limit: str = "") -> Run:
+    def start(self, playbook: str, *words: str) -> Run:
         command = ["ansible-playbook", f"{playbook}.yml", "-i", str(self._inventory)]
-        command += [word for one in words for word in ("-e", one)] + (["--limit", limit] if limit else [])
-        return Run(command, playbook)
+        return Run([*command, *(word for one in words for word in ("-e", one))], playbook)
 
     def run(self, playbook: str, *words: str) -> Run:
         """One that ends. :raises Trouble: when it does not."""

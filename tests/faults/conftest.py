@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "vms", "zfs", "lab", "bench")]
 
+import _cells
 import _table
 from _machines import Lab
 from _scene import World
@@ -28,12 +29,18 @@ pytest_plugins = ["_pytest_parts"]
 _recorded: list[str] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # a sample is one of the rest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """HVM_FAULTS_REST=1: those that have not passed yet."""
+    """HVM_FAULTS_REST: those that have not passed yet. HVM_SAMPLE: so many of them, by HVM_SEED."""
     if os.environ.get("HVM_FAULTS_REST"):
         passed = {result["test"] for result in _table.load().values() if result["passed"]}
         items[:] = [item for item in items if item.name not in passed]
+    number = int(os.environ.get("HVM_SAMPLE") or 0)
+    if number:
+        from _pytest_parts import SEED  # loaded as a plugin before, so that pytest can rewrite its asserts
+
+        # a cell's test has the cell's name in brackets
+        names = {item.name.partition("[")[2].rstrip("]") if "-" in item.name else item.name: item for item in items}
+        items[:] = [names[name] for name in _cells.sample(names, number, SEED)]
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:

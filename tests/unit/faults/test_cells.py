@@ -96,3 +96,17 @@ def noted(name):
 def test_every_step_that_the_journal_names_is_in_the_matrix(procedure, names, not_here):
     listed = {one.sign["journal"][1] for one in _cells.STEPS[procedure] if "journal" in one.sign}
     assert set.union(*map(noted, names)) - not_here == listed
+
+
+def test_a_sample_is_of_everything_and_the_same_for_the_same_seed():
+    names = [one.name for one in _cells.matrix()] + [f"test_event_{number}" for number in range(9)]
+    six = _cells.sample(names, 6, 1)
+    assert six == _cells.sample(reversed(names), 6, 1)
+    assert six != _cells.sample(names, 6, 2)
+    for seed in range(20):
+        chosen = _cells.sample(names, 6, seed)
+        cells = [name.split("-") for name in chosen if "-" in name]
+        assert len(set(chosen)) == 6
+        assert {parts[0] for parts in cells} == set(_cells.STEPS)
+        assert len({parts[2] for parts in cells}) == len(cells)  # no fault twice
+    assert sorted(_cells.sample(names, 500, 1)) == sorted(names)
