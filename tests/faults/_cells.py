@@ -38,6 +38,8 @@ MIGRATE, BACKUP, FAILOVER = "migrate_secure", "backup_secure", "failover"
 class Step:
     """:ivar host: on which it runs.
     :ivar sign: by what `_watch.py` knows there that it has begun.
+    :ivar memory: the host whose power cut may cost VMs their memory: they run there, or have just been saved; "" when it is on
+        disk for good, in files that nobody writes to any more.
     :ivar libvirtd: whether one runs there in this step.
     :ivar room: why a pool of the target that fills up now is no fault of this step; "" when it is one.
     """
@@ -45,6 +47,7 @@ class Step:
     name: str
     host: str
     sign: t.Mapping[str, t.Any]
+    memory: str = SOURCE
     libvirtd: bool = True
     room: str = ""
 
@@ -62,9 +65,9 @@ STEPS: dict[str, list[Step]] = {
     MIGRATE: [
         Step("hot sync", SOURCE, {"lock": "migrate_secure"}),
         *_noted("migrate_secure", "save", "shared IP off", "stop here"),
-        *_noted("migrate_secure", "last snapshot", "last sync", "hand over", libvirtd=False),
-        Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, libvirtd=False),
-        Step("target: first VM", TARGET, {"qemu": True}, room=_VMS_RUN),
+        *_noted("migrate_secure", "last snapshot", "last sync", "hand over", memory="", libvirtd=False),
+        Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, memory="", libvirtd=False),
+        Step("target: first VM", TARGET, {"qemu": True}, memory=TARGET, room=_VMS_RUN),
     ],
     BACKUP: [
         *_noted("checkpoint", "memory"),
@@ -73,8 +76,10 @@ STEPS: dict[str, list[Step]] = {
         Step("prune", SOURCE, {"lock": "prune"}, room="pruning only makes room"),
     ],
     FAILOVER: [
-        *_noted("failover", "back to the set", "the shared IP is asked for", "start the hypervisor", host=TARGET, libvirtd=False),
-        *_noted("failover", "shared IP on", "start the VMs", host=TARGET, room=_VMS_RUN),
+        *_noted("failover", "back to the set", "the shared IP is asked for", host=TARGET, memory="", libvirtd=False),
+        *_noted("failover", "start the hypervisor", host=TARGET, memory="", libvirtd=False),
+        *_noted("failover", "shared IP on", host=TARGET, memory="", room=_VMS_RUN),
+        *_noted("failover", "start the VMs", host=TARGET, memory=TARGET, room=_VMS_RUN),
     ],
 }
 
@@ -109,8 +114,8 @@ class Cell:
 
     @property
     def may_boot(self) -> bool:
-        """Whether VMs may lose their memory: where they ran the power went."""
-        return self.procedure == FAILOVER or self.fault in (POWER_SOURCE, POWER_TARGET)
+        """Whether VMs may lose their memory: where it was the power went. The set that a failover goes back to has it."""
+        return bool(self.step.memory) and self.fault == {SOURCE: POWER_SOURCE, TARGET: POWER_TARGET}[self.step.memory]
 
     @property
     def may_go_back(self) -> bool:

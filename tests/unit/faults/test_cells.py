@@ -67,12 +67,28 @@ def test_which_host_is_struck(procedure, step, fault, struck):
     assert cell(procedure, step, fault).struck == struck
 
 
-def test_memory_may_be_lost_only_with_the_power_and_counts_only_in_a_failover():
-    assert cell(MIGRATE, "save", POWER_SOURCE).may_boot
-    assert not cell(MIGRATE, "save", LINK).may_boot
-    assert not cell(MIGRATE, "save", POWER_SOURCE).may_go_back
-    assert cell(FAILOVER, "start the VMs", CONTROL).may_boot
-    assert cell(FAILOVER, "start the VMs", CONTROL).may_go_back
+@pytest.mark.parametrize(
+    ("procedure", "step", "fault", "may"),
+    [
+        (MIGRATE, "save", POWER_SOURCE, True),
+        (MIGRATE, "save", POWER_TARGET, False),
+        (MIGRATE, "save", LINK, False),
+        (MIGRATE, "hand over", POWER_SOURCE, False),
+        (MIGRATE, "target: ACTIVE", POWER_TARGET, False),
+        (MIGRATE, "target: first VM", POWER_TARGET, True),
+        (MIGRATE, "target: first VM", POWER_SOURCE, False),
+        (BACKUP, "sync", POWER_SOURCE, True),
+        (FAILOVER, "shared IP on", POWER_TARGET, False),
+        (FAILOVER, "start the VMs", POWER_TARGET, True),
+        (FAILOVER, "start the VMs", CONTROL, False),
+    ],
+)
+def test_memory_may_be_lost_only_with_the_power_of_where_it_is(procedure, step, fault, may):
+    assert cell(procedure, step, fault).may_boot is may
+
+
+def test_counts_may_go_back_only_in_a_failover():
+    assert {one.procedure for one in _cells.everything() if one.may_go_back} == {FAILOVER}
 
 
 def noted(name):
