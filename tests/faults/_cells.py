@@ -60,26 +60,28 @@ def _noted(operation: str, *names: str, **facts: t.Any) -> list[Step]:
 
 _VMS_RUN = "VMs run there: what a full pool does to them is none of the procedure's doing"
 
-#: The words of the journals: _procedure/switchover.py, backup.py, failover.py with serving.py.
+#: The words of the journals: _procedure/switchover.py, backup.py, failover.py with serving.py; where the journal is ahead of what
+#: it announces, the first sign of that.
 STEPS: dict[str, list[Step]] = {
     MIGRATE: [
-        Step("hot sync", SOURCE, {"lock": "migrate_secure"}),
-        *_noted("migrate_secure", "save", "shared IP off", "stop here"),
+        Step("hot sync", SOURCE, {"send": "migrate_secure"}),
+        Step("save", SOURCE, {"images": ".partial"}),
+        *_noted("migrate_secure", "shared IP off", "stop here"),
         *_noted("migrate_secure", "last snapshot", "last sync", "hand over", memory="", libvirtd=False),
         Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, memory="", libvirtd=False),
         Step("target: first VM", TARGET, {"qemu": True}, memory=TARGET, room=_VMS_RUN),
     ],
     BACKUP: [
-        *_noted("checkpoint", "memory"),
-        Step("snapshot", SOURCE, {"images": True}),
-        Step("sync", SOURCE, {"lock": "sync"}),
+        Step("memory", SOURCE, {"images": ".live"}),
+        Step("snapshot", SOURCE, {"images": ".state"}),
+        Step("sync", SOURCE, {"send": "sync"}),
         Step("prune", SOURCE, {"lock": "prune"}, room="pruning only makes room"),
     ],
     FAILOVER: [
         *_noted("failover", "back to the set", "the shared IP is asked for", host=TARGET, memory="", libvirtd=False),
         *_noted("failover", "start the hypervisor", host=TARGET, memory="", libvirtd=False),
         *_noted("failover", "shared IP on", host=TARGET, memory="", room=_VMS_RUN),
-        *_noted("failover", "start the VMs", host=TARGET, memory=TARGET, room=_VMS_RUN),
+        Step("start the VMs", TARGET, {"qemu": True}, memory=TARGET, room=_VMS_RUN),
     ],
 }
 

@@ -13,6 +13,7 @@ link may be what was cut.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import select
@@ -59,8 +60,29 @@ def begun(sign: dict[str, t.Any]) -> bool:
     if "role" in sign:
         return read(ROLE).get("role") == sign["role"]
     if "images" in sign:
-        return bool(files(IMAGES, ".state"))
+        return bool(files(IMAGES, sign["images"]))
+    if "send" in sign:
+        lock = read(LOCK)
+        return lock.get("operation") == sign["send"] and sends(int(lock.get("pid", 0)))
     return bool(files(QEMU, ".pid"))
+
+
+def is_send(words: list[str]) -> bool:
+    """Whether this command line sends a stream; with -n it only asks how long one would be."""
+    return words[0].endswith("zfs") and words[1:2] == ["send"] and not words[2].startswith("-n")
+
+
+def sends(pid: int) -> bool:
+    """Whether a child of this process sends a stream."""
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError):
+            with open(path, encoding="ascii") as handle:
+                children = handle.read().split()
+            for child in children:
+                with open(f"/proc/{child}/cmdline", encoding="utf-8", errors="replace") as handle:
+                    if is_send(handle.read().split("\0")):
+                        return True
+    return False
 
 
 def send(pid: int, number: int) -> None:
