@@ -308,6 +308,14 @@ class World(_world.World):
             found.setdefault(dataset, []).append(f"{snapshot} {guid}")
         return found
 
+    def evidence(self) -> str:
+        """What to look at when something is wrong."""
+        script = (
+            "cat /var/lib/hvm/role.json /var/lib/hvm/journal.json /run/hvm/lock; virsh -q list --all; "
+            "ls -A /var/lib/libvirt/hvm; zfs list -o name,written,mounted,readonly -r ssd/shared rot/shared; ip -br addr"
+        )
+        return "\n".join(f"--- {host.name}\n{host.sh(f'({script}) 2>&1', check=False)}" for host in self.on())
+
     def active(self) -> Host:
         """:raises Trouble: when not exactly one is."""
         found = [host for host in self.on() if self.observe(host)["role"]["now"] == "ACTIVE"]

@@ -68,7 +68,7 @@ def world(ready: World) -> World:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Iterator[dict[str, t.Any]]:
+def record(request: pytest.FixtureRequest, world: World) -> Iterator[dict[str, t.Any]]:
     """What a test fills in with what it has found; kept also when it fails, and with `passed` only when it has not."""
     version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     result: dict[str, t.Any] = {
@@ -86,5 +86,7 @@ def record(request: pytest.FixtureRequest) -> Iterator[dict[str, t.Any]]:
     began = time.monotonic()
     yield result
     result["seconds"] = round(time.monotonic() - began)
+    if not result["passed"]:
+        print("\n".join([*result.get("said", []), world.evidence()]), flush=True)
     _table.keep(result)
     _recorded.append(result["name"])
