@@ -85,6 +85,16 @@ def sends(pid: int) -> bool:
     return False
 
 
+def keep(directory: str) -> None:
+    """Bring a directory to the disk: the process may stand still between the renaming that was seen and its own fsync of it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def send(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
@@ -101,6 +111,7 @@ def main() -> int:
     pid = int(read(LOCK).get("pid", 0))
     if pid:
         send(pid, signal.SIGSTOP)
+    keep(os.path.dirname(JOURNAL))
     try:
         print(json.dumps({"pid": pid, "journal": read(JOURNAL).get("step", "")}), flush=True)
         select.select([sys.stdin], [], [], wanted["hold"])
