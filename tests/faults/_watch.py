@@ -64,7 +64,7 @@ def begun(sign: dict[str, t.Any]) -> bool:
     if "send" in sign:
         lock = read(LOCK)
         return lock.get("operation") == sign["send"] and sends(int(lock.get("pid", 0)))
-    return bool(files(QEMU, ".pid"))
+    return bool(set(files(QEMU, ".pid")) - {"driver.pid"})  # that is libvirtd's own
 
 
 def is_send(words: list[str]) -> bool:

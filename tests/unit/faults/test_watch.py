@@ -48,6 +48,7 @@ def test_the_other_signs(host):
     signs = [{"lock": "sync"}, {"role": "ACTIVE"}, {"images": ".state"}, {"qemu": True}]
     (host / "lock").write_text("")
     (host / "role").write_text('{"role": "PASSIVE"}')
+    (host / "qemu" / "driver.pid").touch()
     assert [_watch.begun(sign) for sign in signs] == [False] * 4
     (host / "lock").write_text('{"operation": "sync", "pid": 1}')
     (host / "role").write_text('{"role": "ACTIVE"}')
