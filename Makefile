@@ -74,7 +74,7 @@ vms: venv ## VMs in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 f
 
 .PHONY: faults
 faults: venv ## Each step meets each fault, on the lab: hours; SAMPLE=6 of them by chance, CELLS="name" for some, REST=1, RECORD=1
-	@HVM_SAMPLE=$(or $(SAMPLE),0) HVM_LONG=$(if $(SAMPLE),,1) HVM_FAULTS_REST=$(REST) tests/tools/lab-session \
+	@HVM_SAMPLE=$(SAMPLE) HVM_FAULTS_REST=$(REST) tests/tools/lab-session \
 		$(CURDIR)/.venv/bin/python -m pytest tests/faults $(if $(CELLS),-k "$(CELLS)") $(PYTEST_ARGS)
 	@$(if $(RECORD),tests/faults/_table.py)
 

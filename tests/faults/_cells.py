@@ -10,6 +10,7 @@ The source is the host that is ACTIVE when a procedure begins, the target the ot
 from __future__ import annotations
 
 import dataclasses
+import random
 import typing as t
 
 SOURCE, TARGET = "source", "target"
@@ -37,6 +38,8 @@ MIGRATE, BACKUP, FAILOVER = "migrate_secure", "backup_secure", "failover"
 class Step:
     """:ivar host: on which it runs.
     :ivar sign: by what `_watch.py` knows there that it has begun.
+    :ivar memory: the host whose power cut may cost VMs their memory: they run there, or have just been saved; "" when it is on
+        disk for good, in files that nobody writes to any more.
     :ivar libvirtd: whether one runs there in this step.
     :ivar room: why a pool of the target that fills up now is no fault of this step; "" when it is one.
     """
@@ -44,6 +47,7 @@ class Step:
     name: str
     host: str
     sign: t.Mapping[str, t.Any]
+    memory: str = SOURCE
     libvirtd: bool = True
     room: str = ""
 
@@ -56,24 +60,28 @@ def _noted(operation: str, *names: str, **facts: t.Any) -> list[Step]:
 
 _VMS_RUN = "VMs run there: what a full pool does to them is none of the procedure's doing"
 
-#: The words of the journals: _procedure/switchover.py, backup.py, failover.py with serving.py.
+#: The words of the journals: _procedure/switchover.py, backup.py, failover.py with serving.py; where the journal is ahead of what
+#: it announces, the first sign of that.
 STEPS: dict[str, list[Step]] = {
     MIGRATE: [
-        Step("hot sync", SOURCE, {"lock": "migrate_secure"}),
-        *_noted("migrate_secure", "save", "shared IP off", "stop here"),
-        *_noted("migrate_secure", "last snapshot", "last sync", "hand over", libvirtd=False),
-        Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, libvirtd=False),
-        Step("target: first VM", TARGET, {"qemu": True}, room=_VMS_RUN),
+        Step("hot sync", SOURCE, {"send": "migrate_secure"}),
+        Step("save", SOURCE, {"images": ".partial"}),
+        *_noted("migrate_secure", "shared IP off", "stop here"),
+        *_noted("migrate_secure", "last snapshot", "last sync", "hand over", memory="", libvirtd=False),
+        Step("target: ACTIVE", TARGET, {"role": "ACTIVE"}, memory="", libvirtd=False),
+        Step("target: first VM", TARGET, {"qemu": True}, memory=TARGET, room=_VMS_RUN),
     ],
     BACKUP: [
-        *_noted("checkpoint", "memory"),
-        Step("snapshot", SOURCE, {"images": True}),
-        Step("sync", SOURCE, {"lock": "sync"}),
+        Step("memory", SOURCE, {"images": ".live"}),
+        Step("snapshot", SOURCE, {"images": ".state"}),
+        Step("sync", SOURCE, {"send": "sync"}),
         Step("prune", SOURCE, {"lock": "prune"}, room="pruning only makes room"),
     ],
     FAILOVER: [
-        *_noted("failover", "back to the set", "the shared IP is asked for", "start the hypervisor", host=TARGET, libvirtd=False),
-        *_noted("failover", "shared IP on", "start the VMs", host=TARGET, room=_VMS_RUN),
+        *_noted("failover", "back to the set", "the shared IP is asked for", host=TARGET, memory="", libvirtd=False),
+        *_noted("failover", "start the hypervisor", host=TARGET, memory="", libvirtd=False),
+        *_noted("failover", "shared IP on", host=TARGET, memory="", room=_VMS_RUN),
+        Step("start the VMs", TARGET, {"qemu": True}, memory=TARGET, room=_VMS_RUN),
     ],
 }
 
@@ -108,8 +116,8 @@ class Cell:
 
     @property
     def may_boot(self) -> bool:
-        """Whether VMs may lose their memory: where they ran the power went."""
-        return self.procedure == FAILOVER or self.fault in (POWER_SOURCE, POWER_TARGET)
+        """Whether VMs may lose their memory: where it was the power went. The set that a failover goes back to has it."""
+        return bool(self.step.memory) and self.fault == {SOURCE: POWER_SOURCE, TARGET: POWER_TARGET}[self.step.memory]
 
     @property
     def may_go_back(self) -> bool:
@@ -129,3 +137,27 @@ def everything() -> list[Cell]:
 def matrix() -> list[Cell]:
     """The cells that are run."""
     return [cell for cell in everything() if not cell.meaningless]
+
+
+EVENT = "event"
+
+
+def labels(name: str) -> set[str]:
+    """What a test is of, by its name: the procedure, the step and the fault of a cell; of anything else that it is an event."""
+    parts = name.split("-")
+    return {*parts[:1], "-".join(parts[:2]), *parts[2:]} if parts[0] in STEPS else {EVENT, name}
+
+
+def sample(names: t.Iterable[str], number: int, seed: int) -> list[str]:
+    """So many tests by chance, as different from one another as can be: a few of them are to meet every fault."""
+    left = sorted(names)
+    random.Random(seed).shuffle(left)
+    used: dict[str, int] = {}
+    chosen: list[str] = []
+    while left and len(chosen) < number:
+        best = min(left, key=lambda name: sum(used.get(label, 0) for label in labels(name)))
+        left.remove(best)
+        chosen.append(best)
+        for label in labels(best):
+            used[label] = used.get(label, 0) + 1
+    return chosen

@@ -51,10 +51,9 @@ class ControlNode:
         self._inventory.write_text(inventory, encoding="ascii")
         self.name = name
 
-    def start(self, playbook: str, *words: str, limit: str = "") -> Run:
+    def start(self, playbook: str, *words: str) -> Run:
         command = ["ansible-playbook", f"{playbook}.yml", "-i", str(self._inventory)]
-        command += [word for one in words for word in ("-e", one)] + (["--limit", limit] if limit else [])
-        return Run(command, playbook)
+        return Run([*command, *(word for one in words for word in ("-e", one))], playbook)
 
     def run(self, playbook: str, *words: str) -> Run:
         """One that ends. :raises Trouble: when it does not."""
@@ -85,7 +84,7 @@ class Run:
 
     def __init__(self, command: t.Sequence[str], name: str) -> None:
         self.name = name
-        self._out = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  as long as this object
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115  as long as this object
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -116,8 +115,8 @@ class Run:
 
     @property
     def output(self) -> str:
-        self._out.seek(0)
-        return self._out.read()
+        """So far. Its offset is the one at which the process goes on to write, so it is left alone."""
+        return os.pread(self._out.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def tail(self, size: int = 3000) -> str:
         return self.output.strip()[-size:]
@@ -308,6 +307,14 @@ class World(_world.World):
             dataset, snapshot = name.split("@")
             found.setdefault(dataset, []).append(f"{snapshot} {guid}")
         return found
+
+    def evidence(self) -> str:
+        """What to look at when something is wrong."""
+        script = (
+            "cat /var/lib/hvm/role.json /var/lib/hvm/journal.json /run/hvm/lock; virsh -q list --all; "
+            "ls -A /var/lib/libvirt/hvm; zfs list -o name,written,mounted,readonly -r ssd/shared rot/shared; ip -br addr"
+        )
+        return "\n".join(f"--- {host.name}\n{host.sh(f'({script}) 2>&1', check=False)}" for host in self.on())
 
     def active(self) -> Host:
         """:raises Trouble: when not exactly one is."""

@@ -13,6 +13,7 @@ link may be what was cut.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import select
@@ -59,8 +60,39 @@ def begun(sign: dict[str, t.Any]) -> bool:
     if "role" in sign:
         return read(ROLE).get("role") == sign["role"]
     if "images" in sign:
-        return bool(files(IMAGES, ".state"))
-    return bool(files(QEMU, ".pid"))
+        return bool(files(IMAGES, sign["images"]))
+    if "send" in sign:
+        lock = read(LOCK)
+        return lock.get("operation") == sign["send"] and sends(int(lock.get("pid", 0)))
+    return bool(set(files(QEMU, ".pid")) - {"driver.pid"})  # that is libvirtd's own
+
+
+def is_send(words: list[str]) -> bool:
+    """Whether this command line sends a stream; with -n it only asks how long one would be."""
+    return words[0].endswith("zfs") and words[1:2] == ["send"] and not words[2].startswith("-n")
+
+
+def sends(pid: int) -> bool:
+    """Whether a child of this process sends a stream."""
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError):
+            with open(path, encoding="ascii") as handle:
+                children = handle.read().split()
+            for child in children:
+                with open(f"/proc/{child}/cmdline", encoding="utf-8", errors="replace") as handle:
+                    if is_send(handle.read().split("\0")):
+                        return True
+    return False
+
+
+def keep(directory: str) -> None:
+    """Bring a directory to the disk: the process may stand still between the renaming that was seen and its own fsync of it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def send(pid: int, number: int) -> None:
@@ -79,6 +111,7 @@ def main() -> int:
     pid = int(read(LOCK).get("pid", 0))
     if pid:
         send(pid, signal.SIGSTOP)
+    keep(os.path.dirname(JOURNAL))
     try:
         print(json.dumps({"pid": pid, "journal": read(JOURNAL).get("step", "")}), flush=True)
         select.select([sys.stdin], [], [], wanted["hold"])

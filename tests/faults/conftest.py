@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "vms", "zfs", "lab", "bench")]
 
+import _cells
 import _table
 from _machines import Lab
 from _scene import World
@@ -28,12 +29,18 @@ pytest_plugins = ["_pytest_parts"]
 _recorded: list[str] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # a sample is one of the rest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """HVM_FAULTS_REST=1: those that have not passed yet."""
+    """HVM_FAULTS_REST: those that have not passed yet. HVM_SAMPLE: so many of them, by HVM_SEED."""
     if os.environ.get("HVM_FAULTS_REST"):
         passed = {result["test"] for result in _table.load().values() if result["passed"]}
         items[:] = [item for item in items if item.name not in passed]
+    number = int(os.environ.get("HVM_SAMPLE") or 0)
+    if number:
+        from _pytest_parts import SEED  # loaded as a plugin before, so that pytest can rewrite its asserts
+
+        # a cell's test has the cell's name in brackets
+        names = {item.name.partition("[")[2].rstrip("]") if "-" in item.name else item.name: item for item in items}
+        items[:] = [names[name] for name in _cells.sample(names, number, SEED)]
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:
@@ -61,7 +68,7 @@ def world(ready: World) -> World:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Iterator[dict[str, t.Any]]:
+def record(request: pytest.FixtureRequest, world: World) -> Iterator[dict[str, t.Any]]:
     """What a test fills in with what it has found; kept also when it fails, and with `passed` only when it has not."""
     version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     result: dict[str, t.Any] = {
@@ -79,5 +86,7 @@ def record(request: pytest.FixtureRequest) -> Iterator[dict[str, t.Any]]:
     began = time.monotonic()
     yield result
     result["seconds"] = round(time.monotonic() - began)
+    if not result["passed"]:
+        print("\n".join([*result.get("said", []), world.evidence()]), flush=True)
     _table.keep(result)
     _recorded.append(result["name"])

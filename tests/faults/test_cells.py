@@ -96,7 +96,6 @@ class Scene:
         return "not ended" if run.running() else "succeeded" if run.process.returncode == 0 else "failed"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in CELLS])
 def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -> None:
     scene = Scene(world, cell)

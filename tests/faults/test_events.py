@@ -41,7 +41,6 @@ def both_off(world: World) -> float:
     return began
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("first", ["hva", "hvb"])
 def test_both_hosts_lose_power_at_once(world: World, record: Record, first: str) -> None:
     which = "ACTIVE" if first == "hva" else "PASSIVE"
@@ -55,7 +54,6 @@ def test_both_hosts_lose_power_at_once(world: World, record: Record, first: str)
     whole(world, record, world.autostart, began, may_boot=True)
 
 
-@pytest.mark.long
 def test_both_hosts_lose_power_and_one_stays_away(world: World, record: Record) -> None:
     """The one that was ACTIVE goes on alone, by the operator's word that the other is off; it follows when it is back."""
     record.update(name="event-both_off_one_back", title="both hosts lose power at once, the PASSIVE one is back much later")
@@ -69,7 +67,6 @@ def test_both_hosts_lose_power_and_one_stays_away(world: World, record: Record) 
     whole(world, record, world.autostart, began, may_boot=True)
 
 
-@pytest.mark.long
 def test_a_host_returns_after_the_other_was_promoted(world: World, record: Record) -> None:
     record.update(name="event-late_return", title="the ACTIVE host dies, the other is promoted, the dead one returns")
     began = time.time()
@@ -91,7 +88,6 @@ def test_a_host_returns_after_the_other_was_promoted(world: World, record: Recor
     whole(world, record, world.names, began, may_boot=True, may_go_back=True)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("which", ["ACTIVE", "PASSIVE"])
 def test_the_clock_jumps_by_a_day(world: World, record: Record, which: str) -> None:
     """Forward and back again; a set that is taken later sorts behind, and nothing is pruned that should not be."""
@@ -118,7 +114,6 @@ BY_HAND = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("way", list(BY_HAND))
 def test_somebody_starts_a_vm_by_hand_on_the_passive_host(world: World, record: Record, way: str) -> None:
     record.update(name=f"event-by_hand_{_cells.slug(way)}", title=f"somebody starts a VM on the PASSIVE host: {way}")
@@ -133,7 +128,6 @@ def test_somebody_starts_a_vm_by_hand_on_the_passive_host(world: World, record: 
     whole(world, record, world.names, began)
 
 
-@pytest.mark.long
 def test_two_operators_start_a_migration_at_the_same_moment(world: World, record: Record) -> None:
     """From two control nodes. One migrates, the other is refused, and nothing goes back and forth."""
     record.update(name="event-two_operators", title="two operators start a migration at the same moment")

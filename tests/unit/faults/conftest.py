@@ -9,4 +9,4 @@ from __future__ import annotations
 import pathlib
 import sys
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[2] / name) for name in ("faults", "bench", "lab")]
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[2] / name) for name in ("faults", "vms", "zfs", "bench", "lab")]

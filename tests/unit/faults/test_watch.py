@@ -45,9 +45,10 @@ def test_a_step_of_the_journal(host):
 
 
 def test_the_other_signs(host):
-    signs = [{"lock": "sync"}, {"role": "ACTIVE"}, {"images": True}, {"qemu": True}]
+    signs = [{"lock": "sync"}, {"role": "ACTIVE"}, {"images": ".state"}, {"qemu": True}]
     (host / "lock").write_text("")
     (host / "role").write_text('{"role": "PASSIVE"}')
+    (host / "qemu" / "driver.pid").touch()
     assert [_watch.begun(sign) for sign in signs] == [False] * 4
     (host / "lock").write_text('{"operation": "sync", "pid": 1}')
     (host / "role").write_text('{"role": "ACTIVE"}')
@@ -55,6 +56,13 @@ def test_the_other_signs(host):
     (host / "images" / "alpha.state").touch()
     (host / "qemu" / "alpha.pid").touch()
     assert [_watch.begun(sign) for sign in signs] == [True] * 4
+
+
+def test_what_sends_a_stream():
+    assert _watch.is_send(["/usr/sbin/zfs", "send", "-L", "-I", "a@1", "a@2", ""])
+    assert _watch.is_send(["zfs", "send", "-t", "token", ""])
+    for words in (["zfs", "send", "-nvt", "token", ""], ["zfs", "list", ""], ["zfs", ""], ["sh", "send", "-L", ""], [""]):
+        assert not _watch.is_send(words)
 
 
 PROGRAM = """

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+
+import _scene
+import pytest
+from _machines import process_start
+
+
+def said(**advice):
+    """What status prints: host -> what it says comes next."""
+    return "".join(f'ok: [{host}] => {{\n        "Next: {text}"\n}}\n' for host, text in advice.items())
+
+
+class Node:
+    """A control node of which each look at the status gives the next of these, and which notes what else it is to run."""
+
+    def __init__(self, *looks):
+        self.looks, self.ran = list(looks), []
+
+    def run(self, playbook, *words):
+        if playbook != "status":
+            self.ran.append(" ".join([playbook, *words]))
+        output = self.looks.pop(0) if playbook == "status" else ""
+        return types.SimpleNamespace(output=output, tail=lambda *dummy: output, process=types.SimpleNamespace(returncode=0))
+
+    def module(self, host, name, *words):
+        return self.run(f"{host}: {name}", *words)
+
+
+@pytest.fixture
+def world(monkeypatch):
+    made = object.__new__(_scene.World)
+    made.a, made.b = types.SimpleNamespace(name="hva"), types.SimpleNamespace(name="hvb")
+    monkeypatch.setattr(made, "on", lambda: [made.a, made.b])
+    monkeypatch.setattr(made, "at_rest", lambda: None)
+    return made
+
+
+RECOVER = "hvm.pair.recover: it was ACTIVE before it rebooted"
+REJOIN = "hvm.pair.rejoin shows what it holds that the other lacks"
+
+
+def test_what_status_advises_is_run_until_it_has_no_advice(world):
+    world.node = Node(said(hva=RECOVER), said(hva="hvm_vm state=restored for echo, if not saved on purpose"), "")
+    assert world.follow_advice() == ["recover", "hvm_vm state=restored name=echo"]
+    assert world.node.ran == ["recover", "hva: hvm_vm state=restored name=echo"]
+
+
+def test_nothing_is_run_without_advice(world):
+    world.node = Node("")
+    assert world.follow_advice() == []
+    assert world.node.ran == []
+
+
+def test_a_host_that_is_off_is_named(world, monkeypatch):
+    monkeypatch.setattr(world, "on", lambda: [world.b])
+    world.node = Node(said(hvb=RECOVER), "")
+    assert world.follow_advice() == ["recover hvm_peer_is_down=hva"]
+
+
+def test_what_a_host_has_of_its_own_may_go_once_it_was_shown(world):
+    world.node = Node(said(hva=REJOIN), said(hva=REJOIN), "")
+    assert world.follow_advice() == ["rejoin", "rejoin hvm_rejoin=discard hvm_discard=hva"]
+
+
+def test_advice_without_end_is_a_fault(world):
+    world.node = Node(*[said(hva=RECOVER)] * 9)
+    with pytest.raises(_scene.Trouble, match="after recover, recover, recover status still says"):
+        world.follow_advice()
+
+
+def test_a_run_is_killed_with_all_that_it_has_started():
+    run = _scene.Run(["sh", "-c", "echo begun; setsid sleep 60 & wait"], "x")
+    end = time.monotonic() + 20
+    while "begun" not in run.output or not _scene.below(run.process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    children = _scene.below(run.process.pid)
+    run.kill()
+    assert run.process.returncode == -9
+    while any(process_start(pid) for pid in children):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_run_goes_on_to_write_where_it_was_when_its_output_is_read():
+    code = "import sys\nfor n in range(200): print(n, flush=True)"
+    run = _scene.Run([sys.executable, "-c", code], "x")
+    while run.running():
+        assert len(run.output) >= 0
+    assert run.wait()
+    assert run.output.split() == [str(number) for number in range(200)]
+
+
+def test_a_run_that_does_not_end_is_a_fault():
+    with pytest.raises(_scene.Trouble, match="sleep does not end within 0 s"):
+        _scene.Run(["sleep", "60"], "sleep").wait(0.2)
