@@ -43,6 +43,8 @@ ACTIVATE_TIMEOUT = 1800.0
 UNPROTECTED = sync.Options(protect=False)
 #: Seconds in which the other host must answer after the link was lost, until this host stays down.
 ASK_TIMEOUT = 120.0
+#: Seconds for asking once more.
+ONE_MORE = 3.0
 #: Seconds in which a VM must go on whose save was cut off.
 RESUME_TIMEOUT = 30.0
 
@@ -137,6 +139,7 @@ class _Switch:
         self.frozen: set[str] = set()
         self.stopped = False
         self.given_away = False
+        self.ask_until = 0.0
 
     def execute(self) -> dict[str, t.Any]:
         name = checkpoint.new_set_name(self.config, inventory.read(self.config.datasets), "state")
@@ -264,10 +267,15 @@ class _Switch:
         errors = {vm: "it does not run" for vm in sorted(self.paused) if vm not in other["qemu"]}
         return {"steps": [], "errors": errors, "warnings": []}
 
-    def _other_at_rest(self, timeout: float = ASK_TIMEOUT) -> dict[str, t.Any] | None:
-        """The other host as it is when it works on nothing any more; None when that cannot be learnt."""
+    def _other_at_rest(self) -> dict[str, t.Any] | None:
+        """The other host as it is when it works on nothing any more; None when that cannot be learnt.
+
+        Who asks again has the rest of the time, and one more answer.
+        """
         self.peer.close()
-        deadline = time.monotonic() + timeout
+        now = time.monotonic()
+        self.ask_until = self.ask_until or now + ASK_TIMEOUT
+        deadline = max(self.ask_until, now + ONE_MORE)
         while time.monotonic() < deadline:
             try:
                 with Peer(self.config) as peer:

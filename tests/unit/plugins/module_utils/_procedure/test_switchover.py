@@ -466,9 +466,12 @@ def test_without_proof_that_the_other_did_not_take_over_nothing_starts_here(
         return pair.target.lose_link() if way == "the link is cut" else pair.target.fail()
 
     pair.target.activate = activate
+    began = pair.world.clock()
     with pytest.raises(HvmError, match="hv2 was told to take over, and it is not proven that it did not") as caught:
         pair.migrate()
     assert "it may be ACTIVE, so nothing is started here. Run hvm.pair.recover when hv2 answers" in str(caught.value)
+    # it was asked twice, and waited for once
+    assert pair.world.clock() - began < 1.2 * switchover.ASK_TIMEOUT
     is_down_and_waits(pair)
 
 
