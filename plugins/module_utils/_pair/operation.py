@@ -163,6 +163,15 @@ class Journal:
         write_atomic(self._path, json.dumps(self.entry, indent=1) + "\n", 0o644)
 
 
+def noted(write: t.Callable[[], t.Any]) -> list[str]:
+    """Write down what has happened already: that it cannot be written changes none of it. :return: warnings."""
+    try:
+        write()
+    except Exception as exc:  # noqa: BLE001  whatever it is, there are VMs that wait
+        return [f"it could not be written down: {exc}"]
+    return []
+
+
 def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
     """The operation that began here and did not end, or None."""
     text = read_text(path)

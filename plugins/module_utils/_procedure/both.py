@@ -46,6 +46,22 @@ class Decided:
         """The other host's epoch, when it has just been asked."""
         return self.other["role"]["epoch"] if self.other else None
 
+    def result(self, changed: bool) -> dict[str, t.Any]:
+        """What the modules of this kind return, before anything is done."""
+        now = self.me["role"]
+        return {
+            "changed": changed,
+            "do": self.decision.do,
+            "sentence": self.decision.sentence,
+            "role": now["now"],
+            "epoch": now["epoch"],
+            "plan": [],
+            "vms": {},
+            "left": [],
+            "warnings": [],
+            "steps": [],
+        }
+
 
 #: Seconds that a lock is waited for: the agent of a host that has lost its power under a sync holds it until SILENCE has passed.
 PATIENCE = SILENCE + 15.0

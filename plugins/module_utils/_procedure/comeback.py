@@ -99,8 +99,7 @@ def replay(config: PairConfig) -> dict[str, t.Any]:
         datasets = inventory.read(config.datasets)
         actions.unmount_all(datasets)
         actions.make_inert(config.datasets, datasets)
-    entry = role.load()
-    role.write(entry._replace(clean=True))
+    role.write(role.load()._replace(clean=True))
     return {}
 
 
@@ -120,15 +119,14 @@ def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str
     """:param snapshot: whether there is anything that needs one: it tells of it from then on, whatever happens."""
     refuse_if_up()
     warnings = recover.let_go(config)
+    epoch = role.load().epoch
     name = ""
     if snapshot:
         datasets = inventory.read(config.datasets)
         name = checkpoint.new_set_name(config, datasets, "crash")
-        entry = role.load()
-        checkpoint.snapshot(config, datasets, name, "crash", entry.epoch)
+        checkpoint.snapshot(config, datasets, name, "crash", epoch)
         protect.hold(config.datasets, name, config.pair)
-    entry = role.load()
-    role.record(role.DIVERGED, entry.epoch, reason)
+    role.record(role.DIVERGED, epoch, reason)
     return {"set": name, "warnings": warnings}
 
 

@@ -67,21 +67,9 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
             exc.details["lost"] = lost
             exc.what += "".join(f"\n{line}" for line in lost.get("lines", []))
             raise
-        decision, now = found.decision, found.me["role"]
-        result: dict[str, t.Any] = {
-            "changed": decision.do == recovery.TAKE_OVER,
-            "do": decision.do,
-            "sentence": decision.sentence,
-            "role": now["now"],
-            "epoch": now["epoch"],
-            "set": name or "",
-            "lost": lost,
-            "plan": [],
-            "vms": {},
-            "left": [],
-            "warnings": [],
-            "steps": [],
-        }
+        decision = found.decision
+        result = found.result(decision.do == recovery.TAKE_OVER)
+        result.update(set=name or "", lost=lost)
         if decision.do == recovery.TAKE_OVER and name:
             result.update(role=role.ACTIVE, epoch=decision.epoch)
             aim = recover.back_to(config, name)

@@ -34,20 +34,9 @@ def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress
         found = both.decide(
             config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack, progress
         )
-        decision, now = found.decision, found.me["role"]
-        result: dict[str, t.Any] = {
-            "changed": decision.do in (recovery.START, recovery.PASS),
-            "do": decision.do,
-            "sentence": decision.sentence,
-            "role": now["now"],
-            "epoch": now["epoch"],
-            "peer_answers": found.other is not None,
-            "plan": [],
-            "vms": {},
-            "left": [],
-            "warnings": [],
-            "steps": [],
-        }
+        decision = found.decision
+        result = found.result(decision.do in (recovery.START, recovery.PASS))
+        result["peer_answers"] = found.other is not None
         if decision.do == recovery.START:
             result.update(role=role.ACTIVE, epoch=decision.epoch, **_start(config, found, check, progress))
         elif decision.do == recovery.PASS:

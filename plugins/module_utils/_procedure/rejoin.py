@@ -59,22 +59,12 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
             # whether there is anything in the logs is known when they have been replayed
             found.peer.call("replay", timeout=comeback.TIMEOUT)
             found = both.once_more(config, found, recovery.REJOIN, rule)
-        decision, now = found.decision, found.me["role"]
-        result: dict[str, t.Any] = {
-            "changed": bool(decision.do),
-            "do": decision.do,
-            "sentence": decision.sentence,
-            "role": now["now"],
-            "epoch": now["epoch"],
-            "own": {"snapshots": theirs.newer, "written": theirs.written, "doubt": theirs.doubt, "sentence": theirs.sentence()},
-            "kept": [],
-            "destroyed": {},
-            "plan": [],
-            "vms": {},
-            "left": [],
-            "warnings": [],
-            "steps": [],
-        }
+        decision = found.decision
+        result = found.result(bool(decision.do))
+        result.update(kept=[], destroyed={})
+        result["own"] = {
+            "snapshots": theirs.newer, "written": theirs.written, "doubt": theirs.doubt, "sentence": theirs.sentence()
+        }  # fmt: skip
         peer = found.peer
         if peer is None:  # nothing is decided about a host that does not answer
             raise HvmError(found.silent)

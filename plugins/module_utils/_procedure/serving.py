@@ -86,13 +86,13 @@ def serve(
     try:
         # first of all, since it takes no time: the VMs find their host at its address
         if prepared:
-            warnings += _note(lambda: journal.step("shared IP on"))
+            warnings += operation.noted(lambda: journal.step("shared IP on"))
             try:
                 shared_ip.take(prepared)
             except Exception as exc:  # noqa: BLE001  the VMs are worth more
                 errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
             watch.step("shared IP on")
-        warnings += _note(lambda: journal.step("start the VMs"))
+        warnings += operation.noted(lambda: journal.step("start the VMs"))
         settled = settle(conn, wanted.ran)
         try:
             backup.cure(config, progress)
@@ -110,15 +110,6 @@ def serve(
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
     warnings += checkpoint.set_clocks([name for name, sentence in done.items() if sentence.endswith(("restored", "goes on"))])
     return {"vms": done, "left": work.left, "errors": errors, "warnings": warnings, "steps": watch.steps}
-
-
-def _note(write: t.Callable[[], None]) -> list[str]:
-    """From the start on a journal that cannot be written keeps no VM down. :return: warnings."""
-    try:
-        write()
-    except (HvmError, OSError) as exc:
-        return [f"it could not be written down: {exc}"]
-    return []
 
 
 def _address(config: PairConfig) -> tuple[shared_ip.Prepared | None, list[str]]:

@@ -178,8 +178,8 @@ class _Switch:
                 raise self._undone(exc) from exc
             raise
         warnings = done["warnings"] + self._settle(name) + answer["warnings"]
-        warnings += self._note(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE"))
-        warnings += self._note(lambda: self.journal.done(f"{self.config.peer.name} is ACTIVE"))
+        warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE"))
+        warnings += operation.noted(lambda: self.journal.done(f"{self.config.peer.name} is ACTIVE"))
         vms = {
             vm: {"interruption": round(self.resumed[vm] - self.paused[vm], 3)} for vm in sorted(self.paused) if vm in self.resumed
         }
@@ -216,14 +216,6 @@ class _Switch:
         self.running = now
         self.frozen = {name for name in now if infos[name]["state"] == domains.FROZEN}
         return infos
-
-    def _note(self, write: t.Callable[[], t.Any]) -> list[str]:
-        """Write down what has happened already: that it cannot be written changes none of it. :return: warnings."""
-        try:
-            write()
-        except Exception as exc:  # noqa: BLE001  whatever it is, there are VMs that wait
-            return [f"it could not be written down: {exc}"]
-        return []
 
     def _undone(self, cause: HvmError) -> HvmError:
         """What is raised when everything is as it was."""
@@ -304,7 +296,7 @@ class _Switch:
         :raises HvmError: when not everything is as it was.
         """
         if not self._may_go_on_here():
-            self._say_all(self._note(lambda: self.journal.step("waiting for the other host", cause=str(cause))))
+            self._say_all(operation.noted(lambda: self.journal.step("waiting for the other host", cause=str(cause))))
             name = self.config.peer.name
             raise HvmError(
                 f"{name} was told to take over, and it is not proven that it did not ({cause}): "
@@ -313,7 +305,7 @@ class _Switch:
                 "The set with all VM states is on both hosts.",
             ) from cause
         self.progress.say(f"going back: {cause}")
-        self._say_all(self._note(lambda: self.journal.step("going back", cause=str(cause))))
+        self._say_all(operation.noted(lambda: self.journal.step("going back", cause=str(cause))))
         self.resumed.clear()
         try:
             conn = self._hypervisor_here()
@@ -334,7 +326,7 @@ class _Switch:
                 + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
                 f"State images that were not restored are kept in {self.config.state_dir}.",
             ) from cause
-        self._say_all(self._note(lambda: self.journal.done(f"failed and undone: {cause}")))
+        self._say_all(operation.noted(lambda: self.journal.done(f"failed and undone: {cause}")))
 
     def _say_all(self, texts: t.Iterable[str]) -> None:
         for text in texts:
