@@ -27,8 +27,8 @@ test: venv ## Every check; TEST_PARTS="unit lint" for some of them
 	@tests/tools/parts.py $(TEST_PARTS)
 
 .PHONY: unit
-unit: venv ## Unit tests, in seconds; PYTEST_ARGS="-k name"
-	@python -m pytest $(PYTEST_ARGS)
+unit: venv ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
+	@python -m pytest --quiet --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint
