@@ -22,10 +22,13 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._pair import role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, STATE
 
 LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
+#: The fact that a journal of a migration's target has, and its source's has not: the source's name.
+SOURCE = "source"
 
 
 def _now() -> str:
@@ -148,6 +151,7 @@ class Journal:
             return None
         found = cls(str(entry["operation"]), path)
         found.entry.update(entry)
+        found.entry.pop(SOURCE, None)  # who goes on with it does so in an epoch of its own
         return found
 
     def step(self, name: str, **facts: t.Any) -> None:
@@ -183,7 +187,17 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
     if not isinstance(entry, dict):
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
-    return None if entry.get("done") else entry
+    if entry.get("done") or (SOURCE in entry and not took_part(entry, role.load())):
+        return None
+    return entry
+
+
+def took_part(entry: t.Mapping[str, t.Any], record: role.Role) -> bool:
+    """Whether the target of a migration has something to finish: only since it is ACTIVE by it. Before that, the source has.
+
+    :param entry: the target's journal, which names the source.
+    """
+    return record.role == role.ACTIVE and record.epoch == entry.get("epoch")
 
 
 def acknowledge(check: bool, path: str = JOURNAL) -> dict[str, t.Any]:

@@ -274,8 +274,8 @@ class Agent:
     def activate(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import switchover
 
-        vms = [str(name) for name in arguments["vms"]]
-        return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), vms, emit)
+        vms, frozen = ([str(name) for name in arguments[word]] for word in ("vms", "frozen"))
+        return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), vms, frozen, emit)
 
 
 def main() -> int:

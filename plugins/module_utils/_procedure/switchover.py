@@ -241,7 +241,9 @@ class _Switch:
 
         try:
             saved = sorted(self.paused)
-            return self.peer.call("activate", ACTIVATE_TIMEOUT, event, set=name, epoch=self.epoch + 1, vms=saved)
+            frozen = sorted(self.frozen.intersection(saved))
+            words = {"set": name, "epoch": self.epoch + 1, "vms": saved, "frozen": frozen}
+            return self.peer.call("activate", ACTIVATE_TIMEOUT, event, **words)
         except PeerLost as exc:
             return self._ask_what_happened(exc)
 
@@ -393,13 +395,18 @@ def _unfreeze(conn: t.Any, vm: str) -> str:
 
 
 def activate(
-    config: PairConfig, name: str, epoch: int, vms: t.Collection[str], emit: t.Callable[[dict[str, t.Any]], None]
+    config: PairConfig,
+    name: str,
+    epoch: int,
+    vms: t.Collection[str],
+    frozen: t.Collection[str],
+    emit: t.Callable[[dict[str, t.Any]], None],
 ) -> dict[str, t.Any]:
     """The other half, on the target: become ACTIVE on exactly this set and restore the VMs.
 
     Fails as a whole, and undoes itself, until the first VM runs; after that this host stays ACTIVE.
 
-    :param vms: that ran on the source, and were saved there.
+    :param vms: that ran on the source, and were saved there; `frozen`: of these, the ones that somebody had frozen.
     """
     class Told(Progress):
         def say(self, text: str, **facts: t.Any) -> None:
@@ -426,9 +433,14 @@ def activate(
         resumed.append(vm)
         emit({"resumed": vm})
 
+    # should the source be lost for good, this host knows by itself which VMs there are
+    facts: dict[str, t.Any] = {"set": name, "epoch": epoch, "vms": sorted(vms), "frozen": sorted(frozen)}
+    journal = operation.Journal(OPERATION, **facts, **{operation.SOURCE: config.peer.name})
+    warnings = operation.noted(lambda: journal.step("target: start the hypervisor"))
     conn = None
     try:
         conn = hypervisor.start(config, epoch, f"took over by {OPERATION}", progress)
+        warnings += operation.noted(lambda: journal.step("target: restore VMs"))
         watch.step("target: start hypervisor")
         # looked at above; since then nothing could write to a zvol
         written = {dataset: {name: ["0", guid]} for dataset, guid in members.items()}
@@ -448,7 +460,8 @@ def activate(
     except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
         errors["the shared IP"] = str(exc)
     watch.step("target: shared IP on")
-    warnings = address.keep_announcing(config.shared_ips, config.interface) + checkpoint.set_clocks(resumed)
+    warnings += operation.noted(lambda: journal.done(f"{config.me.name} is ACTIVE"))
+    warnings += address.keep_announcing(config.shared_ips, config.interface) + checkpoint.set_clocks(resumed)
     return {"steps": watch.steps, "errors": errors, "warnings": warnings}
 
 

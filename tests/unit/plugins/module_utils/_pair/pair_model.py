@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback
 
 DATASETS = ("ssd/a", "rot/b")
@@ -181,7 +181,7 @@ class Pair:
             "mountpoints": [],
             "not_inert": ["ssd/a is writable"] if host.writable and host.now() != ACTIVE else [],
             "lock": repr(host.lock) if lock else None,
-            "pending": host.journal,
+            "pending": self.pending(host),
             "vms": {},
             "network_bridges": {},
             "state_dir": "/states",
@@ -250,8 +250,15 @@ class Pair:
             process.words += f": {decided.sentence}"
         return peer, decided
 
+    def pending(self, host: Host) -> dict[str, t.Any] | None:
+        entry = host.journal
+        if entry and operation.SOURCE in entry:
+            record = role.Role(host.role, host.epoch, "then", "", str(host.recorded_in))
+            return entry if operation.took_part(entry, record) else None
+        return entry
+
     def journal(self, process: Process, operation: str, step: str, **facts: t.Any) -> None:
-        entry = process.host.journal or {}
+        entry = self.pending(process.host) or {}
         if entry.get("operation") != operation:
             entry = {}
         process.host.journal = {**entry, "operation": operation, "started": "then", "step": step, **facts}
@@ -514,12 +521,17 @@ class Pair:
         there = {one: disk.at(name) == len(disk.snapshots) - 1 and disk.head == disk.newest() for one, disk in host.disks.items()}
         behind = [one for one, is_there in there.items() if not is_there]
         refuse(guards.activate(self.observe(host, process), epoch, name, behind, name in host.complete()))
+        facts = {operation.SOURCE: process.host.name, "vms": ["vm"], "epoch": epoch}
+        host.journal = {"operation": recovery.MIGRATION, "started": "then", "step": "target: start the hypervisor", **facts}
+        yield
         try:
             yield from self.start_hypervisor(host, epoch)
         except Failed:
             host.record(PASSIVE, epoch)
             raise
         host.vms = True
+        yield
+        host.journal = None
         agent.answer = ""
 
     def run_recover(self, process: Process, word: str) -> Steps:
@@ -535,6 +547,9 @@ class Pair:
             yield
             host.journal = None
         elif decided.do == recovery.START:
+            begun = self.pending(host)
+            host.journal = {key: value for key, value in begun.items() if key != operation.SOURCE} if begun else None
+            yield
             if not host.running:
                 if host.role == PASSIVE:
                     yield from self.go_back(host, host.complete()[-1])

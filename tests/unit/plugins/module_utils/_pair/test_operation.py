@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 
 HOLD = """
 import sys
@@ -187,3 +187,26 @@ def test_what_still_runs_cannot_be_acknowledged(tmp_path: pathlib.Path, monkeypa
     with pytest.raises(HvmError, match="sync by bob is still running"):
         operation.acknowledge(False, path)
     assert operation.pending(path) is not None
+
+
+@pytest.mark.parametrize(
+    ("now", "epoch", "pending"),
+    [(role.ACTIVE, 4, True), (role.ACTIVE, 5, False), (role.PASSIVE, 4, False), (role.PASSIVE, 3, False)],
+)
+def test_a_target_has_something_to_finish_only_since_it_is_active_by_this_migration(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, now: str, epoch: int, pending: bool
+) -> None:
+    path = str(tmp_path / "journal.json")
+    monkeypatch.setattr(role, "load", lambda: role.Role(now, epoch, "then", "", "boot"))
+    operation.Journal("migrate_secure", path, vms=["web"], epoch=4).step("save")
+    assert operation.pending(path) is not None, "the source has it in any role"
+    operation.Journal("migrate_secure", path, vms=["web"], epoch=4, source="hv1").step("target: restore VMs")
+    assert (operation.pending(path) is not None) == pending
+    found = operation.Journal.of_pending(path)
+    assert (found is not None) == pending
+    if found:  # gone on with in an epoch of its own it stays pending
+        found.step("start the VMs")
+        monkeypatch.setattr(role, "load", lambda: role.Role(role.ACTIVE, 5, "then", "", "boot"))
+        again = operation.pending(path)
+        assert again is not None
+        assert (again["step"], again["vms"]) == ("start the VMs", ["web"])

@@ -96,6 +96,50 @@ def test_without_a_journal_it_writes_its_own(lab: Lab) -> None:
     assert (found["operation"], found["vms"], found["epoch"], found["peer"]) == ("recover", [], 4, "hv2")
 
 
+def taken_over(lab: Lab) -> None:
+    """hv2 had just taken over from hv1 when the power of both went; only hv2 comes back."""
+    lab.be(lab.hv1, "PASSIVE", 3)
+    lab.hv1.answers = False
+    lab.be(lab.hv2, "ACTIVE", 4, boot=BEFORE, clean=False)
+    lab.hv2.vm("web")
+    lab.hv2.vm("mail")
+    lab.hv2.vm("cold")
+    lab.hv2.images = {"mail"}
+    lab.begun(lab.hv2, "migrate_secure", "target: restore VMs", source="hv1", vms=["mail", "web"], frozen=[], epoch=4)
+
+
+def test_the_target_of_a_migration_knows_by_itself_which_vms_ran(lab: Lab) -> None:
+    taken_over(lab)
+    result = run(lab, lab.hv2, peer_is_down="hv1")
+    assert (result["epoch"], result["vms"]) == (5, {"web": "web started", "mail": "mail restored"})
+    assert lab.hv2.journal()["outcome"] == "recovered: hv2 is ACTIVE"
+
+
+def test_killed_while_it_goes_on_in_an_epoch_of_its_own_the_target_still_knows_them(tmp_path: pathlib.Path) -> None:
+    for lab in each_death(tmp_path, taken_over, lambda lab: run(lab, lab.hv2, peer_is_down="hv1")):
+        result = run(lab, lab.hv2, peer_is_down="hv1")
+        assert [name for name, vm in sorted(lab.hv2.vms.items()) if vm["state"] == RUNNING] == ["mail", "web"], lab.before
+        assert (result["role"], lab.hv2.pending()) == ("ACTIVE", "")
+
+
+def test_a_target_whose_agent_was_killed_goes_on_and_lets_the_frozen_ones_be(lab: Lab) -> None:
+    taken_over(lab)
+    lab.be(lab.hv2, "ACTIVE", 4)
+    lab.hv2.vm("mail", FROZEN)
+    lab.begun(lab.hv2, "migrate_secure", "target: restore VMs", source="hv1", vms=["mail", "web"], frozen=["mail"], epoch=4)
+    assert run(lab, lab.hv2)["vms"] == {"web": "web started"}
+    assert lab.hv2.vms["mail"]["state"] == FROZEN
+
+
+def test_a_target_that_never_took_over_leaves_it_to_the_source(lab: Lab) -> None:
+    handed_over(lab)
+    lab.begun(lab.hv2, "migrate_secure", "target: start the hypervisor", source="hv1", vms=["web"], frozen=[], epoch=4)
+    assert run(lab, lab.hv2)["do"] == "elsewhere"
+    assert run(lab)["vms"] == {"web": "web started"}
+    lab.again()
+    assert run(lab, lab.hv2)["sentence"] == "hv1 is ACTIVE in epoch 5, hv2 is PASSIVE: there is nothing to recover"
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_the_second_run_changes_nothing(lab: Lab, check: bool) -> None:
     crashed(lab)

@@ -8,6 +8,7 @@ libvirt, ZFS, systemd, the addresses and the other host are told what to say."""
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 import sys
 import types
@@ -47,6 +48,7 @@ class Target:
         self.activate: t.Callable[[], dict[str, t.Any]] = self.take_over
         self.reachable = True
         self.activated = 0
+        self.frozen: list[str] = []
 
     def take_over(self) -> dict[str, t.Any]:
         self.role = {"role": role.ACTIVE, "now": role.ACTIVE, "epoch": EPOCH + 1, "reason": "took over"}
@@ -168,6 +170,7 @@ class Pair:
                     target.activated += 1
                     assert role.load().role == role.PASSIVE, "the role is given away on disk before the request is sent"
                     assert (arguments["epoch"], arguments["vms"]) == (EPOCH + 1, ["alpha", "beta", "gamma"])
+                    target.frozen = arguments["frozen"]
                     return target.activate()
                 assert op == "observe"
                 running = {"running": target.running}
@@ -563,6 +566,12 @@ def test_a_vm_that_the_operator_had_frozen_stays_frozen(pair: Pair) -> None:
     assert pair.world.states() == {"alpha": RUNNING, "beta": 3, "gamma": RUNNING, "saved": OFF}
 
 
+def test_the_other_host_is_told_which_vms_the_operator_had_frozen(pair: Pair) -> None:
+    pair.world.vms["beta"].state = 3
+    pair.migrate()
+    assert (pair.target.activated, pair.target.frozen) == (1, ["beta"])
+
+
 def test_a_vm_that_ends_while_it_is_saved_is_named(pair: Pair) -> None:
     def crash(pair: Pair) -> None:
         pair.world.vms["beta"].state = OFF
@@ -643,6 +652,22 @@ class Taking:
         patch.setattr(switchover, "hypervisor_running", lambda: self.daemon)
         patch.setattr(switchover, "run", lambda command: self.do(" ".join(command)))
         patch.setattr(switchover.role, "record", lambda now, epoch, dummy: self.did.append(f"record {now} {epoch}"))
+        self.journal = tmp_path / "journal.json"
+        self.steps: list[str] = []
+        patch.setattr(switchover.operation.Journal, "_write", lambda journal: self.write(journal, len(self.did)))
+        patch.setattr(operation.role, "load", lambda: self.record)
+
+    @property
+    def record(self) -> role.Role:
+        """As it is on disk: `start` has written it."""
+        return role.Role(role.ACTIVE if "start" in self.did else role.PASSIVE, EPOCH + 1, "then", "", "")
+
+    def write(self, journal: operation.Journal, done: int) -> None:
+        """:param done: how many of the steps: this is none of them."""
+        self.steps.append(f"{journal.entry['step']} ({done})")
+        if self.journal.is_dir():
+            raise OSError("Input/output error")
+        self.journal.write_text(json.dumps(journal.entry))
 
     def do(self, what: str) -> None:
         self.did.append(what)
@@ -668,7 +693,7 @@ class Taking:
         return self.errors
 
     def activate(self) -> dict[str, t.Any]:
-        return switchover.activate(self.config, self.NAME, EPOCH + 1, ["alpha", "beta"], self.events.append)
+        return switchover.activate(self.config, self.NAME, EPOCH + 1, ["beta", "alpha"], ["beta"], self.events.append)
 
 
 @pytest.fixture(name="taking")
@@ -691,6 +716,37 @@ def test_a_target_on_which_no_vm_runs_is_as_before(taking: Taking, what: str) ->
         taking.activate()
     assert taking.did[-3:] == ["stop", "unmount", f"record PASSIVE {EPOCH + 1}"]
     assert "address" not in taking.did
+
+
+def test_the_target_knows_by_itself_what_it_was_about_to_restore(taking: Taking) -> None:
+    taking.activate()
+    assert taking.steps == ["target: start the hypervisor (0)", "target: restore VMs (1)", "end (3)"]
+    assert operation.pending(str(taking.journal)) is None
+    taking.faults["restore"] = HvmError("the link went, and the agent with it")
+    with pytest.raises(HvmError, match="the link went"):
+        taking.activate()
+    found = operation.pending(str(taking.journal))
+    assert found is not None
+    facts = {key: found[key] for key in ("operation", "source", "set", "epoch", "vms", "frozen")}
+    ran = {"vms": ["alpha", "beta"], "frozen": ["beta"]}
+    assert facts == {"operation": "migrate_secure", "source": "hv1", "set": taking.NAME, "epoch": EPOCH + 1, **ran}
+
+
+def test_a_target_that_has_not_become_active_has_nothing_to_finish(taking: Taking) -> None:
+    taking.runs = []
+    taking.faults["start"] = HvmError("no mount")
+    with pytest.raises(HvmError, match="no mount"):
+        taking.activate()
+    taking.did.clear()
+    assert json.loads(taking.journal.read_text())["done"] is False
+    assert operation.pending(str(taking.journal)) is None
+
+
+def test_a_journal_that_cannot_be_written_keeps_no_vm_down_there_either(taking: Taking) -> None:
+    taking.journal.mkdir()
+    answer = taking.activate()
+    assert taking.did == ["start", "restore", "address", "announcer"]
+    assert answer["warnings"][:3] == ["it could not be written down: Input/output error"] * 3
 
 
 def test_a_target_that_cannot_unmount_is_passive_all_the_same(taking: Taking) -> None:
