@@ -46,11 +46,6 @@ options:
     description: Seconds that an agent may take to freeze its guest's filesystems. Windows thaws them by itself after about ten.
     type: int
     default: 10
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -60,6 +55,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

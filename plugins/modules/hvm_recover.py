@@ -24,11 +24,6 @@ options:
         is wrong, two hosts run the same VMs.
     type: str
     default: ""
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -38,6 +33,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

@@ -31,11 +31,6 @@ options:
     description: The name of the host that goes on, when that is not the ACTIVE one, or there is none. It runs there.
     type: str
     default: ""
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -45,6 +40,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

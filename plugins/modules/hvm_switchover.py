@@ -15,12 +15,6 @@ description:
     snapshot (B), sync, verify > start there > restore by priority > shared IP on there.
   - Whatever fails before a VM runs on the other host is undone - the VMs go on here, from their saved states.
 version_added: 0.1.0
-options:
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -30,6 +24,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

@@ -52,11 +52,6 @@ options:
     description: The same with months.
     type: int
     default: 0
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing. This is the C(-show) of the original, and the run its C(-exec).
@@ -66,6 +61,7 @@ attributes:
     support: full
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

@@ -40,11 +40,6 @@ options:
         out.
       - Naming the stamp of an undo does what that has undone again.
     type: str
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do on both hosts, and changes nothing.
@@ -54,6 +49,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""

@@ -61,11 +61,6 @@ options:
     description: Attempts after a lost connection.
     type: int
     default: 2
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -75,6 +70,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 """
 
 EXAMPLES = r"""
