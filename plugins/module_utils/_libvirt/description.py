@@ -15,7 +15,7 @@ word                 default meaning
 autostart=yes|no     no      `vms start` starts it
 prio=NN              99      1 is first, 99 last
 autobackup=yes|no    yes     no: a backup leaves it alone
-ready=agent          none    it is ready when its agent answers
+ready=agent|none     none    it is ready when its agent answers; none: when it runs
 ready=tcp:HOST:PORT  none    it is ready when the port opens; an IPv6 address in brackets
 ready_timeout=NN     120     seconds after which the order goes on without it
 delay=NN             0       seconds, after it is ready, until VMs of the next priority are started
@@ -31,7 +31,7 @@ LOWEST = 99
 #: Seconds; the longest that a description may make others wait.
 LONGEST = 3600
 READY_TIMEOUT = 120
-AGENT, TCP = "agent", "tcp"
+AGENT, TCP, NONE = "agent", "tcp", "none"
 
 
 class Endpoint(t.NamedTuple):
@@ -50,7 +50,7 @@ _PRIORITY = _word("prio", r"\d+")
 _AUTOBACKUP = _word("autobackup", "yes|no")
 _DELAY = _word("delay", r"\d+")
 _READY_TIMEOUT = _word("ready_timeout", r"\d+")
-_READY = _word("ready", r"agent|tcp:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}")
+_READY = _word("ready", r"agent|none|tcp:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}")
 
 
 def _last(pattern: re.Pattern[str], description: str, default: str) -> str:
@@ -74,7 +74,8 @@ def priority(description: str) -> int:
 def ready(description: str) -> str:
     """"agent", "tcp:HOST:PORT" with a port that there is, or ""."""
     found = [one.lower() for one in _READY.findall(description)]
-    return next((one for one in reversed(found) if one == AGENT or endpoint(one) is not None), "")
+    last = next((one for one in reversed(found) if one in (AGENT, NONE) or endpoint(one) is not None), NONE)
+    return "" if last == NONE else last
 
 
 def endpoint(text: str) -> Endpoint | None:
@@ -96,6 +97,43 @@ def settings(description: str) -> dict[str, t.Any]:
         "ready_timeout": _number(_READY_TIMEOUT, description, READY_TIMEOUT, 1, LONGEST),
         "delay": _number(_DELAY, description, 0, 0, LONGEST),
     }
+
+
+#: Setting -> its word and how that is found.
+_WORDS = {
+    "autostart": ("autostart", _AUTOSTART),
+    "priority": ("prio", _PRIORITY),
+    "autobackup": ("autobackup", _AUTOBACKUP),
+    "ready": ("ready", _READY),
+    "ready_timeout": ("ready_timeout", _READY_TIMEOUT),
+    "delay": ("delay", _DELAY),
+}
+
+
+def changed(description: str, wanted: t.Mapping[str, t.Any]) -> str:
+    """The description with these settings; all other text stays as it is.
+
+    A word that is there gets the new value where it stands. One that is not there is added at the end, unless it would only say
+    what holds without it.
+
+    :param wanted: some of what `settings` returns, within the same limits.
+    """
+    for key, value in wanted.items():
+        if settings(description)[key] == value:
+            continue
+        word, pattern = _WORDS[key]
+        said = ("yes" if value else "no") if isinstance(value, bool) else str(value) or NONE
+        description, count = pattern.subn(lambda match, said=said: _with(match, said), description)  # type: ignore[misc]
+        if not count:
+            text = description.rstrip()
+            between = "\n" if "\n" in text else " " if text else ""
+            description = f"{text}{between}{word}={said}"
+    return description
+
+
+def _with(match: re.Match[str], value: str) -> str:
+    start, end = match.start(1) - match.start(), match.end(1) - match.start()
+    return f"{match[0][:start]}{value}{match[0][end:]}"
 
 
 def by_priority(vms: t.Iterable[tuple[str, int]], descending: bool = False) -> list[list[str]]:

@@ -50,6 +50,25 @@ def channel(xml: str) -> str:
     return NONE if not states else CONNECTED if any(states) else DISCONNECTED
 
 
+def with_channel(xml: str, wanted: bool) -> str:
+    """The XML of a domain with a channel for an agent, or without one. Pure.
+
+    :param xml: inactive, with its secrets (VIR_DOMAIN_XML_INACTIVE, _SECURE): it is defined again.
+    """
+    root = ET.fromstring(xml)
+    devices = root.find("devices")
+    if devices is None:
+        devices = ET.SubElement(root, "devices")
+    for one in devices.findall("channel"):
+        if one.find(f"./target[@name='{CHANNEL}']") is not None:
+            devices.remove(one)
+    if wanted:
+        one = ET.SubElement(devices, "channel", type="unix")
+        ET.SubElement(one, "source", mode="bind")
+        ET.SubElement(one, "target", type="virtio", name=CHANNEL)
+    return ET.tostring(root, encoding="unicode")
+
+
 @contextlib.contextmanager
 def limited(dom: t.Any, seconds: int = LIMIT) -> t.Iterator[None]:
     """The agent has so many seconds for an answer; afterwards as many as it likes, as before."""

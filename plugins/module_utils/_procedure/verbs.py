@@ -83,6 +83,16 @@ class Options:
     force: bool = False
 
 
+def need_hypervisor(me: dict[str, t.Any], what: str) -> None:
+    """:raises HvmError: where libvirt does not run: `what` only the ACTIVE host can."""
+    if me["hypervisor"]["running"]:
+        return
+    findings = guards.is_active(me, what)
+    if findings:
+        raise Refused("this", findings)
+    raise HvmError("the hypervisor is stopped", "Start it: hvm_hypervisor state=started.")
+
+
 def apply(
     config: PairConfig, verb: str, names: t.Sequence[str], everything: bool, options: Options, check: bool
 ) -> dict[str, t.Any]:
@@ -90,11 +100,7 @@ def apply(
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
     """
     me = observe(config)
-    if not me["hypervisor"]["running"]:
-        findings = guards.is_active(me, "run VMs")
-        if findings:
-            raise Refused("this", findings)
-        raise HvmError("the hypervisor is stopped", "Start it: hvm_hypervisor state=started.")
+    need_hypervisor(me, "run VMs")
     findings = guards.vms(me, verb, operation.others_operation())
     if findings:
         raise Refused("this", findings)

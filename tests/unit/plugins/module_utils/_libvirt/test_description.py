@@ -15,6 +15,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description impo
     Endpoint,
     autostart,
     by_priority,
+    changed,
     endpoint,
     priority,
     ready,
@@ -60,6 +61,8 @@ def test_what_a_description_says(text: str, start: bool, number: int) -> None:
         ("ready=tcp:db:0 ready=tcp:db:65536 ready=tcp::22 ready=soon", {}),
         ("ready=agent ready=tcp:db:0", {"ready": "agent"}),
         ("ready=agents already=agent", {}),
+        ("ready=agent ready=none", {}),
+        ("ready=none Ready = agent", {"ready": "agent"}),
         ("ready_timeout=0 delay=999999", {"ready_timeout": 1, "delay": 3600}),
         ("delay=-5", {}),
         ("delay=5m", {}),
@@ -103,6 +106,52 @@ def test_in_any_order_with_spaces_and_other_text_around(
     text = between.join([f"{other} ", *words, f" {other}"])
     assert settings(text) == {**DEFAULT, **{key: _SAID[key] for key in order[:count]}}
     assert settings(text.upper()) == settings(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "after"),
+    [
+        ("", {"autostart": True, "priority": 5}, "autostart=yes prio=5"),
+        ("", {"autostart": False, "priority": 99, "ready": "", "delay": 0}, ""),
+        ("The web server.", {"priority": 7}, "The web server. prio=7"),
+        ("The web server.\nAsk Alice.\n", {"autostart": True}, "The web server.\nAsk Alice.\nautostart=yes"),
+        ("Web (PRIO = 3; autostart=no).", {"priority": 12, "autostart": True}, "Web (PRIO = 12; autostart=yes)."),
+        ("prio=3 prio=5", {"priority": 5}, "prio=3 prio=5"),
+        ("prio=3 prio=5", {"priority": 3}, "prio=3 prio=3"),
+        ("prio=high", {"priority": 1}, "prio=high prio=1"),
+        ("ready=agent", {"ready": ""}, "ready=none"),
+        ("ready=none", {"ready": "tcp:[::1]:22"}, "ready=tcp:[::1]:22"),
+        ("autostart= ready=agent yes", {"ready": ""}, "autostart= ready=none yes"),
+        ("autobackup=no", {"autobackup": True}, "autobackup=yes"),
+    ],
+)
+def test_a_setting_goes_where_its_word_is(text: str, wanted: dict[str, t.Any], after: str) -> None:
+    assert changed(text, wanted) == after
+
+
+_WANTED = st.fixed_dictionaries(
+    {},
+    optional={
+        "autostart": st.booleans(),
+        "priority": st.integers(1, 99),
+        "autobackup": st.booleans(),
+        "ready": st.sampled_from(["", "agent", "tcp:db.lan:22", "tcp:[::1]:5432"]),
+        "ready_timeout": st.integers(1, 3600),
+        "delay": st.integers(0, 3600),
+    },
+)
+_TEXT = st.lists(
+    st.sampled_from([*(word.format("") for word in _WORDS.values()), "prio", "=", "ready=none", "yes", "12", " ", "\n", "-", "é"])
+).map("".join)
+
+
+@given(st.one_of(st.text(), _TEXT), _WANTED)
+def test_what_was_written_is_what_is_read_and_nothing_else_changes(text: str, wanted: dict[str, t.Any]) -> None:
+    after = changed(text, wanted)
+    assert settings(after) == {**settings(text), **wanted}
+    assert changed(after, wanted) == after
+    if not wanted:
+        assert after == text
 
 
 def test_the_end_of_a_connection() -> None:
