@@ -78,15 +78,8 @@ def decide(
     :raises Refused: with every finding; nothing was changed then.
     """
     peer, other, silent = preflight.reach(config, stack)
-    me = observe(config, users=True)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:  # in check mode too: a playbook looks before it acts
-        busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
-        if not busy:
-            break
-        progress.say(f"waiting for {' and '.join(busy)}")
-        time.sleep(_POLL)
-        me, other = observe(config, users=True), peer.call("observe") if peer else None
+    # in check mode too: a playbook looks before it acts
+    me, other = at_rest(lambda: observe(config, users=True), peer, other, progress)
     found = _ruled(Decided(me, peer, other, silent, recovery.Decision("", "")), name, rule)
     if check or found.decision.do in (recovery.NOTHING, recovery.ELSEWHERE):
         return found
@@ -94,6 +87,22 @@ def decide(
     if peer is not None and found.decision.do not in _ALONE:
         peer.call("lock", operation=name, owner=f"{operation.owner()} on {config.me.name}")
     return once_more(config, found, name, rule)
+
+
+def at_rest(
+    look: t.Callable[[], Observation], peer: Peer | None, other: Observation | None, progress: Progress
+) -> tuple[Observation, Observation | None]:
+    """Both hosts, when nobody works on either any more, or after PATIENCE: whoever holds a lock then is at work."""
+    me = look()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
+        if not busy:
+            break
+        progress.say(f"waiting for {' and '.join(busy)}")
+        time.sleep(_POLL)
+        me, other = look(), peer.call("observe") if peer else None
+    return me, other
 
 
 def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Decided:

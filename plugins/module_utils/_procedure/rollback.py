@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import holds, preflight, sync
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, holds, preflight, sync
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import wait_for_receivers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import (
@@ -53,8 +53,8 @@ def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progre
     :raises Refused: when it may not be done; nothing was changed then.
     """
     with contextlib.ExitStack() as stack:
-        me = observe(config)
         peer, other, reason = preflight.reach(config, stack)
+        me, other = both.at_rest(lambda: observe(config), peer, other, progress)
         if state == "followed":
             if other is None:
                 raise HvmError(f"{config.peer.name} does not answer: {reason}", "Its replicas can follow when it is back.")

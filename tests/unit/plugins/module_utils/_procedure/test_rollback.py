@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, rollback
 
 CONFIG = PairConfig("office", Host("hv1", "10.0.0.1"), Host("hv2", "10.0.0.2"), ("ssd/a", "rot/b"), "/srv/vms/states")
 SET = "hvm_20261123T000000Z_office_B"
@@ -96,3 +98,40 @@ def test_nothing_is_dropped_while_a_rollback_is_not_finished(monkeypatch: pytest
     monkeypatch.setattr(rollback.operation, "pending", lambda: {"operation": "undo", "started": "now"})
     with pytest.raises(HvmError, match=r"undo, begun now, did not end\. Run hvm_zfs_rollback again"):
         rollback.drop(CONFIG, STAMP, check=True)
+
+
+class Other:
+    """The other host: its agent of before holds the lock for so many looks."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, looks: int) -> None:
+        self.left, self.asked, self.now = looks, list[str](), 0.0
+        patch.setattr(rollback.preflight, "reach", lambda *dummy: (self, self.call("observe"), ""))
+        patch.setattr(rollback, "observe", lambda dummy: {"host": "hv1", "lock": None, "role": {"epoch": 3}})
+        patch.setattr(rollback.guards, "rollback", lambda *dummy: [])
+        patch.setattr(rollback.guards, "follower", lambda dummy, other: [Finding("locked", "")] if other["lock"] else [])
+        patch.setattr(both, "time", types.SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
+        patch.setattr(rollback, "_Work", lambda *words: types.SimpleNamespace(run=lambda *dummy: words))
+
+    def call(self, op: str, **dummy: t.Any) -> dict[str, t.Any]:
+        self.asked.append(op)
+        self.left -= op == "observe"
+        return {"host": "hv2", "lock": "rollback by alice on hv1" if self.left >= 0 else None, "pending": None}
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_lock_that_a_power_cut_has_left_on_the_other_host_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Booting takes less than the 45 s for which the agent there waits for a word."""
+    other = Other(monkeypatch, looks=2)
+    monkeypatch.setattr(rollback.operation.Lock, "take", lambda *dummy: None)
+    words: t.Any = rollback.apply(CONFIG, "rolled_back", "last", False, Progress())
+    assert (words[1], words[2]) == (other, [])
+    assert other.asked == ["observe"] * 3 + ["lock"]
+
+
+def test_one_that_somebody_works_on_does_not_follow_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Other(monkeypatch, looks=1000)
+    words: t.Any = rollback.apply(CONFIG, "rolled_back", "last", True, Progress())
+    assert (words[1], words[2]) == (None, ["locked."])
+    assert both.PATIENCE <= other.now < both.PATIENCE + 5
