@@ -91,6 +91,8 @@ ENDED_BY = {
     "rollback": "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back",
     "undo": "hvm.pair.rollback hvm_rollback_state=undone goes on with it",
 }
+#: Those of them that only an ACTIVE host can end: one that lost its power has to be recovered first, which ends them too.
+BY_A_BACKUP = ("checkpoint", "backup_unsecure")
 
 
 def advice(found: dict[str, t.Any], alone: bool = False) -> str:
@@ -98,15 +100,17 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     role, now, entry = found["role"], found["role"]["now"], found["pending"]
     if found["lock"]:
         return ""
+    if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
+        return "hvm.pair.rejoin shows what it holds that the other lacks"
     if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
         return "hvm.pair.failover goes on with it, with the same variables"
-    if entry:
+    if entry and (now == "ACTIVE" or entry["operation"] not in BY_A_BACKUP):
         return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
     if now == "UNKNOWN":
         known = role.get("since")
         return "hvm.pair.recover: it was ACTIVE before it rebooted" if known else "hvm.pair.install: it has no role yet"
-    if now == "DIVERGED":
-        return "hvm.pair.rejoin shows what it holds that the other lacks"
+    if entry:
+        return "hvm.pair.recover finishes it or undoes it, and says which"
     running = found["hypervisor"]["running"] or found["qemu"]
     if now == "ACTIVE" and not found["hypervisor"]["running"]:
         return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.filter.hvm_status import ENDED_BY, FilterModule, advice, age
+from ansible_collections.hvm.pair.plugins.filter.hvm_status import BY_A_BACKUP, ENDED_BY, FilterModule, advice, age
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 
 status = FilterModule().filters()["hvm_status"]
@@ -82,6 +82,22 @@ def test_lock_before_pending_and_no_sets() -> None:
         ({"pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
         ({"role": {"now": "UNKNOWN", "since": "then"}}, "hvm.pair.recover: it was ACTIVE before it rebooted"),
         ({"role": {"now": "UNKNOWN", "since": ""}}, "hvm.pair.install: it has no role yet"),
+        ({"pending": {"operation": "checkpoint"}}, ENDED_BY["checkpoint"]),
+        # the power went in the midst of it: no backup is taken of a host that is not ACTIVE
+        (
+            {"role": {"now": "UNKNOWN", "since": "then"}, "pending": {"operation": "checkpoint"}},
+            "hvm.pair.recover: it was ACTIVE before it rebooted",
+        ),
+        (
+            {"role": {"now": "PASSIVE"}, "pending": {"operation": "backup_unsecure"}},
+            "hvm.pair.recover finishes it or undoes it, and says which",
+        ),
+        ({"role": {"now": "UNKNOWN", "since": "then"}, "pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
+        # recover would only say that it is for rejoin to decide
+        (
+            {"role": {"now": "DIVERGED"}, "pending": {"operation": "migrate_secure"}},
+            "hvm.pair.rejoin shows what it holds that the other lacks",
+        ),
         ({"role": {"now": "DIVERGED"}}, "hvm.pair.rejoin shows what it holds that the other lacks"),
         (
             {"hypervisor": {"running": False}, "qemu": []},
@@ -110,3 +126,4 @@ def test_a_failover_that_did_not_end_is_gone_on_with_while_the_other_host_is_awa
 
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
     assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
+    assert BY_A_BACKUP == guards.BACKUPS
