@@ -104,7 +104,8 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return "hvm.pair.rejoin shows what it holds that the other lacks"
     if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
         return "hvm.pair.failover goes on with it, with the same variables"
-    if entry and (now == "ACTIVE" or entry["operation"] not in BY_A_BACKUP):
+    by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
+    if entry and (not by_a_backup or (now == "ACTIVE" and not entry.get("recovers"))):
         return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
     if now == "UNKNOWN":
         known = role.get("since")

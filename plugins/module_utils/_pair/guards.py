@@ -223,6 +223,13 @@ def room(me: Observation) -> list[Finding]:
 
 #: What the journal calls a backup that the next one finishes: `backup secure` by checkpoint, `backup unsecure`.
 BACKUPS = ("checkpoint", "backup_unsecure")
+#: In its journal when `recover` goes on with it, because the power went: then only that knows which VMs have to run again.
+RECOVERS = "recovers"
+
+
+def ended_by_backup(entry: t.Mapping[str, t.Any] | None) -> bool:
+    """Whether this journal is of a backup that did not end, and all that is left to do is what the next one does first."""
+    return bool(entry) and entry["operation"] in BACKUPS and not entry.get(RECOVERS)
 
 
 def backup(me: Observation, peer: Observation | None) -> list[Finding]:
@@ -231,7 +238,7 @@ def backup(me: Observation, peer: Observation | None) -> list[Finding]:
 
 
 def backup_unsecure(me: Observation, peer: Observation | None) -> list[Finding]:
-    found = [*is_active(me, "be backed up"), *common(me, BACKUPS)]
+    found = [*is_active(me, "be backed up"), *common(me, BACKUPS if ended_by_backup(me["pending"]) else ())]
     if peer is not None:
         found += [*common(peer), *roles(me, peer), *replicas(me, peer)]
     return found

@@ -466,17 +466,18 @@ def cure_before(config: PairConfig, me: dict[str, t.Any]) -> list[str]:
 
     :param me: what was observed; look again when something was done.
     """
-    if me["lock"] or (me["pending"] or {}).get("operation") not in guards.BACKUPS:
+    if me["lock"] or not guards.ended_by_backup(me["pending"]):
         return []
     with operation.Lock().held("end a backup", operation.owner()):
         return cure(config, Progress())
 
 
-def cure(config: PairConfig, progress: Progress, timeout: float = 60.0) -> list[str]:
+def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bool = True) -> list[str]:
     """End a backup that was killed: VMs that it paused go on, what is left of its images goes. The caller holds the lock.
 
     libvirt goes on with a pass whose client is gone, and leaves the VM paused at its end; so passes are aborted first.
 
+    :param ends: False for a caller that goes on with its journal: which VMs ran is known from nowhere else.
     :return: what was done, as sentences; none when there was nothing.
     :raises HvmError: when a VM cannot be let go on.
     """
@@ -506,7 +507,8 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0) -> list[
     if others:
         # what its image is worth its manifest says: hvm_vm state=restored refuses it when the disks have gone on
         did.append(f"{', '.join(others)}: not running any more; a state image of theirs is kept (hvm_vm state=restored)")
-    operation.Journal(entry["operation"], started=entry["started"]).done("interrupted; the VMs go on")
+    if ends:
+        operation.Journal(entry["operation"], started=entry["started"]).done("interrupted; the VMs go on")
     for text in did:
         progress.say(text)
     return did

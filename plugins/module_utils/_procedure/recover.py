@@ -17,7 +17,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, both, rollback, serving, switch
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
@@ -57,6 +57,9 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     journal = operation.Journal.of_pending() or operation.Journal(
         recovery.RECOVER, vms=list(decision.vms), epoch=decision.epoch, peer=config.peer.name
     )
+    if guards.ended_by_backup(journal.entry):
+        journal.entry[guards.RECOVERS] = True
+        journal.entry.pop("remedy", None)
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
     wanted = serving.Wanted(decision.vms, {str(name) for one in pending for name in one.get("frozen", [])})
     progress.say(decision.sentence)

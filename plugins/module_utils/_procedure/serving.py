@@ -95,7 +95,7 @@ def serve(
         warnings += operation.noted(lambda: journal.step("start the VMs"))
         settled = settle(conn, wanted.ran)
         try:
-            backup.cure(config, progress)
+            backup.cure(config, progress, ends=False)
         except HvmError as exc:
             errors["a backup that did not end"] = str(exc)
         infos = domains.vms(conn, config.state_dir)

@@ -92,6 +92,10 @@ def test_lock_before_pending_and_no_sets() -> None:
             {"role": {"now": "PASSIVE"}, "pending": {"operation": "backup_unsecure"}},
             "hvm.pair.recover finishes it or undoes it, and says which",
         ),
+        (
+            {"pending": {"operation": "checkpoint", guards.RECOVERS: True}},
+            "hvm.pair.recover finishes it or undoes it, and says which",
+        ),
         ({"role": {"now": "UNKNOWN", "since": "then"}, "pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
         # recover would only say that it is for rejoin to decide
         (

@@ -337,6 +337,19 @@ def test_a_backup_goes_on_after_one_that_was_killed_and_without_memory_it_needs_
     assert guards.backup_unsecure(me, None) == []
 
 
+def test_no_backup_ends_one_that_recover_goes_on_with() -> None:
+    me, dummy = pair()
+    me["pending"] = {"operation": "checkpoint", "started": "then", "step": "start the VMs", guards.RECOVERS: True}
+    (finding,) = guards.backup(me, None)
+    assert finding.sentence() == (
+        "hv1: checkpoint, begun then, did not end: it was last at 'start the VMs'. "
+        "hvm.pair.recover finishes it or undoes it, and says which."
+    )
+    assert not guards.ended_by_backup(me["pending"])
+    assert not guards.ended_by_backup(None)
+    assert not guards.ended_by_backup({"operation": "rollback"})
+
+
 def test_a_sync_does_not_care_where_vms_could_live() -> None:
     me, peer = pair()
     peer.update(bridges=[], emulators=[], memory_available_kib=0)

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import SILENCE
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, recover, serving, switch
 
@@ -138,6 +138,25 @@ def test_a_target_that_never_took_over_leaves_it_to_the_source(lab: Lab) -> None
     assert run(lab)["vms"] == {"web": "web started"}
     lab.again()
     assert run(lab, lab.hv2)["sentence"] == "hv1 is ACTIVE in epoch 5, hv2 is PASSIVE: there is nothing to recover"
+
+
+def test_killed_while_it_ends_a_backup_that_was_cut_off_it_still_knows_which_vms_ran(tmp_path: pathlib.Path) -> None:
+    def prepare(lab: Lab) -> None:
+        crashed(lab)
+        lab.hv1.images.clear()
+        lab.begun(lab.hv1, "checkpoint", "memory", vms=["web"], ran=["web"], method="checkpoint")
+        lab.patch.setattr(serving.backup, "settled", lambda dummy, name, *more: lab.hv1.vms[name]["state"])
+        lab.patch.setattr(serving.backup.Passes, "let_go", lambda *dummy: {})
+
+    for lab in each_death(tmp_path, prepare, run):
+        begun = any("journal checkpoint: start the hypervisor" in one for one in lab.before)
+        with lab.on(lab.hv1):
+            entry = operation.pending()
+        # from then on it is no backup's to end: that would let VMs go on which have to be started
+        assert entry is None or not begun or not guards.ended_by_backup(entry)
+        result = run(lab)
+        assert [name for name, vm in sorted(lab.hv1.vms.items()) if vm["state"] == RUNNING] == ["db", "web"], lab.before
+        assert (result["role"], lab.hv1.pending()) == ("ACTIVE", "")
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -304,7 +323,7 @@ def test_what_fails_beside_a_vm_keeps_none_down_and_is_told(lab: Lab, effect: st
     crashed(lab)
     cured: list[str] = []
 
-    def cure(*dummy: t.Any) -> None:
+    def cure(*dummy: t.Any, **dummy_words: t.Any) -> None:
         lab.do("cure")
         cured.append((operation.pending() or {})["operation"])
 
