@@ -117,6 +117,9 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"
     if now == "PASSIVE" and (running or found["not_inert"]):
         return "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"
+    addresses = found.get("shared_ip", {}).get("addresses", {})
+    if now == "ACTIVE" and not all(addresses.values()):  # a host that was cut off went on without it
+        return "hvm.pair.hv_start takes the shared IP, if it is not off on purpose"
     saved = [name for name in found["saved"] if found["vms"].get(name, {}).get("state", "stopped") == "stopped"]
     if now == "ACTIVE" and saved:
         return f"hvm_vm state=restored for {', '.join(saved)}, if not saved on purpose"

@@ -113,6 +113,17 @@ def test_lock_before_pending_and_no_sets() -> None:
             {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "not_inert": ["t/vm is mounted"]},
             "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing",
         ),
+        # while its link was cut it could not ask for the address, and started the VMs without it
+        (
+            {"shared_ip": {"addresses": {"192.0.2.10/24": True, "2001:db8::10/64": False}}},
+            "hvm.pair.hv_start takes the shared IP, if it is not off on purpose",
+        ),
+        ({"shared_ip": {"addresses": {"192.0.2.10/24": True}}}, ""),
+        ({"shared_ip": {"addresses": {}}}, ""),
+        (
+            {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "shared_ip": {"addresses": {"x": False}}},
+            "",
+        ),
         ({"saved": ["web"]}, ""),  # it runs: its image is about to go
         ({"saved": ["db", "web"]}, "hvm_vm state=restored for db, if not saved on purpose"),
     ],
