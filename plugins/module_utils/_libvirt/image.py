@@ -606,7 +606,8 @@ def restore(
     """Restore from the state image; the image goes only after the VM is seen running (or frozen, as it was saved).
 
     :param written: of the zvols of all VMs that are restored together, asked before the first of them runs.
-    :param fresh: VMs that this very process has saved, under the pair's lock.
+    :param fresh: VMs of which the caller knows that nobody has written to their zvols: this very process has saved them, under
+        the pair's lock.
     :param force: the operator's word for what cannot be proven.
     :raises Refused: when the image does not fit, with every reason. It is kept.
     """

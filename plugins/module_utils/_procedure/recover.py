@@ -25,6 +25,25 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as t
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
 
 
+#: The step of a migration in which all VMs are saved and nothing is mounted, but the set that proves it is not there yet.
+STOPPED = "last snapshot"
+#: In a journal: it was seen in that step, and nothing was mounted since.
+AS_SAVED = "as_saved"
+
+
+def as_saved(me: both.Observation) -> bool:
+    """Whether the disks of VMs whose migration was cut off are as they were saved, although no set proves it. Pure.
+
+    The source is `clean` from when it has unmounted everything until it is in use again. That alone says nothing of when its VMs
+    were saved, as a start that fails ends in good order, too; so it counts together with the step that it was seen in.
+    """
+    entry, mine = me["pending"] or {}, me["role"]
+    begun = entry.get("operation") == recovery.MIGRATION and operation.SOURCE not in entry
+    return bool(
+        begun and (entry["step"] == STOPPED or entry.get(AS_SAVED)) and mine["role"] == role.ACTIVE and mine["clean"]
+    )
+
+
 def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress) -> dict[str, t.Any]:
     """:return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
     :raises Refused: when it cannot be decided, or may not be done; nothing was changed then.
@@ -60,8 +79,10 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     if guards.ended_by_backup(journal.entry):
         journal.entry[guards.RECOVERS] = True
         journal.entry.pop("remedy", None)
+    journal.entry[AS_SAVED] = as_saved(me)
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
-    wanted = serving.Wanted(decision.vms, {str(name) for one in pending for name in one.get("frozen", [])})
+    frozen = {str(name) for one in pending for name in one.get("frozen", [])}
+    wanted = serving.Wanted(decision.vms, frozen, fresh=decision.vms if as_saved(me) else ())
     progress.say(decision.sentence)
     warnings = []
     if aim.do:

@@ -30,11 +30,13 @@ class Wanted(t.NamedTuple):
     """:ivar ran: VMs that ran when it stopped, as a journal has it: they run again.
     :ivar frozen: of these, the ones that somebody had frozen.
     :ivar images: whether every VM with a state image goes on from it, as after a rollback to a set with VM states (B).
+    :ivar fresh: VMs of which it is known that nothing has written to their zvols since they were saved.
     """
 
     ran: t.Collection[str] = ()
     frozen: t.Collection[str] = ()
     images: bool = False
+    fresh: t.Collection[str] = ()
 
 
 class Todo(t.NamedTuple):
@@ -101,7 +103,7 @@ def serve(
         infos = domains.vms(conn, config.state_dir)
         saved = domains.saved_names(config.state_dir)
         work = todo(infos, saved, wanted)
-        done, failed, more = _bring(config, conn, infos, work, progress)
+        done, failed, more = _bring(config, conn, infos, work, progress, wanted.fresh)
         errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
@@ -136,7 +138,12 @@ def settle(conn: t.Any, names: t.Iterable[str]) -> dict[str, str]:
 
 
 def _bring(
-    config: PairConfig, conn: t.Any, infos: dict[str, dict[str, t.Any]], work: Todo, progress: Progress
+    config: PairConfig,
+    conn: t.Any,
+    infos: dict[str, dict[str, t.Any]],
+    work: Todo,
+    progress: Progress,
+    known_fresh: t.Collection[str],
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """By priority; each of them, whatever happens to another. :return: (name -> sentence, name -> error, warnings)."""
     done: dict[str, str] = {}
@@ -145,6 +152,7 @@ def _bring(
     errors = {name: one.sentence() for one in doubts for name in work.bring if f"VM {name} " in one.what}
     found = states.manifests(config.state_dir)
     written = states.written(one for vm, one in found.items() if vm in work.bring)
+    fresh = [vm for vm in known_fresh if not found.get(vm, {}).get("begun")]  # one that was restored has run, and written
 
     def said(name: str, sentence: str | None, *dummy: float) -> None:
         if sentence:
@@ -158,18 +166,20 @@ def _bring(
             errors[name] = str(exc)
     groups = domains.order(infos, [name for name in work.bring if name not in errors], descending=False)
     for number, group in enumerate(groups, 1):
-        errors.update(domains.for_each(bring, conn, [group], config.state_dir, said, written=written))
+        errors.update(domains.for_each(bring, conn, [group], config.state_dir, said, written=written, fresh=fresh))
         started = [name for name in group if name in done and name in infos]
         warnings += readiness.wait_for(conn, readiness.waits(infos, started, number == len(groups)))
     return done, errors, warnings
 
 
-def bring(conn: t.Any, name: str, state_dir: str, written: image.Written | None = None) -> str | None:
+def bring(
+    conn: t.Any, name: str, state_dir: str, written: image.Written | None = None, fresh: t.Collection[str] = ()
+) -> str | None:
     """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside."""
     if not image.exists(state_dir, name):
         return domains.start(conn, name, state_dir)
     try:
-        return image.restore(conn, name, state_dir, written=written)
+        return image.restore(conn, name, state_dir, written=written, fresh=fresh)
     except Refused as exc:
         if name not in {dom.name() for dom in conn.listAllDomains()}:
             raise

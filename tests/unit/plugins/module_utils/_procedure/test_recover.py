@@ -140,6 +140,71 @@ def test_a_target_that_never_took_over_leaves_it_to_the_source(lab: Lab) -> None
     assert run(lab, lab.hv2)["sentence"] == "hv1 is ACTIVE in epoch 5, hv2 is PASSIVE: there is nothing to recover"
 
 
+def stopped(lab: Lab, step: str = "last snapshot", clean: bool = True, **more: t.Any) -> None:
+    """hv1 had saved web and unmounted everything when the power went."""
+    crashed(lab)
+    lab.be(lab.hv1, "ACTIVE", 3, boot=BEFORE, clean=clean)
+    lab.begun(lab.hv1, "migrate_secure", step, vms=["web"], frozen=[], epoch=4, **more)
+
+
+def taken_for_fresh(lab: Lab) -> list[str]:
+    """Gets the VMs that are brought as from disks that nobody has written to since they were saved."""
+    found: list[str] = []
+
+    def bring(conn: t.Any, name: str, *rest: t.Any, fresh: t.Collection[str], **more: t.Any) -> str:
+        sentence = lab.bring(conn, name, *rest, **more)
+        found.extend([name] if name in fresh else [])
+        return sentence
+
+    lab.patch.setattr(serving, "bring", bring)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("prepare", "is_fresh"),
+    [
+        (stopped, True),
+        (lambda lab: stopped(lab, clean=False), False),  # it was in use since
+        (lambda lab: stopped(lab, "going back"), False),  # a start that failed ends in good order, too
+        (lambda lab: stopped(lab, "start the hypervisor", as_saved=True), True),
+        (lambda lab: stopped(lab, "start the VMs", clean=False, as_saved=True), False),
+        (lambda lab: stopped(lab, source="hv2"), False),
+        (crashed, False),
+    ],
+)
+def test_before_the_last_snapshot_the_source_knows_that_nothing_was_written(lab: Lab, prepare: t.Any, is_fresh: bool) -> None:
+    prepare(lab)
+    found = taken_for_fresh(lab)
+    run(lab)
+    assert found == (["web"] if is_fresh else [])
+
+
+def test_a_vm_that_was_restored_has_written_whatever_is_known(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped(lab)
+    found = taken_for_fresh(lab)
+    monkeypatch.setattr(serving.states, "manifests", lambda dummy: {"web": {"begun": "then", "disks": [], "sets": {}}})
+    run(lab)
+    assert found == []
+
+
+def test_killed_before_anything_was_in_use_that_is_still_known_and_afterwards_never(tmp_path: pathlib.Path) -> None:
+    found: list[list[str]] = []
+
+    def prepare(lab: Lab) -> None:
+        stopped(lab)
+        found.append(taken_for_fresh(lab))
+
+    for lab in each_death(tmp_path, prepare, run):
+        ran, in_use = lab.hv1.vms["web"]["state"] == RUNNING, not lab.hv1.record()["clean"]
+        lab.power_cut(lab.hv1)
+        found[-1].clear()
+        if ran:
+            lab.hv1.images = {"web"}  # as if its image had come back: it has run, and written
+        run(lab)
+        if lab.did[2:3] == ["hv1 lock recover"]:  # there was something left to recover
+            assert found[-1] == ([] if in_use else ["web"]), lab.before
+
+
 def test_killed_while_it_ends_a_backup_that_was_cut_off_it_still_knows_which_vms_ran(tmp_path: pathlib.Path) -> None:
     def prepare(lab: Lab) -> None:
         crashed(lab)
