@@ -229,7 +229,7 @@ RECOVERS = "recovers"
 
 def ended_by_backup(entry: t.Mapping[str, t.Any] | None) -> bool:
     """Whether this journal is of a backup that did not end, and all that is left to do is what the next one does first."""
-    return bool(entry) and entry["operation"] in BACKUPS and not entry.get(RECOVERS)
+    return entry is not None and entry["operation"] in BACKUPS and not entry.get(RECOVERS)
 
 
 def backup(me: Observation, peer: Observation | None) -> list[Finding]:

@@ -68,13 +68,12 @@ def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writab
     if running:
         raise HvmError(f"VMs are running: {', '.join(running)}", "Shut them down, save them, or migrate them first.")
     if hypervisor_running():
-        own = None
+        used = answering(conn) if conn else domains.connect()
         try:
-            conn = conn or (own := domains.connect())
-            domains.stop_networks(conn)
+            domains.stop_networks(used)
         finally:
-            if own:
-                own.close()
+            if used is not conn:
+                used.close()
         role.shut_gate()
         run(["systemctl", "stop", UNIT, *SOCKETS], timeout=120)
     role.shut_gate()
@@ -91,6 +90,32 @@ def connect_again() -> t.Any:
     """A connection on a host whose hypervisor is started, also when its daemon has died; the VMs do not need it to live."""
     run(["systemctl", "start", UNIT], timeout=120)
     return _connect_soon()
+
+
+def answering(conn: t.Any) -> t.Any:
+    """This connection, or a new one when its daemon has died meanwhile.
+
+    It is asked, since without libvirt's event loop virConnectIsAlive does not notice that the other end has gone.
+    """
+    try:
+        conn.getLibVersion()
+    except Exception:  # noqa: BLE001  libvirtError; why does not matter
+        return connect_again()
+    return conn
+
+
+def ended(conn: t.Any, state_dir: str, names: t.Iterable[str], timeout: float = 30.0) -> None:
+    """Wait until libvirt has ended these VMs or knows that they run, after its daemon has died while it started them.
+
+    It ends those that were not quite started (qemuProcessReconnect); until then it calls them paused. One that stays so is for
+    whoever looks next.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        infos = domains.vms(conn, state_dir)
+        if not any(infos[name]["state"] in (domains.FROZEN, domains.OTHER) for name in names if name in infos):
+            break
+        time.sleep(0.2)
 
 
 def _drop_autostart_links() -> None:

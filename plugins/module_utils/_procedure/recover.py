@@ -24,7 +24,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
 
-
 #: The step of a migration in which all VMs are saved and nothing is mounted, but the set that proves it is not there yet.
 STOPPED = "last snapshot"
 #: In a journal: it was seen in that step, and nothing was mounted since.

@@ -95,6 +95,7 @@ def serve(
                 errors["the shared IP"] = f"{exc} (hvm_shared_ip state=enabled)"
             watch.step("shared IP on")
         warnings += operation.noted(lambda: journal.step("start the VMs"))
+        conn = hypervisor.answering(conn)
         settled = settle(conn, wanted.ran)
         try:
             backup.cure(config, progress, ends=False)
@@ -104,6 +105,13 @@ def serve(
         saved = domains.saved_names(config.state_dir)
         work = todo(infos, saved, wanted)
         done, failed, more = _bring(config, conn, infos, work, progress, wanted.fresh)
+        if failed and (again := hypervisor.answering(conn)) is not conn:
+            conn = again  # its daemon has died, which is no VM's fault
+            hypervisor.ended(conn, config.state_dir, work.bring)
+            infos = domains.vms(conn, config.state_dir)
+            left = todo(infos, domains.saved_names(config.state_dir), wanted)
+            rest, failed, later = _bring(config, conn, infos, left, progress, wanted.fresh)
+            done, more = {**done, **rest}, more + later
         errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
@@ -148,9 +156,11 @@ def _bring(
     """By priority; each of them, whatever happens to another. :return: (name -> sentence, name -> error, warnings)."""
     done: dict[str, str] = {}
     warnings: list[str] = []
+    found = states.manifests(config.state_dir)
+    # restored by somebody who was cut off before the image could go: it goes now, else no backup would be taken
+    half = [vm for vm, one in found.items() if one["begun"] and vm in infos and infos[vm]["state"] == domains.RUNNING]
     doubts = verbs.doubtful("started", infos, work.bring, qemu_processes())
     errors = {name: one.sentence() for one in doubts for name in work.bring if f"VM {name} " in one.what}
-    found = states.manifests(config.state_dir)
     written = states.written(one for vm, one in found.items() if vm in work.bring)
     fresh = [vm for vm in known_fresh if not found.get(vm, {}).get("begun")]  # one that was restored has run, and written
 
@@ -164,7 +174,8 @@ def _bring(
             said(name, domains.unfreeze(conn, name))
         except Exception as exc:  # noqa: BLE001
             errors[name] = str(exc)
-    groups = domains.order(infos, [name for name in work.bring if name not in errors], descending=False)
+    bringing = [name for name in {*work.bring, *half} if name not in errors]
+    groups = domains.order(infos, bringing, descending=False)
     for number, group in enumerate(groups, 1):
         errors.update(domains.for_each(bring, conn, [group], config.state_dir, said, written=written, fresh=fresh))
         started = [name for name in group if name in done and name in infos]

@@ -76,6 +76,7 @@ class Host:
         self.processes: list[str] = []
         self.answers = True
         self.daemon = self.address = False
+        self.daemon_number = 0
         self.boot = BOOT
         for root in ROOTS:
             local = {"mountpoint": f"/srv/{root[-1]}", "canmount": "noauto", "readonly": "on"}
@@ -401,7 +402,7 @@ class Lab:
         patch.setattr(hypervisor, "_drop_autostart_links", lambda: None)
         patch.setattr(hypervisor, "daemon_failure", lambda: "")
         domains = serving.domains
-        patch.setattr(domains, "connect", lambda: types.SimpleNamespace(close=lambda: None))
+        patch.setattr(domains, "connect", self.connect)
         for name in ("neutralise_autostart", "start_networks", "stop_networks"):
             patch.setattr(domains, name, lambda dummy: [])
         patch.setattr(domains, "vms", lambda *dummy: copy.deepcopy(lab.at.vms))
@@ -415,8 +416,20 @@ class Lab:
         patch.setattr(serving.address, "keep_announcing", lambda *dummy: lab.do("announce") or [])
         patch.setattr(serving.address, "give_up", self.give_up)
 
-    def bring(self, dummy: t.Any, name: str, *dummy_more: t.Any, **dummy_words: t.Any) -> str:
+    def connect(self) -> t.Any:
+        """To the daemon that is there now; with another one, or none, it answers no more."""
+        at, daemon = self.at, self.at.daemon_number
+
+        def answer() -> int:
+            if not at.daemon or at.daemon_number != daemon:
+                raise HvmError("client socket is closed")
+            return 1
+
+        return types.SimpleNamespace(close=lambda: None, getLibVersion=answer)
+
+    def bring(self, conn: t.Any, name: str, *dummy_more: t.Any, **dummy_words: t.Any) -> str:
         self.do(f"bring {name}")
+        conn.getLibVersion()
         how = "restored" if name in self.at.images else "started"
         self.at.images.discard(name)
         self.at.vms.setdefault(name, {})["state"] = RUNNING
@@ -462,6 +475,16 @@ def each_death(place: pathlib.Path, prepare: Act, act: Act) -> t.Iterator[Lab]:
                 yield lab
             else:
                 return
+
+
+def daemon_dies(lab: Lab, effect: str) -> None:
+    """At that effect, once; systemd has started another one by the time that somebody looks."""
+
+    def fault() -> None:
+        del lab.faults[effect]
+        lab.at.daemon_number += 1
+
+    lab.faults[effect] = fault
 
 
 def broken(text: str, **details: t.Any) -> t.Callable[[], None]:

@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure.serving import
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_pair import BEFORE, FROZEN, RUNNING, STOPPED, Lab, broken
+from fake_pair import BEFORE, FROZEN, RUNNING, STOPPED, Lab, broken, daemon_dies
 
 libvirt = pytest.importorskip("libvirt")
 
@@ -210,6 +210,38 @@ def test_a_vm_that_cannot_go_on_keeps_no_other_down(lab: Lab) -> None:
     lab.faults["hv1 unfreeze b"] = broken("no")
     result = serve(lab, "a", "b", "c")
     assert (result["errors"], result["vms"]) == ({"b": "no"}, {"a": "a started", "c": "c goes on"})
+
+
+def test_a_daemon_that_dies_keeps_no_vm_down(lab: Lab) -> None:
+    daemon_dies(lab, "hv1 bring b")
+    result = serve(lab, "a", "b", "c", "d")
+    assert (result["errors"], lab.hv1.running()) == ({}, ["a", "b", "c", "d"])
+    assert lab.did.count("hv1 systemctl start") == 2
+    assert brought(lab).count("a") == 1  # it ran already
+    assert sorted(result["vms"]) == ["a", "b", "c", "d"]
+
+
+def test_a_daemon_that_died_before_the_vms_come_is_not_waited_for(lab: Lab) -> None:
+    daemon_dies(lab, "hv1 address on")
+    result = serve(lab, "a", "d")
+    assert (result["errors"], brought(lab)) == ({}, ["a", "d"])
+    assert lab.did.index("hv1 address on") < len(lab.did) - 1 - lab.did[::-1].index("hv1 systemctl start")
+
+
+def test_a_daemon_that_does_not_come_back_is_the_reason(lab: Lab) -> None:
+    lab.faults["hv1 bring b"] = lambda: lab.faults.update({"hv1 systemctl start": broken("it failed")}) or lab.down(lab.hv1)
+    with pytest.raises(Exception, match="it failed"):
+        serve(lab, "a", "b")
+
+
+def test_an_image_whose_vm_was_restored_already_goes_with_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.hv1.vms["a"]["state"] = RUNNING
+    lab.hv1.vms["b"]["state"] = RUNNING
+    facts: dict[str, t.Any] = {"disks": [], "sets": {}}
+    found = {"a": {**facts, "begun": "then"}, "b": {**facts, "begun": ""}, "stray": {**facts, "begun": "then"}}
+    monkeypatch.setattr(serving.states, "manifests", lambda dummy: found)
+    serve(lab, "d")
+    assert brought(lab) == ["a", "d"]  # of b's nobody knows where it came from
 
 
 def test_one_priority_waits_for_the_other(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

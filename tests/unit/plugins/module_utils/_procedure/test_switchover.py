@@ -138,6 +138,7 @@ class Pair:
         for name in ("make_writable", "make_inert", "mount_all", "unmount_all", "wait_devices"):
             patch.setattr(hypervisor.actions, name, functools.partial(self._zfs, name))
         patch.setattr(Connection, "isAlive", lambda dummy: int(self.daemon))
+        patch.setattr(Connection, "getLibVersion", self.version)
         patch.setattr(checkpoint, "set_clocks", lambda *dummy: self.do("clocks") or [])
         patch.setattr(switchover, "time", types.SimpleNamespace(monotonic=self.world.clock, sleep=self.world.sleep))
         address = switchover.address
@@ -207,9 +208,13 @@ class Pair:
         self.do("connect")
         return self.world.connect()
 
-    def vms(self, *dummy: t.Any) -> dict[str, dict[str, t.Any]]:
+    def version(self, *dummy: t.Any) -> int:
         if not self.daemon:
             raise Error(38, "client socket is closed")
+        return 10_000_000
+
+    def vms(self, *dummy: t.Any) -> dict[str, dict[str, t.Any]]:
+        self.version()
         saved = image.saved_names(self.config.state_dir)
         return {
             name: {"state": STATES[vm.state], "priority": self.priority[name], "saved": name in saved}
@@ -436,6 +441,15 @@ def test_what_goes_well_leaves_nothing_here(pair: Pair) -> None:
     )
 
 
+def test_libvirt_that_has_died_when_it_is_to_be_stopped_stops_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.faults["shared IP is off"] = lambda pair: setattr(pair, "daemon", False)
+    monkeypatch.setattr(hypervisor, "hypervisor_running", lambda: True)  # its socket is there
+    result = pair.migrate()
+    assert (result["active"], pair.running(), pair.daemon) == ("hv2", [], False)
+    assert pair.done.count("stop_networks") == 1
+    assert pair.done.index("systemctl start") < pair.done.index("stop_networks") < pair.done.index("systemctl stop")
+
+
 def is_down_and_waits(pair: Pair) -> None:
     assert (pair.running(), pair.held, pair.daemon, pair.writable) == ([], [], False, False)
     assert (role.load().role, role.gate_is_open()) == (role.PASSIVE, False)
@@ -620,6 +634,15 @@ def test_a_vm_that_was_shut_down_meanwhile_stays_so(pair: Pair) -> None:
     assert pair.running() == ["alpha", "beta"]
 
 
+def test_libvirt_has_time_to_end_what_was_not_quite_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(["frozen", "frozen", "stopped"])
+    monkeypatch.setattr(hypervisor.domains, "vms", lambda *dummy: {"beta": {"state": next(looks)}, "ice": {"state": "frozen"}})
+    hypervisor.ended(None, "/vm", ["beta", "not known"])
+    assert list(looks) == []
+    monkeypatch.setattr(hypervisor.domains, "vms", lambda *dummy: {"ice": {"state": "frozen"}})
+    hypervisor.ended(None, "/vm", ["ice"], timeout=0.3)  # one that was saved frozen
+
+
 # ---- the other half: what the target does with a request that it cannot carry out
 
 
@@ -632,6 +655,8 @@ class Taking:
         self.did: list[str] = []
         self.faults: dict[str, Exception] = {}
         self.errors: dict[str, str] = {}
+        self.answers, self.dies_with, self.before_it_dies = True, "", [""][:0]
+        self.second = types.SimpleNamespace(close=lambda: None, getLibVersion=lambda: 1)
         self.runs: list[str] = ["alpha", "beta"]
         self.qemu: list[str] = []
         self.daemon = False
@@ -644,6 +669,8 @@ class Taking:
         patch.setattr(switchover.inventory, "read", lambda dummy: datasets)
         patch.setattr(switchover.hypervisor, "start", self.start)
         patch.setattr(switchover.hypervisor, "stop", self.stop)
+        patch.setattr(switchover.hypervisor, "connect_again", lambda: self.do("connect again") or self.second)
+        patch.setattr(switchover.hypervisor, "ended", lambda conn, dummy, left: self.do(f"look at {' '.join(sorted(left))}"))
         patch.setattr(switchover.checkpoint, "restore_all", self.restore)
         patch.setattr(switchover.address, "take", lambda dummy: self.do("address"))
         patch.setattr(switchover.address, "keep_announcing", lambda *dummy: self.do("announcer") or ["announced once only"])
@@ -677,7 +704,15 @@ class Taking:
     def start(self, *dummy: t.Any) -> t.Any:
         self.do("start")
         self.daemon = True
-        return types.SimpleNamespace(close=lambda: None)
+        return self.connection()
+
+    def connection(self) -> t.Any:
+        def version() -> int:
+            if not self.answers:
+                raise Error(38, "client socket is closed")
+            return 1
+
+        return types.SimpleNamespace(close=lambda: None, getLibVersion=version)
 
     def stop(self, *dummy: t.Any) -> None:
         self.do("stop")
@@ -686,8 +721,19 @@ class Taking:
 
     def restore(self, dummy: t.Any, dummy_conn: t.Any, dummy_progress: t.Any, resumed: t.Callable[[str], None], *rest: t.Any,
                 **more: t.Any) -> dict[str, str]:  # fmt: skip
-        assert more["written"] == {"t/vm": {self.NAME: ["0", "1"]}}
-        for vm in self.runs:
+        if self.dies_with:  # this time only
+            assert more["written"] == {"t/vm": {self.NAME: ["0", "1"]}}
+            self.dies_with, left = "", [vm for vm in rest[0] if vm not in self.before_it_dies]
+            for vm in self.before_it_dies:
+                resumed(vm)
+            self.do("restore")
+            self.answers = False
+            return dict.fromkeys(left, "client socket is closed")
+        if self.answers:
+            assert more["written"] == {"t/vm": {self.NAME: ["0", "1"]}}
+        else:
+            assert (more, dummy_conn) == ({}, self.second)  # what was written since must be asked anew
+        for vm in [vm for vm in self.runs if vm in rest[0]]:
             resumed(vm)
         self.do("restore")
         return self.errors
@@ -766,6 +812,26 @@ def test_a_target_that_is_not_proven_stopped_stays_active_so_that_the_source_sta
     with pytest.raises(HvmError, match="VMs are running: alpha"):
         taking.activate()
     assert not [one for one in taking.did if one.startswith("record")]
+
+
+@pytest.mark.parametrize(("before", "left"), [([], "alpha beta"), (["alpha"], "beta")])
+def test_a_target_whose_libvirt_dies_restores_what_is_left(taking: Taking, before: list[str], left: str) -> None:
+    taking.dies_with, taking.before_it_dies = "it", before
+    answer = taking.activate()
+    assert taking.did == ["start", "restore", "connect again", f"look at {left}", "restore", "address", "announcer"]
+    assert answer["errors"] == {}
+    assert [event["resumed"] for event in taking.events if "resumed" in event] == ["alpha", "beta"]
+
+
+def test_a_target_whose_libvirt_does_not_come_back_says_both_reasons(taking: Taking) -> None:
+    taking.dies_with, taking.before_it_dies = "it", ["alpha"]
+    taking.faults["connect again"] = HvmError("libvirt does not start")
+    assert taking.activate()["errors"] == {"beta": "client socket is closed; libvirt does not start"}
+    taking.did.clear()
+    taking.dies_with, taking.before_it_dies, taking.answers = "it", [], True
+    with pytest.raises(HvmError, match=r"no VM could be restored: .*alpha: client socket is closed; libvirt does not"):
+        taking.activate()
+    assert taking.did[-3:] == ["stop", "unmount", f"record PASSIVE {EPOCH + 1}"]
 
 
 def test_from_the_first_running_vm_on_the_target_stays_active(taking: Taking) -> None:
