@@ -43,6 +43,13 @@ def as_saved(me: both.Observation) -> bool:
     )
 
 
+def from_images(me: both.Observation) -> bool:
+    """Whether this host took over with a set with VM states (B) and was cut off: what is left of the images goes on. Pure."""
+    entry = me["pending"] or {}
+    took_over = entry.get("operation") == recovery.FAILOVER and me["role"]["role"] == role.ACTIVE
+    return bool(took_over and str(entry.get("set", "")).endswith("_B"))
+
+
 def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress) -> dict[str, t.Any]:
     """:return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
     :raises Refused: when it cannot be decided, or may not be done; nothing was changed then.
@@ -81,7 +88,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     journal.entry[AS_SAVED] = as_saved(me)
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
     frozen = {str(name) for one in pending for name in one.get("frozen", [])}
-    wanted = serving.Wanted(decision.vms, frozen, fresh=decision.vms if as_saved(me) else ())
+    wanted = serving.Wanted(decision.vms, frozen, from_images(me), decision.vms if as_saved(me) else ())
     progress.say(decision.sentence)
     warnings = []
     if aim.do:

@@ -20,7 +20,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, r
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_pair import BEFORE, FROZEN, NEW, OLD, RUNNING, STOPPED, V4, Host, Lab, broken, each_death
+from fake_pair import BEFORE, FROZEN, NEW, OLD, RUNNING, STATE, STOPPED, V4, Host, Lab, broken, each_death
 
 
 @pytest.fixture(name="lab")
@@ -138,6 +138,21 @@ def test_a_target_that_never_took_over_leaves_it_to_the_source(lab: Lab) -> None
     assert run(lab)["vms"] == {"web": "web started"}
     lab.again()
     assert run(lab, lab.hv2)["sentence"] == "hv1 is ACTIVE in epoch 5, hv2 is PASSIVE: there is nothing to recover"
+
+
+@pytest.mark.parametrize(
+    ("now", "name", "restored"), [("ACTIVE", STATE, ["db", "mail", "web"]), ("ACTIVE", NEW, ["db"]), ("PASSIVE", STATE, ["db"])]
+)
+def test_a_failover_to_a_set_with_vm_states_that_was_cut_off_goes_on_with_all_of_them(
+    lab: Lab, now: str, name: str, restored: list[str]
+) -> None:
+    lab.be(lab.hv1, now, 6, boot=BEFORE, clean=False)
+    lab.be(lab.hv2, "PASSIVE", 5)
+    lab.hv1.vm("db", autostart=True)
+    lab.hv1.vm("mail")
+    lab.hv1.images = {"db", "mail", "web"}
+    lab.begun(lab.hv1, "failover", "start the VMs", vms=[], set=name, epoch=6)
+    assert sorted(run(lab)["vms"]) == restored
 
 
 def stopped(lab: Lab, step: str = "last snapshot", clean: bool = True, **more: t.Any) -> None:
