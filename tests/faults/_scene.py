@@ -33,6 +33,17 @@ FILLER = "hvm-faults-filler"
 PLAYBOOK, STEP, REST = 900.0, 420.0, 600.0
 #: Seconds for which the step is held while a fault is made; a watch behind a link that is cut cannot be told to go on.
 HOLD, HOLD_CUT = 30.0, 5.0
+#: Takes all that is left of a pool. What is on its way there may come in between, so it is tried again.
+FILL = """
+for pool in ssd rot; do
+  for attempt in 1 2 3 4 5; do
+    left=$(zfs get -Hp -o value available $pool) || exit 1
+    options="-o mountpoint=none -o canmount=off -o reservation=$((left - 262144))"
+    zfs create $options $pool/{filler} && continue 2
+  done
+  exit 1
+done
+"""
 #: The most pieces of advice that are followed.
 ROUNDS = 3
 
@@ -239,10 +250,7 @@ class World(_world.World):
 
     def fill(self, host: Host) -> None:
         """Nothing can be written to the pools any more."""
-        host.sh(
-            "set -e; for pool in ssd rot; do left=$(zfs get -Hp -o value available $pool); "
-            f"zfs create -o mountpoint=none -o canmount=off -o reservation=$((left - 262144)) $pool/{FILLER}; done"
-        )
+        host.sh(FILL.format(filler=FILLER))
 
     def free(self, host: Host) -> None:
         host.sh(f"for pool in ssd rot; do zfs destroy $pool/{FILLER} || exit 1; done")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 import types
@@ -74,6 +75,26 @@ def test_advice_without_end_is_a_fault(world):
     world.node = Node(*[said(hva=RECOVER)] * 9)
     with pytest.raises(_scene.Trouble, match="after recover, recover, recover status still says"):
         world.follow_advice()
+
+
+@pytest.mark.parametrize(("fails", "worked"), [(0, True), (2, True), (9, False)])
+def test_a_pool_is_filled_although_something_is_written_meanwhile(tmp_path, fails, worked):
+    tool = tmp_path / "zfs"
+    tool.write_text(
+        f"""#!/bin/sh
+if [ "$1" = get ]; then echo 1000000; exit 0; fi
+echo "$@" >> {tmp_path}/did
+[ $(wc -l < {tmp_path}/did) -gt {fails} ]
+"""
+    )
+    tool.chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", _scene.FILL.format(filler="f")], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, check=False
+    )
+    assert (done.returncode == 0) == worked
+    did = (tmp_path / "did").read_text().splitlines()
+    one = "create -o mountpoint=none -o canmount=off -o reservation=737856"
+    assert did == ([*[f"{one} ssd/f"] * (fails + 1), f"{one} rot/f"] if worked else [f"{one} ssd/f"] * 5)
 
 
 def test_a_run_is_killed_with_all_that_it_has_started():
