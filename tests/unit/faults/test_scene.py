@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -75,6 +76,16 @@ def test_advice_without_end_is_a_fault(world):
     world.node = Node(*[said(hva=RECOVER)] * 9)
     with pytest.raises(_scene.Trouble, match="after recover, recover, recover status still says"):
         world.follow_advice()
+
+
+def test_a_control_node_has_connections_of_its_own_and_notices_soon_that_a_host_is_gone(tmp_path):
+    lab = types.SimpleNamespace(dir=tmp_path, ssh_options=lambda: ["-oServerAliveInterval=10"])
+    nodes = [_scene.ControlNode(lab, name) for name in ("cn1", "cn2")]
+    found = [json.loads((tmp_path / f"inventory-{node.name}.json").read_text())["hvm"]["vars"] for node in nodes]
+    paths = [f"-oControlPath={tmp_path}/{node.name}-%C" for node in nodes]
+    assert all(path in one["ansible_ssh_common_args"] for path, one in zip(paths, found, strict=True))
+    # Ansible puts these before the common ones, and ssh takes what comes first
+    assert {one["ansible_ssh_args"] for one in found} == {_scene.KEEPALIVE}
 
 
 @pytest.mark.parametrize(("fails", "worked"), [(0, True), (2, True), (9, False)])
