@@ -60,7 +60,9 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: 
     lines = list(look["status"])
     lines.append(f"{found['host']} is {role['now']} (pair {found['pair']}, epoch {role['epoch']}; {role['reason']})")
     for name, vm in sorted(found["vms"].items()):
-        lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {'autostart' if vm['autostart'] else ''}".rstrip())
+        more = "autostart" if vm["autostart"] else ""
+        more += " (frozen by an I/O error)" if vm.get("io_error") else ""
+        lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {more.strip()}".rstrip())
     for pool, health in sorted(found["pools"].items()):
         if health != "ONLINE":
             lines.append(f"Pool {pool} is {health}")
@@ -120,6 +122,9 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     addresses = found.get("shared_ip", {}).get("addresses", {})
     if now == "ACTIVE" and not all(addresses.values()):  # a host that was cut off went on without it
         return "hvm.pair.hv_start takes the shared IP, if it is not off on purpose"
+    stuck = [name for name, vm in sorted(found["vms"].items()) if vm.get("io_error")]
+    if stuck:
+        return f"hvm_vm state=unfrozen for {', '.join(stuck)}, if there is room again: a disk could not be written"
     saved = [name for name in found["saved"] if found["vms"].get(name, {}).get("state", "stopped") == "stopped"]
     if now == "ACTIVE" and saved:
         return f"hvm_vm state=restored for {', '.join(saved)}, if not saved on purpose"

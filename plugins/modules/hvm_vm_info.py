@@ -108,6 +108,11 @@ vms:
     saved:
       description: Whether it has a state image.
       type: bool
+    io_error:
+      description:
+        - Whether it is frozen because one of its disks could not be written, mostly for want of room.
+        - It goes on by O(hvm.pair.hvm_vm#module:state=unfrozen).
+      type: bool
     snapshots:
       description: Whether libvirt has snapshots of it.
       type: bool

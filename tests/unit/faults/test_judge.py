@@ -47,6 +47,8 @@ def test_what_status_says_is_understood():
     }
     said = hvm_status.advice(found)
     assert _judge.advised(f'ok: [a] => {{\n "Next: {said}"') == [Advice("a", "hvm_vm", ("state=restored", "name=echo"))]
+    said = hvm_status.advice({**found, "vms": {name: {"state": "frozen", "io_error": True} for name in ("a", "b")}})
+    assert _judge.advised(f'ok: [a] => {{\n "Next: {said}"') == [Advice("a", "hvm_vm", ("state=unfrozen", "name=a,b"))]
     said = hvm_status.advice({**found, "saved": [], "shared_ip": {"addresses": {"10.0.0.1/24": False}}})
     assert _judge.advised(f'ok: [a] => {{\n "Next: {said}"') == [Advice("a", "hv_start")]
 

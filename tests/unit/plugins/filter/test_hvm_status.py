@@ -57,6 +57,17 @@ def test_what_a_host_shows() -> None:
     ]
 
 
+def test_a_vm_that_an_error_has_stopped_is_told_from_one_that_somebody_has() -> None:
+    facts: dict[str, t.Any] = {"state": "frozen", "priority": 1}
+    vms = {name: {**facts, "autostart": name == "a", "io_error": name != "ice"} for name in ("a", "b", "ice")}
+    lines = status({**LOOK, "hvm": {**LOOK["hvm"], "vms": vms}}, NOW)
+    assert lines[4:7] == [
+        "  a                frozen   prio 1   autostart (frozen by an I/O error)",
+        "  b                frozen   prio 1   (frozen by an I/O error)",
+        "  ice              frozen   prio 1",
+    ]
+
+
 def test_lock_before_pending_and_no_sets() -> None:
     pending = {"operation": "migrate_secure", "started": "then", "step": "going back", "owner": "bob from 192.0.2.7"}
     pending["cause"] = "full"
@@ -123,6 +134,10 @@ def test_lock_before_pending_and_no_sets() -> None:
         (
             {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "shared_ip": {"addresses": {"x": False}}},
             "",
+        ),
+        (
+            {"vms": {"web": {"state": "frozen", "io_error": True}, "db": {"state": "frozen"}}, "saved": ["db"]},
+            "hvm_vm state=unfrozen for web, if there is room again: a disk could not be written",
         ),
         ({"saved": ["web"]}, ""),  # it runs: its image is about to go
         ({"saved": ["db", "web"]}, "hvm_vm state=restored for db, if not saved on purpose"),

@@ -79,6 +79,17 @@ def test_what_is_known_of_a_vm(conn: t.Any, images: str) -> None:
     assert (found["old"]["priority"], found["old"]["state"]) == (99, "stopped")
 
 
+@pytest.mark.parametrize(("state", "reason", "error"), [(3, 5, True), (3, 1, False), (1, 5, False), (3, None, False)])
+def test_a_vm_that_a_full_pool_has_stopped_is_told_from_one_that_somebody_has(
+    conn: t.Any, images: str, monkeypatch: pytest.MonkeyPatch, state: int, reason: int | None, error: bool
+) -> None:
+    said = {"state.state": state, **({} if reason is None else {"state.reason": reason})}
+    doms = [(dom, said if dom.name() == "web" else stats) for dom, stats in conn.getAllDomainStats(1)]
+    monkeypatch.setattr(libvirt.virConnect, "getAllDomainStats", lambda *dummy: doms)
+    found = domains.vms(conn, images)
+    assert {name: vm["io_error"] for name, vm in found.items()} == {"db": False, "old": False, "web": error}
+
+
 def test_a_daemon_that_does_not_answer_is_an_error_with_a_remedy() -> None:
     with pytest.raises(HvmError, match=r"libvirt does not answer at test:///nowhere\.xml") as caught:
         domains.connect("test:///nowhere.xml")
