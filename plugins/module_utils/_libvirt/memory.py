@@ -479,17 +479,30 @@ class Passes:
         return {dom.name() for dom in self._control.listAllDomains(1)}  # VIR_CONNECT_LIST_DOMAINS_ACTIVE
 
     def astray(self) -> list[str]:
-        """Members that should be paused now and are not: killed, or resumed by somebody. Their images fit nothing."""
+        """Members that should be paused now and are not: killed, or resumed by somebody. Their images fit nothing.
+
+        That a daemon has died lets none of them go on: the next one is asked, since it looks at QEMU itself.
+        """
 
         def one(member: Member) -> None:
             with contextlib.suppress(Exception):
-                if member.dom.state()[0] == PAUSED:
+                if self._state(member) == PAUSED:
                     paused.append(member.name)
 
         paused: list[str] = []
         asked = [m for m in self.members if m.ended is None and (m.method == FROZEN or (m.method == CHECKPOINT and m.stays))]
         in_parallel(one, asked)
         return sorted({member.name for member in asked} - set(paused))
+
+    def _state(self, member: Member) -> int:
+        try:
+            return int(member.dom.state()[0])
+        except Exception as exc:
+            if code_of(exc) == NO_DOMAIN:
+                raise
+        conn = self._connect()
+        self._conns.append(conn)
+        return int(conn.lookupByName(member.name).state()[0])
 
     def let_go(self, timeout: float = 120.0) -> dict[str, str]:
         """Every VM that ran runs again, whatever has happened. Waits `timeout` seconds for a libvirt that is not there.

@@ -32,7 +32,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import (
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_hypervisor import MIB, OFF, PAUSED, RUNNING, VM, Error, World
+from fake_hypervisor import MIB, OFF, PAUSED, RUNNING, VM, Domain, Error, World
 
 GIB = 1 << 30
 PACE = Pace()
@@ -269,6 +269,28 @@ def test_one_that_somebody_lets_go_on_is_astray(tmp_path: pathlib.Path) -> None:
     run.run()
     world.vms["web"].state = RUNNING
     assert run.passes.astray() == ["web"]
+
+
+def test_a_daemon_that_has_died_lets_nobody_go_astray(tmp_path: pathlib.Path) -> None:
+    world = World(VM("web"), VM("db"))
+    run = Run(world, tmp_path)
+    run.run()
+    dead = {id(member.dom) for member in run.passes.members}
+    state = Domain.state
+
+    def after(dom: Domain) -> list[int]:
+        if id(dom) in dead:
+            raise Error(38, "client socket is closed")
+        return state(dom)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Domain, "state", after)
+        assert run.passes.astray() == []
+        world.vms["web"].state = RUNNING
+        assert run.passes.astray() == ["web"]
+        patch.setattr(world, "connect", lambda: (_ for _ in ()).throw(Error(38, "no daemon")))
+        run.passes._connect = world.connect
+        assert run.passes.astray() == ["db", "web"]  # not known is not proven
 
 
 def test_somebody_wants_the_process_to_end(tmp_path: pathlib.Path) -> None:
