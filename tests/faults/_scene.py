@@ -22,7 +22,7 @@ import _guests
 import _hostside
 import _judge
 import _world
-from _hosts import DRIVER, Host
+from _hosts import DRIVER, Host, finish
 from _machines import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,10 +308,17 @@ class World(_world.World):
     # ---- what is true then
 
     def observe(self, host: Host) -> dict[str, t.Any]:
-        found = host.call("observe")
-        if found.get("failed"):
-            raise Trouble(f"{host.name} cannot be looked at: {found['msg']}")
-        return found
+        return self.looks([host])[0]
+
+    def looks(self, hosts: t.Sequence[Host] | None = None) -> list[dict[str, t.Any]]:
+        """What each host that has power shows, looked at at the same time."""
+        looks = []
+        for host, process in [(host, host.begin("observe")) for host in (self.on() if hosts is None else hosts)]:
+            found = finish(process)
+            if found.get("failed"):
+                raise Trouble(f"{host.name} cannot be looked at: {found['msg']}")
+            looks.append(found)
+        return looks
 
     def snapshots(self, host: Host) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -329,16 +336,16 @@ class World(_world.World):
         )
         return "\n".join(f"--- {host.name}\n{host.sh(f'({script}) 2>&1', check=False)}" for host in self.on())
 
-    def active(self) -> Host:
-        """:raises Trouble: when not exactly one is."""
-        found = [host for host in self.on() if self.observe(host)["role"]["now"] == "ACTIVE"]
+    def active(self, looks: t.Sequence[t.Mapping[str, t.Any]] | None = None) -> Host:
+        """:param looks: of just now, when there are any. :raises Trouble: when not exactly one is."""
+        found = [one["host"] for one in (self.looks() if looks is None else looks) if one["role"]["now"] == "ACTIVE"]
         if len(found) != 1:
             raise Trouble(f"{len(found)} hosts are ACTIVE")
-        return found[0]
+        return next(host for host in (self.a, self.b) if host.name == found[0])
 
-    def next_backup(self) -> list[str]:
+    def next_backup(self, active: Host | None = None) -> list[str]:
         """A backup passes, and comes over as an increment. :return: what is wrong."""
-        active = self.active()
+        active = active or self.active()
         run = self.node.run("backup_secure")
         if run.process.returncode:
             return [f"the next backup fails: {run.tail()}"]

@@ -108,9 +108,11 @@ def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -
     if cell.procedure == FAILOVER:  # the dead host is repaired, and comes back
         world.power(world.a, on=True)
         record["advice"] += world.follow_advice()
-    said = _judge.pair([world.observe(host) for host in world.on()], names)
-    record.update(active=_cells.SOURCE if world.active() is world.a else TARGET)
-    said += world.next_backup()
+    looks = world.looks()
+    said = _judge.pair(looks, names)
+    active = world.active(looks)
+    record.update(active=_cells.SOURCE if active is world.a else TARGET)
+    said += world.next_backup(active)
     world.heard(names=names)
     floor = world.floor if cell.may_go_back else None
     said += _judge.counts(world.reports(scene.fault), names, floor, cell.may_boot)

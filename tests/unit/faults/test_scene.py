@@ -78,6 +78,29 @@ def test_advice_without_end_is_a_fault(world):
         world.follow_advice()
 
 
+def shows(world, **now):
+    """Each host says in which role it is; None: it cannot be looked at."""
+    for host in (world.a, world.b):
+        found = {"host": host.name, "role": {"now": now[host.name]}} if now[host.name] else {"failed": True, "msg": "no python"}
+        words = ["echo", json.dumps(found)]
+        host.begin = lambda what, words=words: subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_active_host_is_the_only_one_that_says_so(world):
+    shows(world, hva="PASSIVE", hvb="ACTIVE")
+    looks = world.looks()
+    assert [one["role"]["now"] for one in looks] == ["PASSIVE", "ACTIVE"]
+    assert world.active() is world.active(looks) is world.b
+    assert world.observe(world.a) == looks[0]
+    shows(world, hva="ACTIVE", hvb="ACTIVE")
+    assert world.active(looks) is world.b  # nobody is asked again
+    with pytest.raises(_scene.Trouble, match="2 hosts are ACTIVE"):
+        world.active()
+    shows(world, hva="ACTIVE", hvb=None)
+    with pytest.raises(_scene.Trouble, match="hvb cannot be looked at: no python"):
+        world.active()
+
+
 def test_a_control_node_has_connections_of_its_own_and_notices_soon_that_a_host_is_gone(tmp_path):
     lab = types.SimpleNamespace(dir=tmp_path, ssh_options=lambda: ["-oServerAliveInterval=10"])
     nodes = [_scene.ControlNode(lab, name) for name in ("cn1", "cn2")]
