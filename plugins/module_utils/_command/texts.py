@@ -210,13 +210,12 @@ TEXTS = {
     "options of all": ("Options of every command:", "Options de toutes les commandes:"),
     "see help": ("See: hvm help {path}", "Voir: hvm help {path}"),
     "exit codes": (
-        "Exit codes: 0 done, or nothing to do; 1 it failed; 2 wrong words; 3 refused, nothing was changed; "
-        "4 it goes on, unwatched.",
-        "Codes de retour: 0 fait, ou rien à faire; 1 échec; 2 mots incorrects; 3 refusé, rien n'a été changé; "
-        "4 l'opération continue, sans être suivie.",
+        "Exit codes: 0 done; 1 failed; 2 wrong words; 3 refused, nothing was changed; 4 goes on, unwatched.",
+        "Codes de retour: 0 fait; 1 échec; 2 mots incorrects; 3 refusé, rien n'a été changé; 4 continue, sans suivi.",
     ),
-    "no command": ("{word} is no command of '{path}'", "{word} n'est pas une commande de '{path}'"),
-    "which": ("what of '{path}'? One of: {words}", "que faire de '{path}'? Au choix: {words}"),
+    "no command": ("{word} is no command of '{at}'", "{word} n'est pas une commande de '{at}'"),
+    "no choice": ("{name}: {value} is none of {words}", "{name}: {value} n'est pas parmi {words}"),
+    "which": ("what of '{at}'? One of: {words}", "que faire de '{at}'? Au choix: {words}"),
     "not root": (
         "'hvm {path}' is for root. Run it as root, or with sudo.",
         "'hvm {path}' est réservé à root. Lancez-le en tant que root, ou avec sudo.",

@@ -11,6 +11,7 @@ The library names modules and playbooks as remedies ("hvm_vm state=started"). At
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -50,6 +51,10 @@ class Words:
 
     def option(self, name: str, default: t.Any = "") -> str:
         return texts.OPTIONS[name][self._column].format(default=default)
+
+    def said(self, text: str) -> str:
+        """A sentence of the library, in the words of this command."""
+        return ours(text)
 
 
 #: Module -> command, where its state says which.
@@ -133,23 +138,28 @@ _RULES: tuple[tuple[str, str | _Replace], ...] = (
     (r"\bhvm_start_host=" + _VALUE, r"run 'hvm hv start' on \1"),
     (r"\bhvm_rejoin=keep, hvm_rejoin=discard with hvm_discard=" + _VALUE + r", or hvm_winner=" + _VALUE,
      r"hvm rejoin --rejoin keep, hvm rejoin --rejoin discard --discard \1, or hvm rejoin --winner \2"),
-    (rf"\bhvm\.pair\.rollback hvm_rollback_state=", "hvm rollback --rollback-state "),
+    (r"\bhvm\.pair\.rollback hvm_rollback_state=", "hvm rollback --rollback-state "),
     (r"(?<!--)\bhvm_rollback_state=(\w+)", r"hvm rollback --rollback-state \1"),
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b,? with (?=hvm_)", lambda found: f"{_PLAYBOOKS[found[1]]} "),
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b", lambda found: _PLAYBOOKS[found[1]]),
     (rf"\bhvm_({_VARIABLES})=" + _VALUE, lambda found: f"--{found[1].replace('_', '-')} {found[2]}".rstrip()),
     (rf"\bhvm_({_VARIABLES})\b", lambda found: f"--{found[1].replace('_', '-')}"),
-    (rf"(?<![\w-])peer_is_down=" + _VALUE, r"--peer-is-down \1"),
+    (r"(?<![\w-])peer_is_down=" + _VALUE, r"--peer-is-down \1"),
     (rf"\b({_any(_MODULES)})\b", lambda found: _MODULES[found[1]]),
     (r"with the same variables", "with the same options"),
 )  # fmt: skip
-_COMPILED = tuple((re.compile(pattern), replacement) for pattern, replacement in _RULES)
+
+
+@functools.cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str | _Replace], ...]:
+    """When the first one is needed: `hvm status` needs none."""
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in _RULES)
 
 
 def ours(text: str) -> str:
     """A sentence of the library, with commands of `hvm` for the modules, playbooks and variables that it names. Pure."""
     if "hvm" not in text and "peer_is_down" not in text:
         return text
-    for pattern, replacement in _COMPILED:
+    for pattern, replacement in _compiled():
         text = pattern.sub(replacement, text)
     return text

@@ -31,8 +31,11 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
         address,
         backup,
+        brief,
         checkpoint,
         comeback,
+        constraints,
+        cycle,
         failover,
         hypervisor,
         initialise,
@@ -49,11 +52,12 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         switchover,
         sync,
         verbs,
+        vms,
     )
 
     return (
-        *(address, backup, checkpoint, comeback, failover, hypervisor, initialise, install, mount, offers, preflight, prune),
-        *(recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs),
+        *(address, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install, mount),
+        *(offers, preflight, prune, recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs, vms),
     )
 
 
