@@ -24,7 +24,9 @@ Result = dict[str, t.Any]
 
 
 class Call(t.NamedTuple):
-    """:ivar words: what the tree says besides what was typed. :ivar values: what was typed, by key. :ivar json: all facts are wanted."""
+    """:ivar words: what the tree says besides what was typed. :ivar values: what was typed, by key.
+    :ivar json: all facts are wanted.
+    """
 
     config: PairConfig
     words: tuple[str, ...]

@@ -74,7 +74,7 @@ class Task:
 
     def hold(self) -> t.IO[str]:
         """As long as this is open, somebody is at it: a kernel lock, which ends with its process."""
-        handle = open(self._alive, "w", encoding="utf-8")
+        handle = open(self._alive, "w", encoding="utf-8")  # noqa: SIM115  it stays open
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.write(str(os.getpid()))
         handle.flush()

@@ -31,7 +31,7 @@ def drawn(words: Words) -> list[str]:
 
 
 def _argument(argument: Argument) -> str:
-    return {"": "{}", "?": "[{}]", "+": "{0} [{0} ...]", "*": "[{} ...]"}[argument.count].format(argument.name)
+    return {"": "{}", "?": "[{}]", "+": "{0} [{0} ...]", "*": "[{} ...]"}[argument.many].format(argument.name)
 
 
 def usage(way: t.Sequence[Node]) -> str:

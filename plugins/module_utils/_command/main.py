@@ -17,7 +17,15 @@ import sys
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._command import parse, tree
-from ansible_collections.hvm.pair.plugins.module_utils._command.outcome import DONE, FAILED, REFUSED, UNWATCHED, USAGE, Outcome, attempt
+from ansible_collections.hvm.pair.plugins.module_utils._command.outcome import (
+    DONE,
+    FAILED,
+    REFUSED,
+    UNWATCHED,
+    USAGE,
+    Outcome,
+    attempt,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._command.parse import Parsed, UsageError
 from ansible_collections.hvm.pair.plugins.module_utils._command.words import Words, language, ours, wished
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress

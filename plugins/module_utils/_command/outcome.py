@@ -32,7 +32,8 @@ def of_error(exc: Exception) -> Outcome:
     if isinstance(exc, Refused):
         head = exc.what.split(" is refused, nothing was changed: ", 1)[0]
         plain = Refused(head, exc.findings).what
-        error = {"operation": head, "findings": [list(one) for one in exc.findings], "more": exc.what[len(plain) :].split("\n")[1:]}
+        more = exc.what[len(plain) :].split("\n")[1:]
+        error = {"operation": head, "findings": [list(one) for one in exc.findings], "more": more}
         return Outcome(REFUSED, dict(exc.details), {"msg": str(exc), "what": exc.what, "remedy": exc.remedy, **error})
     if isinstance(exc, HvmError):
         return Outcome(FAILED, dict(exc.details), {"msg": str(exc), "what": exc.what, "remedy": exc.remedy})

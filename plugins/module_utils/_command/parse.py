@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
 
 def dashes(words: t.Sequence[str]) -> list[str]:
     """--dead_host is --dead-host: as the playbooks' variable is spelt."""
-    found = []
+    found: list[str] = []
     for number, word in enumerate(words):
         if word == "--":
             return found + list(words[number:])
@@ -76,7 +76,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def _add_argument(parser: argparse.ArgumentParser, argument: Argument) -> None:
-    parser.add_argument(argument.key, metavar=argument.name, nargs=argument.count or None, default=argument.default)
+    parser.add_argument(argument.key, metavar=argument.name, nargs=argument.many or None, default=argument.default)
 
 
 def options(node: Node) -> tuple[Option, ...]:
@@ -100,15 +100,10 @@ def parse(typed: t.Sequence[str]) -> Parsed:
     node = way[-1] if way else tree.TREE
     if not node.action:
         return _unfinished(way, early, left, path)
-    parser = _Parser(path)
-    for option in options(node):
-        _add_option(parser, option)
-    for argument in node.arguments:
-        _add_argument(parser, argument)
     asked = [*early, *left]
     if {"-h", "--help"} & set(asked):
         return Parsed(way, {"help": True, "lang": _lang(asked)})
-    values = vars(parser.parse_intermixed_args(asked))
+    values = _values(path, node, asked)
     for option in node.options:
         if option.kind == "list":
             values[option.key] = tuple(option.default if values[option.key] is None else values[option.key])
@@ -117,6 +112,30 @@ def parse(typed: t.Sequence[str]) -> Parsed:
         if values[argument.key] is not None and argument.choices:
             _choose(path, argument.name, argument.choices, [values[argument.key]])
     return Parsed(way, values)
+
+
+def _values(path: str, node: Node, asked: list[str]) -> dict[str, t.Any]:
+    """Options may stand between the arguments; behind -- there are only those.
+
+    By two parsers: argparse's own mixture of both takes -- differently from one Python to the next.
+    """
+    at = asked.index("--") if "--" in asked else len(asked)
+    by_name = _Parser(path)
+    for option in options(node):
+        _add_option(by_name, option)
+    found, rest = by_name.parse_known_args(asked[:at])
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        by_name.error(f"unrecognized arguments: {' '.join(rest[rest.index(unknown[0]) :])}")
+    rest += asked[at + 1 :]
+    if not node.arguments:
+        if rest:
+            by_name.error(f"unrecognized arguments: {' '.join(rest)}")
+        return vars(found)
+    by_place = _Parser(path)
+    for argument in node.arguments:
+        _add_argument(by_place, argument)
+    return {**vars(found), **vars(by_place.parse_args(["--", *rest]))}
 
 
 def _choose(path: str, name: str, choices: t.Sequence[str], values: t.Iterable[str]) -> None:

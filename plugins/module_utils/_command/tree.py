@@ -33,11 +33,11 @@ class Option(t.NamedTuple):
 
 
 class Argument(t.NamedTuple):
-    """:ivar name: as the help shows it. :ivar count: "" for one, "?" for one or none, "+" for several."""
+    """:ivar name: as the help shows it. :ivar many: "" for one, "?" for one or none, "+" for several."""
 
     name: str
     key: str
-    count: str = ""
+    many: str = ""
     choices: tuple[str, ...] = ()
     default: t.Any = None
     kinds: str = ""
@@ -162,7 +162,10 @@ _BACKUP = Node(
             "unsecure",
             action="backup",
             words=("backup_unsecure",),
-            options=(Option(("--unsecure-method", "--method"), "method", choices=("quiesce", "freeze"), default="quiesce"), *PRUNE),
+            options=(
+                Option(("--unsecure-method", "--method"), "method", choices=("quiesce", "freeze"), default="quiesce"),
+                *PRUNE,
+            ),
             changes=True,
         ),
     ),
@@ -318,7 +321,11 @@ _OURS = (
         changes=True,
     ),
     Node("shutdown", action="shutdown", options=(Option(("--shutdown-host",), "host", default="", kinds=HOSTS),), changes=True),
-    Node("snapshots", action="snap_list", arguments=(Argument("dates|all|lasts", "which", "?", ("dates", "all", "lasts"), "dates"),)),
+    Node(
+        "snapshots",
+        action="snap_list",
+        arguments=(Argument("dates|all|lasts", "which", "?", ("dates", "all", "lasts"), "dates"),),
+    ),
     Node("acknowledge", action="acknowledge", changes=True),
     Node("follow", action="follow", root=True),
     Node("help", action="help", arguments=(Argument("COMMAND", "path", "*", kinds=COMMANDS),)),

@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup as checkpoints
@@ -112,9 +112,12 @@ def roll_back(config: PairConfig, progress: Progress, state: str, to: str, check
 def recover(config: PairConfig, progress: Progress, peer_is_down: str, check: bool) -> dict[str, t.Any]:
     """What this host has to do after a crash; once it is ACTIVE, the other one comes back as its replica.
 
+    :raises Refused: when the other host comes first.
     :return: as `recover.apply`; ``rejoin`` is what became of the other host, where it was asked.
     """
     done = recovering.apply(config, peer_is_down, check, progress)
+    if done["do"] == recovery.ELSEWHERE:
+        raise Refused(recovery.RECOVER, [Finding(done["sentence"], f"Go on there, on {config.peer.name}.", config.me.name)])
     done["rejoin"] = None
     if done["role"] == role.ACTIVE and done["peer_answers"] and not check:
         # what it has of its own is only made sure of: that is for the operator to decide
@@ -137,7 +140,8 @@ def shut_down(config: PairConfig, progress: Progress, name: str, check: bool) ->
         raise Refused("switching off", [Finding(f"this is {here}, not {name}", f"Run it on {name}.", here)])
     if me["shared_ip"]["in_use_by_us"]:
         remedy = f"Connect to the host's own address, {config.me.address}."
-        raise Refused("switching off", [Finding("this session comes in over the shared IP, which is about to move", remedy, here)])
+        what = "this session comes in over the shared IP, which is about to move"
+        raise Refused("switching off", [Finding(what, remedy, here)])
     result: dict[str, t.Any] = {"changed": True, "host": here, "peer": config.peer.name, "migration": None, "warnings": []}
     if me["role"]["now"] == role.ACTIVE:
         result["migration"] = migrate(config, progress, check)
