@@ -52,9 +52,10 @@ def load_all() -> tuple[types.ModuleType, ...]:
         tree,
         words,
     )
+    from ansible_collections.hvm.pair.plugins.module_utils._core import report
     from ansible_collections.hvm.pair.plugins.module_utils._report import recovery, rollback, status, steps
 
     return (
         *(actions, completion, detached, help, main, outcome, parse, show, texts, tree, words),
-        *(recovery, rollback, status, steps),
+        *(recovery, report, rollback, status, steps),
     )

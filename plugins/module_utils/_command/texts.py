@@ -223,7 +223,6 @@ TEXTS = {
     "warning": ("warning: {text}", "avertissement: {text}"),
     "bug": ("unexpected {kind}: {text}", "erreur inattendue {kind}: {text}"),
     "refused": ("{operation} is refused, nothing was changed:", "{operation}: refusé, rien n'a été changé:"),
-    "would": ("Plan (nothing was changed):", "Plan (rien n'a été changé):"),
     "nothing to do": ("Nothing to do.", "Rien à faire."),
     "nothing to do would": ("Nothing would be changed.", "Rien ne serait changé."),
     "would be": ("{name}: would be {state}", "{name}: serait {state}"),

@@ -44,15 +44,15 @@ SET = "hvm_20261123T094512Z_p_B"
 VM = {"state": "running", "priority": 10, "autostart": True, "saved": False, "snapshots": False, "autobackup": True}
 BRIEF = {"hypervisor": {"running": True}, "shared_ip": {"enabled": True}, "qemu": ["web"]}
 DECIDED = {
-    "changed": True, "do": "start", "sentence": "hv1 becomes ACTIVE", "role": "ACTIVE", "epoch": 4, "plan": [], "vms": {}, "left": [],
-    "warnings": [], "steps": [],
+    "changed": True, "do": "start", "sentence": "hv1 becomes ACTIVE", "role": "ACTIVE", "epoch": 4, "plan": [], "vms": {},
+    "left": [], "warnings": [], "steps": [],
 }  # fmt: skip
 PRUNED = {"changed": True, "destroyed": ["hvm_x"], "bytes": 1024, "blocked": {}, "decisions": [], "warnings": []}
 ROLLED = {
     "changed": True, "do": "rollback", "set": SET, "stamp": "s", "kept": [], "datasets": {}, "state_images": [], "plan": [],
     "replica": {"host": "hv2", "in_step": True}, "warnings": [],
 }  # fmt: skip
-CONSTRAINTS = {"changed": True, "sentence": "hv2 must be ACTIVE on 2026-12-20.", "text": "No constraint is set.\n", "warnings": []}
+CONSTRAINTS = {"changed": True, "sentence": "hv2 must be ACTIVE.", "text": "No constraint is set.\n", "warnings": []}
 
 #: What each procedure says, unless a test says otherwise.
 ANSWERS: dict[tuple[types.ModuleType, str], t.Any] = {

@@ -169,9 +169,9 @@ def test_what_comes_next_after_a_start(hvm: t.Any) -> None:
 def test_purge_shows_what_stays_and_why(hvm: t.Any) -> None:
     hvm.answers[prune, "prune"] = {
         "changed": True, "destroyed": ["hvm_a"], "blocked": {"hvm_b": ["it is cloned"]}, "warnings": [],
-        "decisions": [{"set": "hvm_a", "keep": False, "reason": "old"}, {"set": "hvm_c", "keep": True, "reason": "it is the newest"}],
+        "decisions": [{"set": "hvm_a", "keep": False, "reason": "old"}, {"set": "hvm_c", "keep": True, "reason": "it is new"}],
     }  # fmt: skip
-    assert hvm("zfs", "snap", "purge", "--show").lines == ["Would be destroyed: hvm_a", "Stays: hvm_c: it is the newest"]
+    assert hvm("zfs", "snap", "purge", "--show").lines == ["Would be destroyed: hvm_a", "Stays: hvm_c: it is new"]
     assert hvm("zfs", "snap", "purge").lines == ["Destroyed: hvm_a", "Stays: hvm_b: it is cloned"]
 
 
@@ -180,7 +180,8 @@ def test_a_sync_with_nothing_to_send_and_what_would_be_sent(hvm: t.Any) -> None:
     assert hvm("zfs", "snap", "sync").lines == ["hvm_x is on the other host already"]
     plan = [{"dataset": "tank/vm", "bytes": 2048}, {"dataset": "tank/vm/a", "bytes": None}]
     hvm.answers[sync, "run"] = {"changed": True, "set": "hvm_x", "plan": plan, "warnings": []}
-    assert hvm("zfs", "snap", "sync", "--check").lines == ["hvm_x would be sent (2.0 KiB)", "  tank/vm: 2.0 KiB", "  tank/vm/a: 0 B"]
+    wanted = ["hvm_x would be sent (2.0 KiB)", "  tank/vm: 2.0 KiB", "  tank/vm/a: 0 B"]
+    assert hvm("zfs", "snap", "sync", "--check").lines == wanted
 
 
 def test_verbs_say_what_they_did_and_a_second_time_that_there_is_nothing_to_do(hvm: t.Any) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tree of commands beside the manual's own drawing of it (`manual_tree.txt`, as the manual has it), parsing, help, completion."""
+"""The tree of commands beside the manual's own drawing of it (`manual_tree.txt`); parsing, help, completion."""
 
 from __future__ import annotations
 
