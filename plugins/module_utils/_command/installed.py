@@ -43,6 +43,7 @@ def load_all() -> tuple[types.ModuleType, ...]:
     from ansible_collections.hvm.pair.plugins.module_utils._command import (
         actions,
         detached,
+        french,
         help,
         main,
         outcome,
@@ -56,6 +57,6 @@ def load_all() -> tuple[types.ModuleType, ...]:
     from ansible_collections.hvm.pair.plugins.module_utils._report import recovery, rollback, status, steps
 
     return (
-        *(actions, completion, detached, help, main, outcome, parse, show, texts, tree, words),
+        *(actions, completion, detached, french, help, main, outcome, parse, show, texts, tree, words),
         *(recovery, report, rollback, status, steps),
     )

@@ -27,7 +27,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._command.outcome import (
     attempt,
 )
 from ansible_collections.hvm.pair.plugins.module_utils._command.parse import Parsed, UsageError
-from ansible_collections.hvm.pair.plugins.module_utils._command.words import Words, language, ours, wished
+from ansible_collections.hvm.pair.plugins.module_utils._command.words import Words, language, wished
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 
 if t.TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _run(parsed: Parsed, typed: list[str], words: Words) -> int:
         from ansible_collections.hvm.pair.plugins.module_utils._command import detached
 
         return _detached(detached, parsed, typed, words)
-    progress = Progress() if values["quiet"] else _Shown()
+    progress = Progress() if values["quiet"] else _Shown(words)
     return _print(attempt(lambda: perform(parsed, progress)), parsed, words)
 
 
@@ -118,13 +118,17 @@ def perform(parsed: Parsed, progress: Progress) -> dict[str, t.Any]:
 class _Shown(Progress):
     """Steps of what runs in this very process."""
 
+    def __init__(self, words: Words) -> None:
+        super().__init__()
+        self._words = words
+
     def say(self, text: str, **facts: t.Any) -> None:
         super().say(text, **facts)
-        _step(self.lines[-1])
+        _step(self.lines[-1], self._words)
 
 
-def _step(line: dict[str, t.Any]) -> None:
-    _say(f"{line['t']:8.1f} s  {ours(str(line['text']))}")
+def _step(line: dict[str, t.Any], words: Words) -> None:
+    _say(f"{line['t']:8.1f} s  {words.said(str(line['text']))}")
 
 
 def _detached(detached: t.Any, parsed: Parsed, typed: list[str], words: Words) -> int:
@@ -163,7 +167,10 @@ def _watch(detached: t.Any, task: Task, alive: t.Callable[[], bool], parsed: Par
     def hung_up(*dummy: t.Any) -> t.NoReturn:
         raise Unwatched
 
-    show: t.Callable[[dict[str, t.Any]], None] = (lambda line: None) if parsed.values["quiet"] else _step
+    def show(line: dict[str, t.Any]) -> None:
+        if not parsed.values["quiet"]:
+            _step(line, words)
+
     before = {number: signal.signal(number, hung_up) for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)}
     try:
         outcome = detached.watch(task, show, alive)
@@ -196,7 +203,7 @@ def _print(outcome: Outcome, parsed: Parsed, words: Words) -> int:
     for text in warnings:
         _say(f"hvm: {words('warning', text=words.said(str(text)))}")
     if outcome.error:
-        lines = show.error(outcome.error, words, words.said)
+        lines = show.error(outcome.error, words)
         _say("\n".join([f"hvm: {lines[0]}", *lines[1:]]))
         if outcome.error.get("exception"):
             _say(outcome.error["exception"].rstrip())
@@ -205,7 +212,7 @@ def _print(outcome: Outcome, parsed: Parsed, words: Words) -> int:
         node = parsed.node
         shown = Words(wished(parsed.values["lang"], os.environ)) if node.action == "status" else words
         lines = show.by_action(node.action)(outcome.result, node.words, parsed.values, is_check(parsed.values), shown)
-        print("\n".join(words.said(line) for line in lines))
+        print("\n".join(lines if node.action in show.DATA else [words.said(line) for line in lines]))
     return outcome.code
 
 

@@ -18,6 +18,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._command.words import Wor
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
 
 Result = dict[str, t.Any]
+#: Actions that show names and stamps, and no sentences: a VM may be called anything.
+DATA = ("vms_list", "vm_status", "snap_list", "kept_list")
 #: (result, words of the tree, values, check mode?, texts) -> lines
 Shown = t.Callable[[Result, tuple[str, ...], dict[str, t.Any], bool, Words], list[str]]
 
@@ -179,14 +181,13 @@ def _unknown(action: str) -> t.NoReturn:
     raise KeyError(action)
 
 
-def error(outcome_error: dict[str, t.Any], words: Words, said: t.Callable[[str], str]) -> list[str]:
-    """:param said: the library's sentences in the words of this command."""
+def error(outcome_error: dict[str, t.Any], words: Words) -> list[str]:
     findings = outcome_error.get("findings")
     if findings:
-        lines = [words("refused", operation=outcome_error["operation"])]
+        lines = [words("refused", operation=words.said(outcome_error["operation"]))]
         for what, remedy, host in findings:
-            lines.append("  " + said(f"{f'{host}: ' if host else ''}{what}. {remedy}".strip()))
-        return lines + [f"  {said(line)}" for line in outcome_error.get("more", [])]
+            lines.append(f"  {host}: {words.sentence(what, remedy)}" if host else f"  {words.sentence(what, remedy)}")
+        return lines + [f"  {words.said(line)}" for line in outcome_error.get("more", [])]
     if outcome_error.get("bug"):
         return [words("bug", kind=outcome_error["bug"], text=outcome_error["what"])]
-    return [said(outcome_error["msg"])]
+    return [words.sentence(outcome_error["what"], outcome_error["remedy"])]

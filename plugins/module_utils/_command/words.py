@@ -53,8 +53,16 @@ class Words:
         return texts.OPTIONS[name][self._column].format(default=default)
 
     def said(self, text: str) -> str:
-        """A sentence of the library, in the words of this command."""
+        """A sentence of the library, or a line of its reports, in this language and in the words of this command."""
+        if self.lang == "fr":
+            from ansible_collections.hvm.pair.plugins.module_utils._command import french
+
+            return ours(french.line(text) or text)
         return ours(text)
+
+    def sentence(self, what: str, remedy: str) -> str:
+        """What is wrong and what to do: each by itself, since not both may be known in this language."""
+        return f"{self.said(what)}. {self.said(remedy)}" if remedy else self.said(what)
 
 
 #: Module -> command, where its state says which.
