@@ -42,9 +42,9 @@ class Call(t.NamedTuple):
 def status(call: Call) -> Result:
     """The three lines, or one of them; all there is to know with --all, and as data."""
     if call.words == ("all",) and (call.values["all"] or call.json):
-        from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
-        return cycle.status(call.config)
+        return alone.status(call.config)
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief
 
     lines = brief.lines(brief.look(call.config))
@@ -101,12 +101,11 @@ def complete(call: Call) -> Result:
 
 
 def backup(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup as backups
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
 
-    operation = call.words[0]
     options = backups.Options(call.values["method"], backups.ways(call.values.get("fallback", ("save", "frozen"))))
-    return cycle.backup(call.config, call.progress, operation, options, _rules(call.values), call.check)
+    return alone.backup(call.config, call.progress, options, _rules(call.values), call.check)
 
 
 def _rules(values: t.Mapping[str, t.Any]) -> t.Any:
@@ -117,9 +116,9 @@ def _rules(values: t.Mapping[str, t.Any]) -> t.Any:
 
 
 def migrate(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
-    return cycle.migrate(call.config, call.progress, call.check)
+    return alone.migrate(call.config, call.progress, call.check)
 
 
 def migrate_unsecure(call: Call) -> Result:
@@ -242,11 +241,11 @@ def set_of(word: str) -> str:
 
 
 def rollback(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
     state = call.values.get("state", call.words[0] if call.words else "")
     to = call.values.get("kept", "") if state == "undone" else set_of(call.values["to"])
-    return cycle.roll_back(call.config, call.progress, state, to, call.check)
+    return alone.roll_back(call.config, call.progress, state, to, call.check)
 
 
 def mount(call: Call) -> Result:
@@ -262,9 +261,9 @@ def kept_drop(call: Call) -> Result:
 
 
 def recover(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
-    return cycle.recover(call.config, call.progress, call.values["peer_is_down"], call.check)
+    return alone.recover(call.config, call.progress, call.values["peer_is_down"], call.check)
 
 
 def failover(call: Call) -> Result:
@@ -290,9 +289,9 @@ def rejoin(call: Call) -> Result:
 
 
 def shutdown(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
-    return cycle.shut_down(call.config, call.progress, call.values["host"], call.check)
+    return alone.shut_down(call.config, call.progress, call.values["host"], call.check)
 
 
 def acknowledge(call: Call) -> Result:

@@ -508,7 +508,7 @@ SENTENCES = {
     "the rollback": "retour arrière",
     "the snapshot": "snapshot",
     "this": "opération",
-    # who acts, and switching off: `_procedure.preflight`, `_procedure.cycle`
+    # who acts, and switching off: `_procedure.preflight`, `_procedure.alone`
     "{} is ACTIVE and does the work": "{} est ACTIF et fait le travail",
     "{} was ACTIVE last and does the work": "{} a été ACTIF en dernier et fait le travail",
     "it could not run on {} now: {}": "elle ne pourrait tourner maintenant sur {}: {}",
@@ -518,7 +518,7 @@ SENTENCES = {
     "this is {}, not {}": "cet hôte est {}, pas {}",
     "the VMs are on {}, and {} stays on: {}": "les VMs sont sur {}, et {} reste allumé: {}",
     "{} is PASSIVE: it is switched off in 3 s": "{} est PASSIF: il s'éteint dans 3 s",
-    "old sets on {} stay for now: {}": "les anciens jeux sur {} restent pour l'instant: {}",
+    "old sets stay on {}: {}": "les anciens jeux restent sur {}: {}",
     "a migration with a short interruption does not exist yet in this version": (
         "une migration avec interruption courte n'existe pas encore dans cette version"
     ),

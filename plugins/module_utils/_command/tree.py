@@ -144,7 +144,6 @@ _BACKUP = Node(
         Node(
             "secure",
             action="backup",
-            words=("backup",),
             options=(
                 Option(("--backup-method", "--method"), "method", choices=("checkpoint", "save"), default="checkpoint"),
                 Option(
@@ -161,7 +160,6 @@ _BACKUP = Node(
         Node(
             "unsecure",
             action="backup",
-            words=("backup_unsecure",),
             options=(
                 Option(("--unsecure-method", "--method"), "method", choices=("quiesce", "freeze"), default="quiesce"),
                 *PRUNE,

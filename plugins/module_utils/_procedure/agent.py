@@ -30,6 +30,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     """
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
         address,
+        alone,
         backup,
         brief,
         checkpoint,
@@ -56,8 +57,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(address, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install, mount),
-        *(offers, preflight, prune, recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs, vms),
+        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
+        *(mount, offers, preflight, prune, recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs, vms),
     )
 
 

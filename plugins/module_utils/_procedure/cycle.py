@@ -4,164 +4,64 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""What a playbook makes of several modules, made on a host itself, where there is no controller: for the command `hvm`.
-
-The host that this runs on is the one that acts. If it is not the right one, that is refused, and the other one is named; where a
-playbook goes on to the other host, that one is asked by its agent.
-"""
+"""All of `hvm backup secure` and `hvm backup unsecure`, as the playbooks have it: look > set > sync > verify > prune on both."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup as checkpoints
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, preflight, prune, switchover, sync
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover as recovering
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import rejoin as rejoining
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback as rolling
-from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, preflight, prune, sync
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
 
-#: Seconds for the other host to let old sets go; thousands of snapshots on slow disks.
-PRUNE_TIMEOUT = 3600.0
-#: By systemd, some seconds later: whoever asked for it has its answer by then.
-POWEROFF = [
-    *("systemd-run", "--quiet", "--collect", "--on-active=3s", "--timer-property=AccuracySec=100ms"),
-    *("systemctl", "poweroff"),
-]
+#: What `hvm_preflight` calls a backup by this method.
+_OPERATIONS = {backup.QUIESCE: "backup_unsecure", backup.FREEZE: "backup_unsecure"}
+#: Seconds that the other host may take to destroy its old sets.
+PRUNE_TIMEOUT = 4 * 3600.0
 
 
-def begin(config: PairConfig, operation: str) -> list[str]:
-    """Whether `operation` may begin, on this host. :return: warnings.
+def run(config: PairConfig, options: backup.Options, rules: Rules, progress: Progress, check: bool = False) -> dict[str, t.Any]:
+    """:return: ``{changed, checkpoint, sync, prune: {host: ...}, warnings}``: what each of the modules returns.
 
-    :raises Refused: with every finding; and when it is the other host that acts.
+    :raises HvmError: until the set is on the other host and verified; that old sets cannot go after that is a warning.
     """
-    found = preflight.preflight(config, operation)
-    if not found["acts"]:
-        raise Refused(operation, [Finding(found["sentence"], f"Run it there, on {found['active']}.", config.me.name)])
-    return list(found["warnings"])
-
-
-def backup(
-    config: PairConfig, progress: Progress, operation: str, options: checkpoints.Options, rules: Rules, check: bool
-) -> dict[str, t.Any]:
-    """`backup secure` and `backup unsecure`: one moment of all VMs in a set > sync > verify > prune, on both hosts.
-
-    :param operation: as `preflight` calls it.
-    :return: ``{changed, active, checkpoint, sync, prune: {host: result}, warnings}``; each as its module returns it.
-    """
-    warnings = begin(config, operation)
-    taken = checkpoints.backup(config, progress, options, check)
+    may = preflight.preflight(config, _OPERATIONS.get(options.method, "backup"))
+    if not may["acts"]:
+        raise HvmError(f"{may['sentence']}; the roles have changed meanwhile", "The next scheduled run looks anew.")
+    taken = backup.backup(config, progress, options, check)
     sent = sync.run(config, progress, None, check)
-    pruned = {config.me.name: prune.prune(config, rules, progress, check)}
-    there, silent = prune_there(config, rules, progress, check)
-    if there is not None:
-        pruned[config.peer.name] = there
-    warnings += [text for part in (taken, sent, *pruned.values()) for text in part.pop("warnings", [])]
-    return {
-        "changed": any(part["changed"] for part in (taken, sent, *pruned.values())),
-        "active": config.me.name,
-        "checkpoint": taken,
-        "sync": sent,
-        "prune": pruned,
-        "warnings": warnings + silent,
-    }
+    warnings = [*may["warnings"], *taken.pop("warnings", []), *sent.pop("warnings", [])]
+    pruned = prune_both(config, rules, progress, check, warnings)
+    return {"changed": True, "checkpoint": taken, "sync": sent, "prune": pruned, "warnings": warnings}
 
 
-def prune_there(
-    config: PairConfig, rules: Rules, progress: Progress, check: bool
-) -> tuple[dict[str, t.Any] | None, list[str]]:
-    """The other host lets its old sets go, by itself. That it did not is a warning: what counts, the backup, is done.
+def prune_both(
+    config: PairConfig, rules: Rules, progress: Progress, check: bool, warnings: list[str]
+) -> dict[str, dict[str, t.Any]]:
+    """Old sets go on each host by its own look, by these rules. :return: by host, as far as it came."""
+    found: dict[str, dict[str, t.Any]] = {}
+    if rules.is_empty:
+        return found
 
-    :return: ``(its result or None, warnings)``
-    """
-    try:
+    def here() -> dict[str, t.Any]:
+        return prune.prune(config, rules, progress, check)
+
+    def there() -> dict[str, t.Any]:
+        def told(event: dict[str, t.Any]) -> None:
+            progress.say(f"{config.peer.name}: {event['text']}")
+
         with Peer(config) as peer:
-            found = peer.call(
-                "prune",
-                timeout=PRUNE_TIMEOUT,
-                on_event=lambda event: progress.say(f"{config.peer.name}: {event['text']}"),
-                rules=dataclasses.asdict(rules),
-                check=check,
-            )
-    except HvmError as exc:
-        return None, [f"old sets on {config.peer.name} stay for now: {exc}"]
-    return {"changed": bool(found["destroyed"]), **found}, []
+            return peer.call("prune", timeout=PRUNE_TIMEOUT, on_event=told, rules=dataclasses.asdict(rules), check=check)
 
-
-def migrate(config: PairConfig, progress: Progress, check: bool) -> dict[str, t.Any]:
-    """`migrate secure`, with what its playbook asks before. :return: as `switchover.migrate`."""
-    warnings = begin(config, "migrate")
-    done = switchover.migrate(config, progress, check)
-    return {**done, "warnings": warnings + list(done.get("warnings", []))}
-
-
-def roll_back(config: PairConfig, progress: Progress, state: str, to: str, check: bool) -> dict[str, t.Any]:
-    """:param state, to: as `rollback.apply` has them. :return: as that."""
-    begin(config, "rollback")
-    return rolling.apply(config, state, to, check, progress)
-
-
-def recover(config: PairConfig, progress: Progress, peer_is_down: str, check: bool) -> dict[str, t.Any]:
-    """What this host has to do after a crash; once it is ACTIVE, the other one comes back as its replica.
-
-    :raises Refused: when the other host comes first.
-    :return: as `recover.apply`; ``rejoin`` is what became of the other host, where it was asked.
-    """
-    done = recovering.apply(config, peer_is_down, check, progress)
-    if done["do"] == recovery.ELSEWHERE:
-        raise Refused(recovery.RECOVER, [Finding(done["sentence"], f"Go on there, on {config.peer.name}.", config.me.name)])
-    done["rejoin"] = None
-    if done["role"] == role.ACTIVE and done["peer_answers"] and not check:
-        # what it has of its own is only made sure of: that is for the operator to decide
-        done["rejoin"] = rejoining.apply(config, rejoining.Words(), False, progress)
-        done["warnings"] = done["warnings"] + done["rejoin"].pop("warnings")
-        done["changed"] = done["changed"] or done["rejoin"]["changed"]
-    return done
-
-
-def shut_down(config: PairConfig, progress: Progress, name: str, check: bool) -> dict[str, t.Any]:
-    """Empties this host by a migration if it is ACTIVE, sees that it is PASSIVE and idle, and switches it off.
-
-    :param name: this host's, as the operator's word; "" when there is none.
-    :return: ``{changed, host, peer, migration: result or None, warnings}``
-    :raises Refused: over the shared IP, which moves; for another host's name. Nothing was changed then.
-    """
-    me = observe(config)
-    here = config.me.name
-    if name not in ("", here):
-        raise Refused("switching off", [Finding(f"this is {here}, not {name}", f"Run it on {name}.", here)])
-    if me["shared_ip"]["in_use_by_us"]:
-        remedy = f"Connect to the host's own address, {config.me.address}."
-        what = "this session comes in over the shared IP, which is about to move"
-        raise Refused("switching off", [Finding(what, remedy, here)])
-    result: dict[str, t.Any] = {"changed": True, "host": here, "peer": config.peer.name, "migration": None, "warnings": []}
-    if me["role"]["now"] == role.ACTIVE:
-        result["migration"] = migrate(config, progress, check)
-        result["warnings"] = result["migration"].pop("warnings")
-        if check:
-            return result
-        me = observe(config)
-    findings = guards.switch_off(me)
-    if findings and result["migration"]:
-        said = " ".join(one.sentence() for one in findings)
-        raise HvmError(f"the VMs are on {config.peer.name}, and {here} stays on: {said}", "", changed=True)
-    if findings:
-        raise Refused("switching off", findings)
-    if not check:
-        progress.say(f"{here} is PASSIVE: it is switched off in 3 s")
-        run(POWEROFF)
-    return result
-
-
-def status(config: PairConfig) -> dict[str, t.Any]:
-    """Everything, as `hvm_info` returns it."""
-    found = observe(config)
-    return {"changed": False, "hvm": found, "status": brief.lines(found)}
+    for host, work in ((config.me.name, here), (config.peer.name, there)):
+        try:
+            found[host] = work()
+        except HvmError as exc:
+            warnings.append(f"old sets stay on {host}: {exc}")
+        else:
+            warnings += found[host].pop("warnings", [])
+    return found

@@ -20,6 +20,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     address,
+    alone,
     backup,
     brief,
     constraints,
@@ -136,6 +137,9 @@ class World:
             monkeypatch.setattr(module, name, self._recorder(module, name))
         monkeypatch.setattr(early, "ahead", lambda config: "ahead")
         monkeypatch.setattr(cycle, "Peer", self._peer())
+        self.role = "ACTIVE"
+        monkeypatch.setattr(alone.role, "load", lambda: alone.role.Role(self.role, 3, "", "", "boot"))
+        monkeypatch.setattr(alone.role, "boot_id", lambda: "boot")
         for name in ("LC_ALL", "LC_MESSAGES", "LANG", "HVM_LANG"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(main.os, "geteuid", lambda: 0)

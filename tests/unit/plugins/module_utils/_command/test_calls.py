@@ -85,11 +85,11 @@ WITHOUT = ("help", "follow", "shutdown", "complete")
 
 
 def test_every_command_calls_what_the_table_says(hvm: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
     me = hvm.observed("PASSIVE")
-    monkeypatch.setattr(cycle, "observe", lambda config: me)
-    monkeypatch.setattr(cycle, "run", lambda command: hvm.calls.append(" ".join(command)))
+    monkeypatch.setattr(alone, "observe", lambda config: me)
+    monkeypatch.setattr(alone, "run", lambda command: hvm.calls.append(" ".join(command)))
     found = []
     for words in typed():
         if words[0] in ("help", "follow"):

@@ -32,8 +32,8 @@ PARTS = {
     ],
     "_pair/recovery.py": [
         *("take over", "; ", ", ", "{} s", "{} min", "{} h", "{} bytes", "{} is {}", "{} {} in epoch {}"),
-        *("{} {} {} in epoch {}", "recover goes on with it"),
-        *("was ACTIVE last, in epoch {}", "had begun to hand over", "{} has seen epoch {} and {}", "{}, which was ACTIVE, only {}"),
+        *("{} {} {} in epoch {}", "recover goes on with it", "{}, which was ACTIVE, only {}"),
+        *("was ACTIVE last, in epoch {}", "had begun to hand over", "{} has seen epoch {} and {}"),
         *("goes on from its saved memory", "starts anew from its disks", "VM {}: loses {}, and {}"),
         *("{} is ACTIVE in epoch {}: {}", "dataset {}: written since: {}", "{} To go on with them: hvm_winner={}."),
         "{} {}; {} is off, by the operator's word: {} becomes ACTIVE in epoch {}",

@@ -14,10 +14,10 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._command import main, outcome, tree
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    alone,
     backup,
     brief,
     constraints,
-    cycle,
     failover,
     preflight,
     prune,
@@ -64,7 +64,7 @@ def test_the_three_lines_are_french_when_that_is_asked_for_and_not_by_the_locale
 
 def test_status_says_more_with_an_option_only(hvm: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = hvm.observed("ACTIVE", saved=["web"])
-    monkeypatch.setattr(cycle, "observe", lambda config: saved)
+    monkeypatch.setattr(alone, "observe", lambda config: saved)
     lines = hvm("status", "--all").lines
     assert lines[:3] == ["Hypervisor is running", "Shared IP is enabled", "VMs are stopped"]
     assert lines[3] == "hv1 is ACTIVE (pair p, epoch 3; so)"
@@ -132,7 +132,7 @@ def test_an_other_host_that_does_not_prune_is_a_warning(hvm: t.Any) -> None:
     hvm.answers["peer"] = HvmError("hv2 is silent", "Look at it.")
     ran = hvm("backup", "secure")
     assert ran.code == 0 and "1 on hv2" not in ran.out
-    assert ran.err == "hvm: warning: old sets on hv2 stay for now: hv2 is silent. Look at it.\n"
+    assert ran.err == "hvm: warning: old sets stay on hv2: hv2 is silent. Look at it.\n"
 
 
 def test_json_is_what_the_module_returns(hvm: t.Any) -> None:
@@ -226,6 +226,7 @@ def test_what_is_refused_is_3_with_every_reason_on_its_line(hvm: t.Any) -> None:
 
 
 def test_what_is_for_the_other_host_is_3_and_names_it(hvm: t.Any) -> None:
+    hvm.role = "PASSIVE"
     hvm.answers[preflight, "preflight"] = {
         "acts": False, "active": "hv2", "sentence": "hv2 is ACTIVE and does the work", "role": "PASSIVE", "warnings": []
     }  # fmt: skip

@@ -215,3 +215,26 @@ def test_completion_asks_the_host_for_its_words_and_knows_where_it_is(shell: She
         "hv stop ": [],
     }
     assert dict(zip(lines, shell(*lines), strict=True)) == lines
+
+
+# Documentation
+
+
+def test_the_table_of_commands_has_a_row_for_each_and_no_other() -> None:
+    """docs/commands.md: what the manual has first, in its order."""
+    text = (pathlib.Path(str(tree.__file__)).parents[3] / "docs" / "commands.md").read_text()
+    rows = [line.replace("\\|", "/").split("|") for line in text.splitlines() if line.startswith("|") and "`hvm " in line]
+
+    def command(cell: str) -> str:
+        """The path of the command that a cell begins with; "" when it begins with none."""
+        match = re.match(r" *`hvm ([^`]*)`", cell)
+        return tree.path(tree.descend(match[1].split())[0]) if match else ""
+
+    here = [command(row[2]) for row in rows]
+    shown = [tree.path(way) for way in tree.commands() if not way[-1].hidden]
+    assert sorted(here) == sorted(shown)
+    theirs = [tree.path(way) for way in tree.commands() if not any(node.ours for node in way)]
+    assert [command(row[1]) for row in rows if command(row[1])] == theirs
+    assert all(command(row[1]) in ("", path) for row, path in zip(rows, here, strict=True))
+    tests = {path.stem for path in pathlib.Path(__file__).parents[1].glob("*/test_*.py")}
+    assert {name for row in rows for name in re.findall(r"`(test_\w+)`", row[4])} <= tests

@@ -12,26 +12,26 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    alone,
     backup,
     cycle,
     preflight,
-    prune,
     recover,
     rejoin,
     switchover,
-    sync,
 )
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
 
 CONFIG = PairConfig("p", Host("hv1", "10.0.0.1"), Host("hv2", "10.0.0.2"), ("tank/vm",), "/vm/state")
 
 
-def me(role: str, **more: t.Any) -> dict[str, t.Any]:
-    on = role == "ACTIVE"
+def me(now: str, **more: t.Any) -> dict[str, t.Any]:
+    on = now == "ACTIVE"
     return {
-        "host": "hv1", "peer": "hv2", "role": {"now": role}, "shared_ip": {"in_use_by_us": False, "enabled": on}, "pools": {},
+        "host": "hv1", "peer": "hv2", "role": {"now": now}, "shared_ip": {"in_use_by_us": False, "enabled": on}, "pools": {},
         "hypervisor": {"running": on}, "qemu": [], "lock": None, "pending": None, **more,
     }  # fmt: skip
 
@@ -43,8 +43,8 @@ class Asked:
         self.calls: list[t.Any] = []
         self.looks = [me("PASSIVE")]
         self.migration: t.Any = {"changed": True, "active": "hv2", "warnings": ["slow"]}
-        monkeypatch.setattr(cycle, "observe", lambda config: self.looks.pop(0) if len(self.looks) > 1 else self.looks[0])
-        monkeypatch.setattr(cycle, "run", lambda command: self.calls.append(command[0]))
+        monkeypatch.setattr(alone, "observe", lambda config: self.looks.pop(0) if len(self.looks) > 1 else self.looks[0])
+        monkeypatch.setattr(alone, "run", lambda command: self.calls.append(command[0]))
         monkeypatch.setattr(switchover, "migrate", lambda config, progress, check: self.note("migrate", check, self.migration))
         acts = {"acts": True, "active": "hv1", "sentence": "so", "warnings": ["it could not run there"]}
         monkeypatch.setattr(preflight, "preflight", lambda config, operation: acts)
@@ -61,52 +61,26 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return Asked(monkeypatch)
 
 
-def test_a_backup_goes_on_only_after_what_was_before_it_and_gathers_all_warnings(
-    monkeypatch: pytest.MonkeyPatch, asked: Asked
+@pytest.mark.parametrize("now", [role.ACTIVE, role.PASSIVE])
+@pytest.mark.parametrize(("method", "operation"), [("checkpoint", "backup"), ("save", "backup"), ("freeze", "backup_unsecure")])
+def test_a_backup_is_the_whole_cycle_and_only_for_the_active_host(
+    monkeypatch: pytest.MonkeyPatch, now: str, method: str, operation: str
 ) -> None:
-    def part(name: str, **more: t.Any) -> t.Callable[..., t.Any]:
-        return lambda *arguments, **words: asked.note(name, False, {"changed": False, "warnings": [f"{name} warns"], **more})
-
-    monkeypatch.setattr(backup, "backup", part("backup"))
-    monkeypatch.setattr(sync, "run", part("sync"))
-    monkeypatch.setattr(prune, "prune", part("prune"))
-    monkeypatch.setattr(cycle, "prune_there", lambda *dummy: ({"changed": True, "warnings": ["hv2 warns"]}, []))
-    done = cycle.backup(CONFIG, Progress(), "backup", backup.Options(), Rules(), False)
-    assert [name for name, _check in asked.calls] == ["backup", "sync", "prune"]
-    assert done["warnings"] == ["it could not run there", "backup warns", "sync warns", "prune warns", "hv2 warns"]
-    assert done["changed"] and done["active"] == "hv1" and set(done["prune"]) == {"hv1", "hv2"}
-
-    def broken(*dummy: t.Any) -> t.NoReturn:
-        raise HvmError("the link is cut")
-
-    asked.calls.clear()
-    monkeypatch.setattr(sync, "run", broken)
-    with pytest.raises(HvmError, match="the link is cut"):
-        cycle.backup(CONFIG, Progress(), "backup", backup.Options(), Rules(), False)
-    assert [name for name, _check in asked.calls] == ["backup"]  # nothing goes when nothing has come
-
-
-def test_what_the_other_host_says_of_its_pruning_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Peer:
-        def __init__(self, config: PairConfig) -> None:
-            pass
-
-        def __enter__(self) -> Peer:
-            return self
-
-        def __exit__(self, *dummy: object) -> None:
-            pass
-
-        def call(self, op: str, timeout: float, on_event: t.Any, **arguments: t.Any) -> t.Any:
-            assert (op, arguments["check"], arguments["rules"]["keep_last"]) == ("prune", True, 7)
-            on_event({"text": "3 of 6 snapshots"})
-            return {"destroyed": ["hvm_x"], "bytes": 1, "blocked": {}, "warnings": []}
-
-    monkeypatch.setattr(cycle, "Peer", Peer)
-    progress = Progress()
-    found, warnings = cycle.prune_there(CONFIG, Rules(keep_last=7), progress, True)
-    assert found is not None and found["changed"] and warnings == []
-    assert [line["text"] for line in progress.lines] == ["hv2: 3 of 6 snapshots"]
+    asked: list[t.Any] = []
+    monkeypatch.setattr(role, "load", lambda: role.Role(now, 3, "", "", "boot"))
+    monkeypatch.setattr(role, "boot_id", lambda: "boot")
+    elsewhere = {"acts": False, "active": "hv2", "sentence": "hv2 is ACTIVE and does the work", "warnings": []}
+    monkeypatch.setattr(preflight, "preflight", lambda config, name: asked.append(name) or elsewhere)
+    ran = {"changed": True, "warnings": []}
+    monkeypatch.setattr(cycle, "run", lambda config, options, rules, progress, check: {**ran, "check": check})
+    options = backup.Options(method)
+    if now == role.ACTIVE:  # then the cycle asks by itself
+        done = alone.backup(CONFIG, Progress(), options, Rules(), True)
+        assert done == {"active": "hv1", "changed": True, "warnings": [], "check": True} and asked == []
+        return
+    with pytest.raises(Refused, match="Run it there, on hv2"):
+        alone.backup(CONFIG, Progress(), options, Rules(), False)
+    assert asked == [operation]
 
 
 # Switching off
@@ -114,20 +88,20 @@ def test_what_the_other_host_says_of_its_pruning_is_passed_on(monkeypatch: pytes
 
 def test_an_active_host_is_emptied_and_looked_at_again_before_it_is_switched_off(asked: Asked) -> None:
     asked.looks = [me("ACTIVE"), me("PASSIVE")]
-    done = cycle.shut_down(CONFIG, Progress(), "", False)
+    done = alone.shut_down(CONFIG, Progress(), "", False)
     assert asked.calls == [("migrate", False), "systemd-run"]
     assert done["migration"]["active"] == "hv2" and done["warnings"] == ["it could not run there", "slow"]
 
 
 def test_a_passive_host_is_only_switched_off(asked: Asked) -> None:
-    assert cycle.shut_down(CONFIG, Progress(), "hv1", False)["migration"] is None
+    assert alone.shut_down(CONFIG, Progress(), "hv1", False)["migration"] is None
     assert asked.calls == ["systemd-run"]
 
 
 def test_check_mode_switches_nothing_off(asked: Asked) -> None:
-    cycle.shut_down(CONFIG, Progress(), "", True)
+    alone.shut_down(CONFIG, Progress(), "", True)
     asked.looks = [me("ACTIVE")]
-    assert cycle.shut_down(CONFIG, Progress(), "", True)["migration"]
+    assert alone.shut_down(CONFIG, Progress(), "", True)["migration"]
     assert asked.calls == [("migrate", True)]
 
 
@@ -148,14 +122,14 @@ def test_check_mode_switches_nothing_off(asked: Asked) -> None:
 def test_a_host_that_is_not_passive_and_idle_stays_on(asked: Asked, look: dict[str, t.Any], name: str, said: str) -> None:
     asked.looks = [look]
     with pytest.raises(Refused) as caught:
-        cycle.shut_down(CONFIG, Progress(), name, False)
+        alone.shut_down(CONFIG, Progress(), name, False)
     assert said in str(caught.value) and asked.calls == []
 
 
 def test_after_a_migration_it_is_not_said_that_nothing_was_changed(asked: Asked) -> None:
     asked.looks = [me("ACTIVE"), me("PASSIVE", lock="sync by root on hv2")]
     with pytest.raises(HvmError) as caught:
-        cycle.shut_down(CONFIG, Progress(), "", False)
+        alone.shut_down(CONFIG, Progress(), "", False)
     assert not isinstance(caught.value, Refused) and caught.value.details == {"changed": True}
     assert "the VMs are on hv2, and hv1 stays on: hv1: another operation is running" in str(caught.value)
     assert asked.calls == [("migrate", False)]
@@ -164,7 +138,7 @@ def test_after_a_migration_it_is_not_said_that_nothing_was_changed(asked: Asked)
 def test_a_migration_that_fails_switches_nothing_off(asked: Asked) -> None:
     asked.looks, asked.migration = [me("ACTIVE")], HvmError("undone")
     with pytest.raises(HvmError, match="undone"):
-        cycle.shut_down(CONFIG, Progress(), "", False)
+        alone.shut_down(CONFIG, Progress(), "", False)
     assert asked.calls == [("migrate", False)]
 
 
@@ -172,7 +146,7 @@ def test_a_migration_that_fails_switches_nothing_off(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "answers", "check", "rejoins"),
+    ("now", "answers", "check", "rejoins"),
     [
         ("ACTIVE", True, False, True),
         ("ACTIVE", False, False, False),
@@ -181,14 +155,14 @@ def test_a_migration_that_fails_switches_nothing_off(asked: Asked) -> None:
     ],
 )
 def test_the_other_host_comes_back_where_this_one_is_active_and_it_answers(
-    monkeypatch: pytest.MonkeyPatch, role: str, answers: bool, check: bool, rejoins: bool
+    monkeypatch: pytest.MonkeyPatch, now: str, answers: bool, check: bool, rejoins: bool
 ) -> None:
     asked: list[t.Any] = []
-    found = {"changed": False, "do": "", "role": role, "peer_answers": answers, "warnings": ["one"], "sentence": "so"}
+    found = {"changed": False, "do": "", "role": now, "peer_answers": answers, "warnings": ["one"], "sentence": "so"}
     monkeypatch.setattr(recover, "apply", lambda *dummy: dict(found))
     joined = {"changed": True, "do": "join", "warnings": ["two"]}
     monkeypatch.setattr(rejoin, "apply", lambda config, words, check, progress: asked.append((words, check)) or dict(joined))
-    done = cycle.recover(CONFIG, Progress(), "", check)
+    done = alone.recover(CONFIG, Progress(), "", check)
     assert bool(asked) == rejoins == done["changed"]
     assert asked in ([], [(rejoin.Words(), False)])  # never with a choice: that is the operator's
     assert done["warnings"] == (["one", "two"] if rejoins else ["one"])
