@@ -132,17 +132,17 @@ def _step(line: dict[str, t.Any], words: Words) -> None:
 
 
 def _detached(detached: t.Any, parsed: Parsed, typed: list[str], words: Words) -> int:
-    def work(progress: Progress) -> dict[str, t.Any]:
-        from ansible_collections.hvm.pair.plugins.module_utils._procedure.agent import load_rest
+    from ansible_collections.hvm.pair.plugins.module_utils._command import installed
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent
 
-        load_rest()  # nothing is left to load in an interruption, nor taken from a library that was installed meanwhile
-        return perform(parsed, progress)
-
+    # for both processes: nothing is left to load in an interruption, nor from a library that an installation has taken away
+    agent.load_rest()
+    installed.load_all()
     begun = attempt(lambda: {"task": detached.Task.new(typed)})
     if begun.error:
         return _print(begun, parsed, words)
     task: Task = begun.result["task"]
-    child = detached.start(task, work)
+    child = detached.start(task, lambda progress: perform(parsed, progress))
     return _watch(detached, task, detached.is_running(child), parsed, words)
 
 

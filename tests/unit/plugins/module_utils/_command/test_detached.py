@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 SCRIPT = """
 import os, sys, time
 from ansible_collections.hvm.pair.plugins.module_utils._command import detached, main
+from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import switch
 place = sys.argv[1]
 detached.tasks.__defaults__ = detached.forget.__defaults__ = (place + "/run",)
@@ -34,7 +36,9 @@ detached.Task.new = lambda typed: new(typed, place + "/run")
 main.os.geteuid = lambda: 0
 
 def apply(config, state, peer_is_down, check, progress):
-    progress.say("begun", session=os.getsid(0))
+    over = shared_ip.over_shared_ip(["10.0.0.9/24"])
+    loaded = [name.split("module_utils.")[1] for name in sys.modules if "module_utils._" in name]
+    progress.say("begun", session=os.getsid(0), over=over, loaded=loaded)
     print("printed by somebody")
     while not os.path.exists(place + "/go"):
         time.sleep(0.05)
@@ -147,6 +151,29 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_work(place: Place) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == outcome.UNWATCHED
     os.close(terminal)
     assert place.ended().code == 0
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_the_work_still_knows_the_session_that_somebody_came_in_by(place: Place, drops: bool) -> None:
+    """So a stop over the shared IP is refused as in a module; sudo drops the variable: then a process above has it."""
+    words = ["env", *(["-u", "SSH_CONNECTION"] if drops else []), *place.command("hv", "stop")]
+    line = " ".join(map(shlex.quote, words))
+    environ = {**os.environ, "SSH_CONNECTION": "10.0.0.7 4711 10.0.0.9 22"}
+    made = subprocess.Popen(["sh", "-c", f"{line}; true"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert place.begun()["over"] == "10.0.0.9"
+    place.go()
+    made.communicate(timeout=60)
+
+
+def test_all_is_loaded_before_it_begins(place: Place) -> None:
+    """Of the library that the command was started from: an installation takes its files away."""
+    made = place.run("hv", "start")
+    loaded = set(place.begun()["loaded"])
+    place.go()
+    made.communicate(timeout=60)
+    library = pathlib.Path(str(detached.__file__)).parents[1]
+    files = {".".join(path.relative_to(library).with_suffix("").parts) for path in library.rglob("*.py")}
+    assert files - {"_ansible"} <= loaded
 
 
 def test_whoever_follows_sees_all_steps_and_the_result(place: Place) -> None:
