@@ -51,8 +51,10 @@ def main(typed: t.Sequence[str] | None = None) -> int:
         return _misused(exc, words)
     try:
         return _run(parsed, words_typed, words)
-    except BrokenPipeError:
+    except OSError as exc:  # of our own output: all else is an outcome
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to be flushed into it
+        if not isinstance(exc, BrokenPipeError):
+            _say(f"hvm: {exc}")
         return FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -66,6 +68,11 @@ def _misused(exc: UsageError, words: Words) -> int:
 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
+
+
+def _out(lines: t.Sequence[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def _run(parsed: Parsed, typed: list[str], words: Words) -> int:
@@ -95,7 +102,7 @@ def _help(parsed: Parsed, words: Words) -> int:
         if left:
             here = f"hvm {tree.path(way)}".strip()
             return _misused(UsageError(tree.path(way), key="no command", word=left[0], at=here), words)
-    print("\n".join(helping.about(way, words)))
+    _out(helping.about(way, words))
     return DONE
 
 
@@ -195,10 +202,10 @@ def _print(outcome: Outcome, parsed: Parsed, words: Words) -> int:
     from ansible_collections.hvm.pair.plugins.module_utils._command import show
 
     if parsed.node.action == "complete":
-        print("\n".join(outcome.result.get("words", [])))
+        _out(outcome.result.get("words", []))
         return outcome.code
     if parsed.values["json"]:
-        print(outcomes.as_json(outcome))
+        _out([outcomes.as_json(outcome)])
     warnings = [*outcome.result.get("warnings", []), *outcome.result.get("unknown", [])]
     for text in warnings:
         _say(f"hvm: {words('warning', text=words.said(str(text)))}")
@@ -212,9 +219,5 @@ def _print(outcome: Outcome, parsed: Parsed, words: Words) -> int:
         node = parsed.node
         shown = Words(wished(parsed.values["lang"], os.environ)) if node.action == "status" else words
         lines = show.by_action(node.action)(outcome.result, node.words, parsed.values, is_check(parsed.values), shown)
-        print("\n".join(lines if node.action in show.DATA else [words.said(line) for line in lines]))
+        _out(lines if node.action in show.DATA else [words.said(line) for line in lines])
     return outcome.code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -176,7 +176,7 @@ class World:
             def __init__(self, config: t.Any) -> None:
                 pass
 
-            def __enter__(self) -> Peer:
+            def __enter__(self) -> t.Any:
                 return self
 
             def __exit__(self, *dummy: object) -> None:

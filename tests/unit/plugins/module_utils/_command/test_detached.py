@@ -238,7 +238,11 @@ def test_the_latest_are_kept_and_one_that_runs_always(tmp_path: pathlib.Path) ->
 def test_an_outcome_comes_back_as_it_was(tmp_path: pathlib.Path) -> None:
     task = detached.Task.new([], str(tmp_path))
     assert task.outcome is None
-    failed = outcome.attempt(lambda: (_ for _ in ()).throw(HvmError("so", "Wait.", changed=True)))
+
+    def fail() -> t.NoReturn:
+        raise HvmError("so", "Wait.", changed=True)
+
+    failed = outcome.attempt(fail)
     task.settle(failed)
     assert task.outcome == failed and failed.code == 1 and failed.result == {"changed": True}
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def test_the_command_runs_from_what_is_installed(place: pathlib.Path) -> None:
         assert made.returncode == 0, made.stderr
         begins = ("Hypervisor is ", "Shared IP is ", "VMs are ")
         assert all(line.startswith(begin) for line, begin in zip(made.stdout.splitlines(), begins, strict=True))
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_reader_that_has_gone_and_a_full_disk_are_no_success_and_no_traceback(place: pathlib.Path) -> None:
+    command = [sys.executable, "-IBS", str(place / "hvm"), "help"]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        made = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    assert (made.returncode, made.stderr) == (1, "hvm: [Errno 28] No space left on device\n")
+    read, write = os.pipe()
+    os.close(read)
+    made = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    os.close(write)
+    assert (made.returncode, made.stderr) == (1, "")
 
 
 def test_accents_are_no_reason_to_fail(place: pathlib.Path) -> None:
