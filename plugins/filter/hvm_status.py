@@ -39,96 +39,9 @@ _value:
   elements: str
 """
 
-import datetime
 import typing as t
 
-UTC = datetime.timezone.utc  # noqa: UP017  runs on the controller, where ansible-core 2.17 allows Python 3.10
-
-
-def age(stamp: str, now: datetime.datetime) -> str:
-    """How long ago a snapshot set's timestamp was, for people."""
-    then = datetime.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    minutes = int((now - then).total_seconds() // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h" if minutes < 2880 else f"{minutes // 1440} days"
-
-
-def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: bool = False) -> list[str]:
-    """Pure but for the clock: the lines of the status."""
-    found = look["hvm"]
-    now = now or datetime.datetime.now(UTC)
-    role = found["role"]
-    lines = list(look["status"])
-    lines.append(f"{found['host']} is {role['now']} (pair {found['pair']}, epoch {role['epoch']}; {role['reason']})")
-    for name, vm in sorted(found["vms"].items()):
-        more = "autostart" if vm["autostart"] else ""
-        more += " (frozen by an I/O error)" if vm.get("io_error") else ""
-        lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {more.strip()}".rstrip())
-    for pool, health in sorted(found["pools"].items()):
-        if health != "ONLINE":
-            lines.append(f"Pool {pool} is {health}")
-    complete = [one["name"] for one in found["sets"] if one["complete"]]
-    for title, names in (
-        ("Last complete set", complete),
-        ("Last with VM states (B)", [name for name in complete if name.endswith("_B")]),
-    ):
-        lines.append(f"{title}: {names[-1]}, {age(names[-1].split('_')[1], now)} old" if names else f"{title}: none")
-    if found.get("constraint"):
-        lines.append(f"Constraint: {found['constraint']}")
-    if found["lock"]:
-        lines.append(f"Running now: {found['lock']}")
-    elif found["pending"]:
-        entry = found["pending"]
-        by = f" by {entry['owner']}" if entry.get("owner") else ""
-        lines.append(f"Pending: {entry['operation']}{by}, begun {entry['started']}, stopped at '{entry['step']}'")
-        if entry.get("cause"):
-            lines.append(f"  because: {entry['cause']}")
-    following = advice(found, alone)
-    return lines + ([f"Next: {following}"] if following else [])
-
-
-#: Operations that did not end -> what ends them, where it is not `recover`.
-ENDED_BY = {
-    "checkpoint": "the next backup ends it: hvm.pair.backup_secure",
-    "backup_unsecure": "the next backup ends it: hvm.pair.backup_unsecure",
-    "rollback": "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back",
-    "undo": "hvm.pair.rollback hvm_rollback_state=undone goes on with it",
-}
-#: Those of them that only an ACTIVE host can end: one that lost its power has to be recovered first, which ends them too.
-BY_A_BACKUP = ("checkpoint", "backup_unsecure")
-
-
-def advice(found: dict[str, t.Any], alone: bool = False) -> str:
-    """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
-    role, now, entry = found["role"], found["role"]["now"], found["pending"]
-    if found["lock"]:
-        return ""
-    if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
-        return "hvm.pair.rejoin shows what it holds that the other lacks"
-    if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
-        return "hvm.pair.failover goes on with it, with the same variables"
-    by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
-    if entry and (not by_a_backup or (now == "ACTIVE" and not entry.get("recovers"))):
-        return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
-    if now == "UNKNOWN":
-        known = role.get("since")
-        return "hvm.pair.recover: it was ACTIVE before it rebooted" if known else "hvm.pair.install: it has no role yet"
-    if entry:
-        return "hvm.pair.recover finishes it or undoes it, and says which"
-    running = found["hypervisor"]["running"] or found["qemu"]
-    if now == "ACTIVE" and not found["hypervisor"]["running"]:
-        return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"
-    if now == "PASSIVE" and (running or found["not_inert"]):
-        return "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"
-    addresses = found.get("shared_ip", {}).get("addresses", {})
-    if now == "ACTIVE" and not all(addresses.values()):  # a host that was cut off went on without it
-        return "hvm.pair.hv_start takes the shared IP, if it is not off on purpose"
-    stuck = [name for name, vm in sorted(found["vms"].items()) if vm.get("io_error")]
-    if stuck:
-        return f"hvm_vm state=unfrozen for {', '.join(stuck)}, if there is room again: a disk could not be written"
-    saved = [name for name in found["saved"] if found["vms"].get(name, {}).get("state", "stopped") == "stopped"]
-    if now == "ACTIVE" and saved:
-        return f"hvm_vm state=restored for {', '.join(saved)}, if not saved on purpose"
-    return ""
+from ansible_collections.hvm.pair.plugins.module_utils._report.status import status
 
 
 class FilterModule:

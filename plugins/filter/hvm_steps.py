@@ -45,17 +45,7 @@ _value:
 
 import typing as t
 
-
-def steps(result: dict[str, t.Any], state: str, then: str = "", check: bool = False) -> list[str]:
-    """Pure: the lines."""
-    plan = result.get("plan") or []
-    role = f" ({result['role']}, epoch {result['epoch']})" if "role" in result else ""
-    following = [f"Next: {then}"] if then else []
-    if not plan:
-        return [f"{state} already{role}: nothing to do", *following]
-    if check:
-        return ["Plan (nothing was changed):", *(f"  {line}" for line in plan)]
-    return [f"{state}{role}", *(f"  {line}" for line in plan), *following]
+from ansible_collections.hvm.pair.plugins.module_utils._report.steps import steps
 
 
 class FilterModule:

@@ -11,6 +11,7 @@ short_description: The files of a host of a pair
 description:
   - Installs what the other host talks to (the agent), the libvirt hook that lets no VM start on a host that is not ACTIVE, and
     the conditions that keep libvirt itself stopped there.
+  - Installs the command C(hvm) besides, with its completion for bash, for whoever works on the host itself.
   - The library is the very code that this module was sent with.
 version_added: 0.1.0
 options:
@@ -45,12 +46,16 @@ version:
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
+from ansible_collections.hvm.pair.plugins.module_utils._command import installed
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     agent.load_rest()  # what is loaded is installed
-    return install.remove(module.check_mode) if module.params["state"] == "absent" else install.install(module.check_mode)
+    installed.load_all()
+    if module.params["state"] == "absent":
+        return install.remove(module.check_mode, installed.files())
+    return install.install(module.check_mode, installed.files())
 
 
 def main() -> None:

@@ -128,11 +128,11 @@ remedy:
   sample: Unset that one first, or choose other days.
 """
 
-import datetime
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
-from ansible_collections.hvm.pair.plugins.module_utils._pair import config, constraint, constraint_file
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config, constraint
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -146,35 +146,10 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 def work(module: HvmModule) -> dict[str, t.Any]:
     host, start, end, set_at = (module.params[name] for name in ("host", "start", "end", "set_at"))
     pair = config.load(module.params["config"])
-    hosts = [one.name for one in pair.hosts]
-    today = constraint_file.today()
-    moment = constraint.parse_moment(set_at) if set_at else datetime.datetime.now(datetime.UTC)
-    said = constraint.local_day(moment) if set_at else today
-
-    stored = constraint_file.load()
-    before = constraint.current(stored, today)
+    moment = constraint.parse_moment(set_at) if set_at else None
     if module.params["state"] == "present":
-        one = constraint.new(host or "", start or "", end, hosts, today, moment, said)
-        after, sentence = constraint.add(stored, one, today)
-    else:
-        after, sentence = constraint.remove(stored, today, host, start, end, said)
-    changed = after != before
-    if changed and not module.check_mode:
-        constraint_file.save(after)
-    holding, words = constraint.in_force(after, today)
-    return {
-        "changed": changed,
-        "sentence": sentence,
-        "in_force": constraint.record(holding) if holding else {},
-        "today": words,
-        "constraints": [constraint.record(one) for one in after],
-        "text": constraint.show(after, today, hosts),
-        "diff": {"before": _lines(before), "after": _lines(after)},
-    }
-
-
-def _lines(constraints: constraint.Constraints) -> str:
-    return "".join(f"{one.sentence()}\n" for one in constraints)
+        return constraints.put(pair, host or "", start or "", end, module.check_mode, moment)
+    return constraints.take_out(pair, host, start, end, module.check_mode, moment)
 
 
 def main() -> None:

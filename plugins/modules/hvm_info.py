@@ -47,12 +47,12 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import observe
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, observe
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     found = observe.observe(config.load(module.params["config"]))
-    return {"hvm": found, "status": observe.status_lines(found)}
+    return {"hvm": found, "status": brief.lines(found)}
 
 
 def main() -> None:

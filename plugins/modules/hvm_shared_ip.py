@@ -128,11 +128,9 @@ remedy:
   sample: Connect to the host's own address and run this again.
 """
 
-import dataclasses
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
-from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 
@@ -152,23 +150,7 @@ def work(module: HvmModule) -> dict[str, t.Any]:
         addresses = list(pair.shared_ips) if addresses is None else addresses
         interface = pair.interface if interface is None else interface
         gateway = pair.gateway if gateway is None else gateway
-    warnings: list[str] = []
-    if module.params["state"] == "enabled":
-        change = shared_ip.enable(addresses, interface, gateway or "", check=module.check_mode)
-        if change.changed and not module.check_mode:
-            warnings = address.keep_announcing(addresses, interface)
-    else:
-        change = shared_ip.disable(addresses, interface, check=module.check_mode)
-        if change.changed and pair and not module.check_mode:
-            address.tell_peer(pair)
-    return {
-        "changed": bool(change.changed),
-        "warnings": warnings,
-        "sentence": change.after.sentence,
-        "enabled": change.after.enabled,
-        "addresses": [dataclasses.asdict(where) for where in change.after.addresses],
-        "diff": {"before": change.before.text, "after": change.after.text},
-    }
+    return address.apply(module.params["state"], addresses, interface, gateway or "", pair, module.check_mode)
 
 
 def main() -> None:

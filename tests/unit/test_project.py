@@ -59,7 +59,7 @@ def over(rule: t.Callable[[str, str], list[str]], chosen: dict[str, str]) -> lis
 
 # What the library imports
 
-LAYERS = {"_core": 0, "_zfs": 1, "_libvirt": 1, "_net": 1, "_pair": 2, "_peer": 3, "_procedure": 4}
+LAYERS = {"_core": 0, "_zfs": 1, "_libvirt": 1, "_net": 1, "_pair": 2, "_report": 3, "_peer": 3, "_procedure": 4, "_command": 5}
 
 
 def imports(name: str, text: str) -> t.Iterator[str]:

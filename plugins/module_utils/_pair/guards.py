@@ -604,3 +604,23 @@ def follower(me: Observation, peer: Observation) -> list[Finding]:
         remedy = "A replica must be inert: hvm_hypervisor state=stopped makes it so."
         found.append(Finding(f"{text} although it is PASSIVE", remedy, peer["host"]))
     return found
+
+
+def switch_off(me: Observation) -> list[Finding]:
+    """What the manual's "hvm status" says of a PASSIVE host, and that nothing is sent to it now."""
+    now, host = me["role"]["now"], me["host"]
+    found = []
+    if now != PASSIVE:
+        what = f"this host is {now}, and only a PASSIVE one is switched off"
+        found.append(Finding(what, "See hvm.pair.status for what comes next.", host))
+    if me["hypervisor"]["running"]:
+        found.append(Finding("the hypervisor is running", "Stop it: hvm_hypervisor state=stopped.", host))
+    if me["shared_ip"]["enabled"]:
+        found.append(Finding("the shared IP is enabled here", "Take it off: hvm_shared_ip state=disabled.", host))
+    if me["qemu"]:
+        found.append(Finding(f"VMs run here: {', '.join(me['qemu'])}", "Shut them down first.", host))
+    if me["lock"]:
+        found.append(Finding(f"another operation is running: {me['lock']}", "Wait until it has ended.", host))
+    elif me["pending"]:
+        found += common({**me, "pools": {}})
+    return found

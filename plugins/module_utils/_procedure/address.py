@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import typing as t
@@ -59,6 +60,34 @@ def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
         else:
             return []
     return [f"the shared addresses are announced once only: {failure}"]
+
+
+def apply(
+    state: str, addresses: t.Sequence[str], interface: str, gateway: str, pair: PairConfig | None, check: bool
+) -> dict[str, t.Any]:
+    """`hvm hv sharedIP enable` and `disable`.
+
+    :param state: "enabled" or "disabled". :param pair: whose other host is told that they are gone here; None: nobody is.
+    :return: ``{changed, sentence, enabled, addresses, diff, warnings}``
+    :raises HvmError: when another machine answers for one, the gateway does not, or this session goes to one.
+    """
+    warnings: list[str] = []
+    if state == "enabled":
+        change = shared_ip.enable(addresses, interface, gateway, check=check)
+        if change.changed and not check:
+            warnings = keep_announcing(addresses, interface)
+    else:
+        change = shared_ip.disable(addresses, interface, check=check)
+        if change.changed and pair and not check:
+            tell_peer(pair)
+    return {
+        "changed": bool(change.changed),
+        "warnings": warnings,
+        "sentence": change.after.sentence,
+        "enabled": change.after.enabled,
+        "addresses": [dataclasses.asdict(where) for where in change.after.addresses],
+        "diff": {"before": change.before.text, "after": change.after.text},
+    }
 
 
 def hindrance(config: PairConfig) -> list[str]:

@@ -91,8 +91,14 @@ def files() -> dict[str, tuple[str, int]]:
     return found
 
 
-def install(check: bool) -> dict[str, t.Any]:
-    """:return: ``{changed, diff}``."""
+#: Path -> (text, mode)
+Files = t.Mapping[str, tuple[str, int]]
+
+
+def install(check: bool, more: Files | None = None) -> dict[str, t.Any]:
+    """:param more: files besides, of a layer that this one does not know.
+    :return: ``{changed, version, diff}``.
+    """
     changed = []
     sources = build.sources()
     digest = hashlib.sha256("".join(f"{name}\0{text}\0" for name, text in sorted(sources.items())).encode()).hexdigest()[:16]
@@ -107,7 +113,7 @@ def install(check: bool) -> dict[str, t.Any]:
         if not check:
             _install_library(library, sources)
     units = False
-    for path, (text, mode) in files().items():
+    for path, (text, mode) in {**files(), **(more or {})}.items():
         if read_text(path) == text and os.stat(path).st_mode & 0o777 == mode:
             continue
         changed.append(path)
@@ -124,9 +130,9 @@ def install(check: bool) -> dict[str, t.Any]:
     }
 
 
-def remove(check: bool) -> dict[str, t.Any]:
-    """Everything of it again; configuration and state stay."""
-    there = [path for path in [*files(), HOME] if os.path.lexists(path)]
+def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
+    """Everything of it again, with the files `more`; configuration and state stay."""
+    there = [path for path in [*files(), *more, HOME] if os.path.lexists(path)]
     if not check:
         for path in there:
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

@@ -110,15 +110,6 @@ def _sets(datasets: inventory.Inventory, pair: str) -> list[dict[str, t.Any]]:
     ]
 
 
-def status_lines(found: dict[str, t.Any]) -> list[str]:
-    """The manual's three lines, exactly."""
-    return [
-        f"Hypervisor is {'running' if found['hypervisor']['running'] else 'stopped'}",
-        f"Shared IP is {'enabled' if found['shared_ip']['enabled'] else 'disabled'}",
-        f"VMs are {'running' if found['qemu'] else 'stopped'}",
-    ]
-
-
 def daemon_failure() -> str:
     try:
         return run(["journalctl", "-u", UNIT, "-n", "3", "--no-pager", "-o", "cat"]).strip().replace("\n", "; ")

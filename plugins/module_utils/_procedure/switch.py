@@ -21,10 +21,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
 
-def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dict[str, t.Any]:
-    """:return: ``{changed, role, epoch, plan, diff, warnings}``; `plan` is what is done, or would be: a line per step.
+def apply(
+    config: PairConfig, state: str, peer_is_down: str, check: bool, progress: Progress | None = None
+) -> dict[str, t.Any]:
+    """:param progress: for whoever watches.
+    :return: ``{changed, role, epoch, plan, diff, warnings}``; `plan` is what is done, or would be: a line per step.
     :raises Refused: when it may not be done; nothing was changed then.
     """
+    progress = progress or Progress()
     me, other, dummy = preflight.look(config)
     now, epoch = me["role"]["now"], me["role"]["epoch"]
     running = me["hypervisor"]["running"]
@@ -37,7 +41,7 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         new = _next_epoch(me, other)
         warnings: list[str] = []
         if not check:
-            new, warnings = _start(config, peer_is_down, lend=other is not None)
+            new, warnings = _start(config, peer_is_down, other is not None, progress)
         return _result(True, role.ACTIVE, new, now, plan=start_plan(config, new), warnings=warnings)
     if (
         not running
@@ -52,7 +56,7 @@ def apply(config: PairConfig, state: str, peer_is_down: str, check: bool) -> dic
         raise Refused("stopping the hypervisor", findings)
     if not check:
         with operation.Lock().held("hv stop", operation.owner()):
-            hypervisor.stop(config, Progress())
+            hypervisor.stop(config, progress)
             gone = address.give_up(config)
         if gone and other is not None:
             address.tell_peer(config)
@@ -77,7 +81,7 @@ def _next_epoch(me: dict[str, t.Any], other: dict[str, t.Any] | None) -> int:
     return mine if me["role"]["now"] == role.ACTIVE else max(mine, other["role"]["epoch"] if other else 0) + 1
 
 
-def _start(config: PairConfig, peer_is_down: str, lend: bool) -> tuple[int, list[str]]:
+def _start(config: PairConfig, peer_is_down: str, lend: bool, progress: Progress) -> tuple[int, list[str]]:
     """Under the locks it is looked at once more: somebody may have worked between the look and the locks.
 
     :param lend: hold the other host's lock too: nothing starts there meanwhile.
@@ -97,7 +101,7 @@ def _start(config: PairConfig, peer_is_down: str, lend: bool) -> tuple[int, list
         epoch = _next_epoch(me, other)
         # asked for before anything starts: another holder of the address may be the other host
         prepared = shared_ip.prepare(config.shared_ips, config.interface, config.gateway) if config.shared_ips else None
-        hypervisor.start(config, epoch, "started by hand", Progress(), other["role"]["epoch"] if other else None).close()
+        hypervisor.start(config, epoch, "started by hand", progress, other["role"]["epoch"] if other else None).close()
         warnings = both.tell_epoch(peer, epoch)
         if prepared:
             shared_ip.take(prepared, dad=True)

@@ -12,6 +12,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, readiness, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -94,9 +95,16 @@ def need_hypervisor(me: dict[str, t.Any], what: str) -> None:
 
 
 def apply(
-    config: PairConfig, verb: str, names: t.Sequence[str], everything: bool, options: Options, check: bool
+    config: PairConfig,
+    verb: str,
+    names: t.Sequence[str],
+    everything: bool,
+    options: Options,
+    check: bool,
+    progress: Progress | None = None,
 ) -> dict[str, t.Any]:
-    """:return: ``{changed, actions, vms, diff, warnings}``
+    """:param progress: for whoever watches; a line for each VM that is done.
+    :return: ``{changed, actions, vms, diff, warnings}``
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
     """
     me = observe(config)
@@ -121,11 +129,17 @@ def apply(
     if check or not todo:
         after = {name: AFTER[verb] if name in todo else state for name, state in before.items()}
         return {"changed": bool(todo), "actions": [], "vms": after, "diff": {"before": before, "after": after}}
-    return _work(config, verb, infos, todo, before, options)
+    return _work(config, verb, infos, todo, before, options, progress or Progress())
 
 
 def _work(
-    config: PairConfig, verb: str, infos: dict[str, t.Any], todo: list[str], before: dict[str, str], options: Options
+    config: PairConfig,
+    verb: str,
+    infos: dict[str, t.Any],
+    todo: list[str],
+    before: dict[str, str],
+    options: Options,
+    progress: Progress,
 ) -> dict[str, t.Any]:
     function, descending = domains.VERBS[verb]
     actions: list[str] = []
@@ -136,6 +150,7 @@ def _work(
     def done(name: str, text: str | None, *dummy: float) -> None:
         if text:
             actions.append(text)
+            progress.say(text)
             if verb in ("restored", "unfrozen") or (verb == "started" and before[name] == domains.FROZEN):
                 gone_on.append(name)
 

@@ -20,6 +20,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import
 #: virDomainXMLFlags VIR_DOMAIN_XML_SECURE, _INACTIVE; virDomainMetadataType, virDomainModificationImpact.
 _SECURE, _INACTIVE = 1, 2
 _DESCRIPTION, _LIVE, _CONFIG = 0, 1, 2
+#: What a description says (`_libvirt.description.settings`).
+SETTINGS = ("autostart", "priority", "autobackup", "ready", "ready_timeout", "delay")
 #: What a setting may be: (lowest, highest).
 LIMITS = {"priority": (1, description.LOWEST), "ready_timeout": (1, description.LONGEST), "delay": (0, description.LONGEST)}
 

@@ -9,8 +9,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.filter.hvm_status import BY_A_BACKUP, ENDED_BY, FilterModule, advice, age
+from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, advice
+from ansible_collections.hvm.pair.plugins.module_utils._report.status import age
 
 status = FilterModule().filters()["hvm_status"]
 NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.readiness import Wait
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.stopping import Limits
@@ -114,6 +115,12 @@ def test_all_that_start_by_themselves_by_priority_and_each_waits_for_those_befor
     assert world.clocks == [[]]
     again = world.apply("started")
     assert not again["changed"] and again["actions"] == []
+
+
+def test_each_vm_that_is_done_is_told_to_who_watches(world: World) -> None:
+    progress = Progress()
+    apply(world.config, "started", (), True, Options(Limits(1, 1, 1)), False, progress)
+    assert [line["text"] for line in progress.lines] == ["db started", "web started"]
 
 
 def test_what_goes_on_gets_its_clock_set_when_all_do(world: World) -> None:

@@ -1,0 +1,627 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""The library's sentences in French: what is refused and what to do then, what comes next, reports, plans, steps.
+
+By the English sentence, with {} for what is filled in: the library knows of no language, and playbooks say what they always said.
+What is not here stays English: failures of single commands, and what a host's own programs say. Infinitives, as in the manual.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+#: English -> French. Commands are those of `hvm`; {0}, {1} where the order is another one.
+SENTENCES = {
+    # refusals: `_pair.guards`
+    "{} is refused, nothing was changed": "{}: refusé, rien n'a été changé",
+    "this host is DIVERGED: it holds writes that the other lacks": (
+        "cet hôte est DIVERGED: il a des écritures que l'autre n'a pas"
+    ),
+    "Decide about them first: hvm.pair.rejoin shows them.": "En décider d'abord: 'hvm rejoin' les montre.",
+    "Correct hvm_hosts in the inventory and run hvm.pair.install.": (
+        "Corriger hvm_hosts dans l'inventaire et lancer hvm.pair.install."
+    ),
+    "hvm.pair.recover finds out which one goes on; or name the one that you are sure of: hvm_start_host=NAME.": (
+        "'hvm recover' trouve lequel continue; ou lancer 'hvm hv start' sur celui dont on est sûr."
+    ),
+    "{} was ACTIVE later (epoch {}, here {})": "{} a été ACTIF plus tard (époque {}, ici {})",
+    "Start it on {} instead.": "Le démarrer plutôt sur {}.",
+    "{} does not answer, so it may be ACTIVE": "{} ne répond pas, il est donc peut-être ACTIF",
+    "If you know that it is switched off, say so: peer_is_down={}.": "S'il est éteint à coup sûr, le dire: --peer-is-down {}.",
+    "{} (epoch {})": "{} (époque {})",
+    "{} and {} were both ACTIVE, without each other": "{} et {} ont été ACTIFS tous les deux, l'un sans l'autre",
+    "Each may hold writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with hvm_winner.": (
+        "Chacun peut avoir des écritures que l'autre n'a pas. Regarder les deux, puis nommer celui qui continue: "
+        "hvm rejoin --winner."
+    ),
+    "this host has seen epoch {}, and the one that asks is in epoch {}": (
+        "cet hôte a vu l'époque {}, et celui qui demande est en époque {}"
+    ),
+    "If {} is lost: hvm.pair.failover shows what would be lost with it. If it is only silent: wait for it.": (
+        "Si {} est perdu: 'hvm failover' montre ce qui serait perdu avec lui. S'il ne fait que se taire: l'attendre."
+    ),
+    "this host and {} were both ACTIVE, in epoch {}": "cet hôte et {} ont été ACTIFS tous les deux, en époque {}",
+    "this host has no role yet": "cet hôte n'a pas encore de rôle",
+    "Run the playbook hvm.pair.install on both hosts.": "Lancer le playbook hvm.pair.install sur les deux hôtes.",
+    "Run the playbook hvm.pair.install on both hosts of the pair.": (
+        "Lancer le playbook hvm.pair.install sur les deux hôtes de la paire."
+    ),
+    "Run the playbook hvm.pair.install.": "Lancer le playbook hvm.pair.install.",
+    "A replica must be inert: hvm_hypervisor state=stopped makes it so.": (
+        "Une réplique doit être inerte: 'hvm hv stop' là-bas la rend telle."
+    ),
+    "this host is {}, and only a PASSIVE one is switched off": "cet hôte est {}, et seul un hôte PASSIF est éteint",
+    "Run it on the other host, {}, if that one is ACTIVE.": "Lancer la commande sur l'autre hôte, {}, si celui-là est ACTIF.",
+    "After a boot nothing starts by itself: hvm.pair.recover finds the host that was ACTIVE last, and starts it.": (
+        "Après un démarrage rien ne part tout seul: 'hvm recover' trouve le dernier hôte ACTIF, et le démarre."
+    ),
+    "It holds writes that the other lacks: decide about them first (hvm.pair.rejoin).": (
+        "Il a des écritures que l'autre n'a pas: en décider d'abord (hvm rejoin)."
+    ),
+    "this host is {}, and only the ACTIVE one can {}": "cet hôte est {}, et seul l'hôte ACTIF peut {}",
+    "be backed up": "être sauvegardé",
+    "hand its VMs over": "céder ses VMs",
+    "run VMs": "faire tourner des VMs",
+    "take snapshots": "créer des snapshots",
+    "VM {} cannot be saved ({})": "la VM {} ne peut être sauvegardée ({})",
+    "host device": "périphérique de l'hôte",
+    "Shut it down first.": "L'arrêter d'abord.",
+    "{} does not answer, so it may be ACTIVE; what it wrote since {} is only there": (
+        "{} ne répond pas, il est donc peut-être ACTIF; ce qu'il a écrit depuis {} n'est que là-bas"
+    ),
+    "{} does not answer, so it may be ACTIVE; what it wrote is only there": (
+        "{} ne répond pas, il est donc peut-être ACTIF; ce qu'il a écrit n'est que là-bas"
+    ),
+    "hvm.pair.failover shows what would be lost. If you know that {} is switched off: peer_is_down={}.": (
+        "'hvm failover' montre ce qui serait perdu. Si {} est éteint à coup sûr: --peer-is-down {}."
+    ),
+    "it belongs to the pair {}, not to {}": "il appartient à la paire {}, pas à {}",
+    "{} is in use by {}": "{} est utilisé par {}",
+    "{} is in use by {} and could not be unmounted": "{} est utilisé par {} et ne pourrait être démonté",
+    "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
+    "another operation is running: {}": "une autre opération est en cours: {}",
+    "another operation is running on {}: {}": "une autre opération est en cours sur {}: {}",
+    "Wait until it has ended.": "Attendre qu'elle soit terminée.",
+    "Wait until it has ended, then run this again.": "Attendre qu'elle soit terminée, puis relancer.",
+    "neither this host nor {} was ACTIVE last": "ni cet hôte ni {} n'a été ACTIF en dernier",
+    "this host is PASSIVE: its datasets are copies of those of {}": (
+        "cet hôte est PASSIF: ses volumes sont des copies de ceux de {}"
+    ),
+    "Run it on {}. If that host is lost, start this one (hvm_hypervisor state=started), stop it, and roll back.": (
+        "Lancer la commande sur {}. Si cet hôte est perdu, démarrer celui-ci (hvm hv start), l'arrêter, et faire le retour "
+        "arrière."
+    ),
+    "Decide about them first.": "En décider d'abord.",
+    "{}, begun {}, did not end: it was last at '{}'": "{}, lancée le {}, ne s'est pas terminée: elle en était à '{}'",
+    "{} is ACTIVE too (epoch {}; {} has epoch {})": "{} est ACTIF aussi (époque {}; {} est en époque {})",
+    "Two ACTIVE hosts: stop the VMs on the one with the lower epoch before anything else.": (
+        "Deux hôtes ACTIFS: avant tout, arrêter les VMs de celui dont l'époque est la plus basse."
+    ),
+    "{} has seen epoch {} and {} only {}": "{} a vu l'époque {}, et {} seulement {}",
+    "{} was ACTIVE after {}: its data are newer. Nothing may be sent over them.": (
+        "{} a été ACTIF après {}: ses données sont plus récentes. Rien ne doit les écraser."
+    ),
+    "its hypervisor is running although it is not ACTIVE": "son hyperviseur est en marche alors qu'il n'est pas ACTIF",
+    "Stop it there: hvm_hypervisor state=stopped.": "L'arrêter là-bas: hvm hv stop.",
+    "VMs run there: {}": "des VMs y tournent: {}",
+    "Shut them down there first; they run on a copy.": "Les y arrêter d'abord; elles tournent sur une copie.",
+    "dataset {} does not exist": "le volume {} n'existe pas",
+    "Create it (hvm.pair.install does), or correct hvm_datasets.": (
+        "Le créer (hvm.pair.install le fait), ou corriger hvm_datasets."
+    ),
+    "{} is mounted": "{} est monté",
+    "{} is writable": "{} peut être écrit",
+    "{} has a device (volmode={})": "{} a un périphérique (volmode={})",
+    "{} although it is PASSIVE": "{} alors qu'il est PASSIF",
+    "dataset {} is there and not on {} (renamed or destroyed here?)": (
+        "le volume {} est là et pas sur {} (renommé ou détruit ici?)"
+    ),
+    "Rename it to a place outside of {}, or destroy it.": "Le renommer hors de {}, ou le détruire.",
+    "the VMs need {} MiB of memory and {} MiB are free": "les VMs ont besoin de {} Mio de mémoire, et {} Mio sont libres",
+    "Free some there.": "En libérer là-bas.",
+    "interface {} for the shared IP is not there": "l'interface {} de l'adresse IP partagée n'existe pas",
+    "Correct hvm_service_iface.": "Corriger hvm_service_iface.",
+    "the state images may need {} MiB and {} has {} MiB free": (
+        "les sauvegardes d'état peuvent demander {} Mio, et {} a {} Mio libres"
+    ),
+    "Free some, or shut down VMs that need not run.": "En libérer, ou arrêter des VMs qui n'ont pas à tourner.",
+    "the hypervisor is stopped, so there is nothing to migrate": "l'hyperviseur est arrêté, il n'y a donc rien à migrer",
+    "Start it: hvm_hypervisor state=started.": "Le démarrer: hvm hv start.",
+    "this run comes in over the shared IP, which is about to move": (
+        "cette session passe par l'adresse IP partagée, qui va se déplacer"
+    ),
+    "this session comes in over the shared IP, which is about to move": (
+        "cette session passe par l'adresse IP partagée, qui va se déplacer"
+    ),
+    "this run comes in over the shared IP, which is taken off this host when it stops": (
+        "cette session passe par l'adresse IP partagée, qui quitte cet hôte quand il s'arrête"
+    ),
+    "this session came in over the shared address {}, and would be cut off": (
+        "cette session passe par l'adresse partagée {}, et serait coupée"
+    ),
+    "Connect to the host's own address and run this again.": "Se connecter à l'adresse propre de l'hôte et relancer.",
+    "Connect to the host's own address, as {}.": "Se connecter à l'adresse propre de l'hôte, {}.",
+    "Connect to the host's own address, {}.": "Se connecter à l'adresse propre de l'hôte, {}.",
+    "the replicas are of two moments: {} has arrived on some datasets only": (
+        "les répliques sont de deux moments: {} n'est arrivé que sur une partie des volumes"
+    ),
+    "hvm.pair.recover or hvm.pair.failover goes back to the last complete set.": (
+        "'hvm recover' ou 'hvm failover' revient au dernier jeu complet."
+    ),
+    "{} is {} and its hypervisor is not stopped": "{} est {} et son hyperviseur n'est pas arrêté",
+    "Migrate from there instead.": "Migrer plutôt depuis celui-là.",
+    "Its data are older than this host's: nothing is taken from it.": (
+        "Ses données sont plus anciennes que celles d'ici: rien n'en est pris."
+    ),
+    "VMs run here: {}": "des VMs tournent ici: {}",
+    "Shut them down first; they run on a copy.": "Les arrêter d'abord; elles tournent sur une copie.",
+    "this host is {} in epoch {} and cannot become ACTIVE in {}": "cet hôte est {} en époque {} et ne peut devenir ACTIF en {}",
+    "the hypervisor or VMs are running already": "l'hyperviseur ou des VMs sont déjà en marche",
+    "the set {} is not the state of {}": "le jeu {} n'est pas l'état de {}",
+    "all datasets": "tous les volumes",
+    "this host is PASSIVE, and mounting alone changes a replica (OpenZFS #12580): the next sync would be refused": (
+        "cet hôte est PASSIF, et le seul montage modifie une réplique (OpenZFS #12580): la synchro suivante serait refusée"
+    ),
+    "Look at a clone of a snapshot instead (zfs clone). If this host shall take over: hvm_hypervisor state=started.": (
+        "Regarder plutôt un clone d'un snapshot (zfs clone). Si cet hôte doit reprendre: hvm hv start."
+    ),
+    "VMs are running: {}": "des VMs sont en marche: {}",
+    "Shut them down, save them, or migrate them first.": "Les arrêter, les sauvegarder ou les migrer d'abord.",
+    "the hypervisor is running and uses the datasets": "l'hyperviseur est en marche et utilise les volumes",
+    "Stop it, which unmounts them too: hvm_hypervisor state=stopped.": "L'arrêter, ce qui les démonte aussi: hvm hv stop.",
+    "this host was not ACTIVE last, and {} does not answer": "cet hôte n'a pas été ACTIF en dernier, et {} ne répond pas",
+    "Look which one has the newest data, and start nothing before.": (
+        "Voir lequel a les données les plus récentes, et ne rien démarrer avant."
+    ),
+    "the hypervisor is running on the present datasets": "l'hyperviseur est en marche sur les volumes actuels",
+    "Stop it: hvm_hypervisor state=stopped.": "L'arrêter: hvm hv stop.",
+    "Shut them down, or save them.": "Les arrêter, ou les sauvegarder.",
+    "it is {}": "il est {}",
+    "Only the replicas of a PASSIVE host follow.": "Seules suivent les répliques d'un hôte PASSIF.",
+    "See hvm.pair.status for what comes next.": "Voir la suite avec: hvm status --all.",
+    "the hypervisor is running": "l'hyperviseur est en marche",
+    "the hypervisor is stopped": "l'hyperviseur est arrêté",
+    "the shared IP is enabled here": "l'adresse IP partagée est activée ici",
+    "Take it off: hvm_shared_ip state=disabled.": "La retirer: hvm hv sharedIP disable.",
+    "Shut them down first.": "Les arrêter d'abord.",
+    "pool {} is not there": "le pool {} n'est pas là",
+    "Import it (zpool import {}), or correct hvm_datasets.": "L'importer (zpool import {}), ou corriger hvm_datasets.",
+    "hvm.pair.recover finishes it or undoes it, and says which.": "'hvm recover' la termine ou l'annule, et dit lequel des deux.",
+    "it has no role yet": "il n'a pas encore de rôle",
+    "VM {} wants the emulator {}, which is not there": "la VM {} demande l'émulateur {}, qui n'est pas là",
+    "Install it there.": "L'y installer.",
+    "VM {} holds a device of the host and cannot be saved": (
+        "la VM {} tient un périphérique de l'hôte et ne peut être sauvegardée"
+    ),
+    "Shut it down first, or detach the device.": "L'arrêter d'abord, ou détacher le périphérique.",
+    "VM {} is transient and would be lost": "la VM {} est transitoire et serait perdue",
+    "Define it (virsh define), or shut it down.": "La définir (virsh define), ou l'arrêter.",
+    "VM {} runs and yet has a state image": "la VM {} tourne et a pourtant une sauvegarde d'état",
+    "Look which is right; move the image away if it is old.": (
+        "Voir laquelle est la bonne; déplacer la sauvegarde si elle est ancienne."
+    ),
+    "bridge {} is not there, and {} need it": "le pont {} n'est pas là, et {} en ont besoin",
+    "Create it there, as it is on this host.": "L'y créer, comme il est sur cet hôte.",
+    "it could not take the shared IP: {}": "il ne pourrait prendre l'adresse IP partagée: {}",
+    "Look at it: zfs list; correct hvm_datasets.": "Regarder: zfs list; corriger hvm_datasets.",
+    "it is ACTIVE": "il est ACTIF",
+    "Roll back there: {} is not the ACTIVE host any more.": "Faire le retour arrière là-bas: {} n'est plus l'hôte ACTIF.",
+    "it was ACTIVE later (epoch {}, {} has epoch {})": "il a été ACTIF plus tard (époque {}, {} est en époque {})",
+    "Its data are the newer ones: start it there, and look at 'status' of both.": (
+        "Ses données sont les plus récentes: le démarrer là-bas, et voir 'hvm status' des deux."
+    ),
+    "pool {} is {}": "le pool {} est {}",
+    "Repair it first: zpool status {}.": "Le réparer d'abord: zpool status {}.",
+    "it is DIVERGED: it holds writes that the other lacks": "il est DIVERGED: il a des écritures que l'autre n'a pas",
+    "VM {}: disk {} is on no replicated dataset": "VM {}: le disque {} n'est sur aucun volume répliqué",
+    "Move it below one of hvm_datasets; it would be left behind.": (
+        "Le déplacer sous l'un des hvm_datasets; il resterait en arrière."
+    ),
+    "{} was ACTIVE last (epoch {}): what it wrote since the last set is only there": (
+        "{} a été ACTIF en dernier (époque {}): ce qu'il a écrit depuis le dernier jeu n'est que là-bas"
+    ),
+    "Start it there. If {} cannot: hvm.pair.failover shows what would be lost.": (
+        "Le démarrer là-bas. Si {} ne le peut pas: 'hvm failover' montre ce qui serait perdu."
+    ),
+    "its hypervisor is not stopped": "son hyperviseur n'est pas arrêté",
+    "it was ACTIVE (epoch {}) before it rebooted": "il était ACTIF (époque {}) avant son redémarrage",
+    "Find out which host has the newest data before anything is sent there.": (
+        "Trouver quel hôte a les données les plus récentes avant d'y envoyer quoi que ce soit."
+    ),
+    # who goes on: `_pair.recovery`
+    "{} was ACTIVE in epoch {}": "{} a été ACTIF en époque {}",
+    "{} was ACTIVE last, in epoch {}": "{} a été ACTIF en dernier, en époque {}",
+    "{} was ACTIVE last, in epoch {}; {} answers and is {} in epoch {}: {} becomes ACTIVE in epoch {}": (
+        "{} a été ACTIF en dernier, en époque {}; {} répond et est {} en époque {}: {} devient ACTIF en époque {}"
+    ),
+    "{} was ACTIVE last, in epoch {}; {} is off, by the operator's word: {} becomes ACTIVE in epoch {}": (
+        "{} a été ACTIF en dernier, en époque {}; {} est éteint, selon l'opérateur: {} devient ACTIF en époque {}"
+    ),
+    "{} had begun to hand over; {} is off, by the operator's word: {} becomes ACTIVE in epoch {}": (
+        "{} avait commencé à céder la main; {} est éteint, selon l'opérateur: {} devient ACTIF en époque {}"
+    ),
+    "{} is ACTIVE, and {}: {} goes on in epoch {}": "{} est ACTIF, et {}: {} continue en époque {}",
+    "{} stopped at '{}'": "{} s'est arrêtée à '{}'",
+    "its hypervisor is stopped": "son hyperviseur est arrêté",
+    "{} and {} are both PASSIVE, and neither says why": "{} et {} sont tous les deux PASSIFS, et aucun ne dit pourquoi",
+    "Look at 'status' of both for the newest set, and start the host that has it: hvm_hypervisor state=started.": (
+        "Voir avec 'hvm status --all' des deux le jeu le plus récent, et démarrer l'hôte qui l'a: hvm hv start."
+    ),
+    "{} answers, is stopped, and becomes DIVERGED": "{} répond, est arrêté, et devient DIVERGED",
+    "{} becomes ACTIVE in epoch {}, with the set {}: {}": "{} devient ACTIF en époque {}, avec le jeu {}: {}",
+    "{} becomes PASSIVE in epoch {}": "{} devient PASSIF en époque {}",
+    "{} stays PASSIVE in epoch {}": "{} reste PASSIF en époque {}",
+    "hvm_rejoin=keep, hvm_rejoin=discard with hvm_discard={}, or hvm_winner={}": (
+        "hvm rejoin --rejoin keep, hvm rejoin --rejoin discard --discard {}, ou hvm rejoin --winner {}"
+    ),
+    "to go on there: hvm.pair.rejoin with hvm_winner={}": "pour continuer là-bas: hvm rejoin --winner {}",
+    "To go on here: hvm.pair.failover with hvm_give_up={}; {}.": "Pour continuer ici: hvm failover --give-up {}; {}.",
+    "{} does not answer, and {} is PASSIVE: {} may be ACTIVE": "{} ne répond pas, et {} est PASSIF: {} est peut-être ACTIF",
+    "{} does not answer, so it may have become ACTIVE": "{} ne répond pas, il est donc peut-être devenu ACTIF",
+    "When it answers, run this again. If you know that it is switched off, say so: hvm_peer_is_down={}.": (
+        "Quand il répond, relancer. S'il est éteint à coup sûr, le dire: --peer-is-down {}."
+    ),
+    "{} is ACTIVE in epoch {}: {} stays PASSIVE ({})": "{} est ACTIF en époque {}: {} reste PASSIF ({})",
+    "{} had begun a {} and {} is PASSIVE too": "{} avait commencé une opération {} et {} est PASSIF aussi",
+    "Which has the newest data cannot be told from that. Look at both (hvm.pair.rejoin --check), then name the one that goes on: hvm.pair.rejoin with hvm_winner.": (  # noqa: E501  the library's own sentence
+        "Cela ne dit pas lequel a les données les plus récentes. Regarder les deux (hvm rejoin --check), puis nommer celui qui "
+        "continue: hvm rejoin --winner."
+    ),
+    "two ACTIVE hosts: {} in epoch {}, {} in epoch {}": "deux hôtes ACTIFS: {} en époque {}, {} en époque {}",
+    "Shut down the VMs on {} now and stop its hypervisor (hvm_hypervisor state=stopped), unless you want its data to go on; then hvm.pair.rejoin with hvm_winner.": (  # noqa: E501  the library's own sentence
+        "Arrêter maintenant les VMs sur {} puis son hyperviseur (hvm hv stop), à moins de vouloir continuer avec ses données; "
+        "puis hvm rejoin --winner."
+    ),
+    "{} does not answer, and may still be running": "{} ne répond pas, et tourne peut-être encore",
+    "See by other means that {} is off, then run this again without the fence command.": (
+        "S'assurer autrement que {} est éteint, puis relancer sans --fence."
+    ),
+    "Migrate instead (hvm.pair.migrate_secure), or run hvm.pair.recover on {}.": (
+        "Migrer plutôt (hvm migrate secure), ou lancer 'hvm recover' sur {}."
+    ),
+    "Start it there (hvm.pair.recover). If what is shown may be left behind: hvm_give_up={}.": (
+        "Le démarrer là-bas (hvm recover). Si ce qui est montré peut être abandonné: --give-up {}."
+    ),
+    "the last complete set is {}, {} old; what was written after it would be lost": (
+        "le dernier jeu complet est {}, vieux de {}; ce qui a été écrit après serait perdu"
+    ),
+    "Shut its VMs down and stop it first: hvm_vm state=shutdown all=true, hvm_hypervisor state=stopped on {}.": (
+        "Arrêter d'abord ses VMs, puis l'arrêter: hvm vms shutdown, hvm hv stop sur {}."
+    ),
+    "{} is PASSIVE and has nothing of its own": "{} est PASSIF et n'a rien en propre",
+    "{} is PASSIVE and has nothing of its own: there is nothing to do": (
+        "{} est PASSIF et n'a rien en propre: il n'y a rien à faire"
+    ),
+    "VMs run here although it is {}: {}": "des VMs tournent ici alors qu'il est {}: {}",
+    "{} is DIVERGED; {} is ACTIVE, and there hvm.pair.rejoin decides: {}": (
+        "{} est DIVERGED; {} est ACTIF, et là-bas 'hvm rejoin' décide: {}"
+    ),
+    "{}, later than any other: {} recovers first, {} is {} and waits": (
+        "{}, plus tard que tout autre: {} repart d'abord, {} est {} et attend"
+    ),
+    "{}, later than {}: {} recovers first": "{}, plus tard que {}: {} repart d'abord",
+    "{}: {} recovers first": "{}: {} repart d'abord",
+    "{}: hvm.pair.rejoin comes next": "{}: 'hvm rejoin' vient ensuite",
+    "{} does not answer, and the failover of {} did not end": "{} ne répond pas, et le failover de {} ne s'est pas terminé",
+    "{} was told to take over and does not answer, so it may be ACTIVE": (
+        "{} devait reprendre et ne répond pas, il est donc peut-être ACTIF"
+    ),
+    "{} is ACTIVE in epoch {}, {} was in epoch {}": "{} est ACTIF en époque {}, {} l'était en époque {}",
+    "{} is ACTIVE in epoch {} and runs: there is nothing to recover": (
+        "{} est ACTIF en époque {} et en marche: rien à remettre en état"
+    ),
+    "{} is ACTIVE in epoch {}, {} is PASSIVE: there is nothing to recover": (
+        "{} est ACTIF en époque {}, {} est PASSIF: rien à remettre en état"
+    ),
+    "{}: {} becomes ACTIVE in epoch {}": "{}: {} devient ACTIF en époque {}",
+    "{} is ACTIVE": "{} est ACTIF",
+    "{} is PASSIVE": "{} est PASSIF",
+    "{} is UNKNOWN": "{} est UNKNOWN",
+    "{} is DIVERGED": "{} est DIVERGED",
+    "{} had begun to hand over": "{} avait commencé à céder la main",
+    "{} has seen epoch {}": "{} a vu l'époque {}",
+    "{}; {} has seen epoch {}": "{}; {} a vu l'époque {}",
+    "{} has seen epoch {} and {}, which was ACTIVE, only {}": "{} a vu l'époque {} et {}, qui était ACTIF, seulement {}",
+    "it has not seen that epoch": "il n'a pas vu cette époque",
+    "{}; it has not seen that epoch": "{}; il n'a pas vu cette époque",
+    "its hypervisor is running although it is {}": "son hyperviseur est en marche alors qu'il est {}",
+    "{} in epoch {}": "{} en époque {}",
+    "To go on with them: hvm_winner={}.": "Pour continuer avec elles: --winner {}.",
+    "{} is ACTIVE in epoch {}: there is nothing to take over": "{} est ACTIF en époque {}: il n'y a rien à reprendre",
+    "{} is ACTIVE in epoch {}: recover goes on with it": "{} est ACTIF en époque {}: 'hvm recover' poursuit l'opération",
+    "{} was ACTIVE in epoch {} and has what {} lacks: {}": "{} a été ACTIF en époque {} et possède ce que {} n'a pas: {}",
+    "{} is {} in epoch {} and has what {} lacks: {}": "{} est {} en époque {} et possède ce que {} n'a pas: {}",
+    "It is held until somebody decides: {}": "C'est gardé jusqu'à ce que quelqu'un décide: {}",
+    "{} becomes DIVERGED and it is held until somebody decides: {}": (
+        "{} devient DIVERGED, et c'est gardé jusqu'à ce que quelqu'un décide: {}"
+    ),
+    "It is kept beside, and {} becomes PASSIVE in epoch {}": "C'est gardé à côté, et {} devient PASSIF en époque {}",
+    "It is destroyed, by the operator's word, and {} becomes PASSIVE in epoch {}": (
+        "C'est détruit, selon l'opérateur, et {} devient PASSIF en époque {}"
+    ),
+    "{} was ACTIVE in epoch {} and has nothing of its own: it becomes PASSIVE in epoch {}": (
+        "{} a été ACTIF en époque {} et n'a rien en propre: il devient PASSIF en époque {}"
+    ),
+    "{} is {} in epoch {} and has nothing of its own: it becomes PASSIVE in epoch {}": (
+        "{} est {} en époque {} et n'a rien en propre: il devient PASSIF en époque {}"
+    ),
+    "{} was ACTIVE in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED": (
+        "{} a été ACTIF en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED"
+    ),
+    "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED": (
+        "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED"
+    ),
+    "there is nothing to take over": "il n'y a rien à reprendre",
+    "Run hvm.pair.recover, with hvm_peer_is_down={} if that host is off.": (
+        "Lancer 'hvm recover', avec --peer-is-down {} si cet hôte est éteint."
+    ),
+    "{} was fenced": "{} a été éteint par la commande",
+    "{} is off, by the operator's word": "{} est éteint, selon l'opérateur",
+    "{} is not the other host of the pair": "{} n'est pas l'autre hôte de la paire",
+    "{} answers, and was ACTIVE last": "{} répond, et a été ACTIF en dernier",
+    "VM {}: loses {}, and goes on from its saved memory": "VM {}: perd {}, et repart de sa mémoire sauvegardée",
+    "VM {}: loses {}, and starts anew from its disks": "VM {}: perd {}, et redémarre depuis ses disques",
+    "dataset {}: written since: {} bytes": "volume {}: écrit depuis: {} octets",
+    "dataset {}: written since: unknown": "volume {}: écrit depuis: inconnu",
+    "{} days": "{} jours",
+    "it was not stopped in good order, so its intent logs may hold writes": (
+        "il n'a pas été arrêté proprement, ses journaux ZIL peuvent donc contenir des écritures"
+    ),
+    "{} is not the host that comes back": "{} n'est pas l'hôte qui revient",
+    "the host whose own data go is not named: {}": "l'hôte dont les données propres disparaissent n'est pas nommé: {}",
+    "the fence command failed, which proves nothing: {}": "la commande d'extinction a échoué, ce qui ne prouve rien: {}",
+    "{} answers and is ACTIVE": "{} répond et est ACTIF",
+    "{} answers and is PASSIVE": "{} répond et est PASSIF",
+    "Run hvm.pair.recover: it finds the host that goes on.": "Lancer 'hvm recover': il trouve l'hôte qui continue.",
+    "{} snapshots of its own on {}": "{} snapshots propres sur {}",
+    "{} bytes written since on {}": "{} octets écrits depuis sur {}",
+    "To destroy what only {} has: hvm_discard={}.": "Pour détruire ce que seul {} possède: --discard {}.",
+    "{} is named as the winner": "{} est nommé gagnant",
+    "It is decided there: run this on {}.": "Cela se décide là-bas: lancer la commande sur {}.",
+    "Run this on the ACTIVE host, or name the winner: hvm_winner.": "Lancer sur l'hôte ACTIF, ou nommer le gagnant: --winner.",
+    "Shut them down: they run on a copy, or on data that are not the newest.": (
+        "Les arrêter: elles tournent sur une copie, ou sur des données qui ne sont pas les plus récentes."
+    ),
+    "{} is DIVERGED, and no host is ACTIVE": "{} est DIVERGED, et aucun hôte n'est ACTIF",
+    "If {} is lost: hvm.pair.failover shows what would be lost with it.": (
+        "Si {} est perdu: 'hvm failover' montre ce qui serait perdu avec lui."
+    ),
+    "this host was ACTIVE itself before it rebooted": "cet hôte était lui-même ACTIF avant son redémarrage",
+    "there is no complete snapshot set here": "il n'y a aucun jeu complet de snapshots ici",
+    "There is nothing to take over with.": "Il n'y a rien avec quoi reprendre.",
+    "If {} is off, and what is shown may be lost, name it: hvm_dead_host={}.": (
+        "Si {} est éteint, et si ce qui est montré peut être perdu, le nommer: --dead-host {}."
+    ),
+    "{} is not a host of the pair": "{} n'est pas un hôte de la paire",
+    "Its hosts are {} and {}.": "Ses hôtes sont {} et {}.",
+    "{} does not answer": "{} ne répond pas",
+    "{} does not answer: {}": "{} ne répond pas: {}",
+    "It can come back when it does.": "Il pourra revenir quand il répondra.",
+    "{} is ACTIVE and runs": "{} est ACTIF et en marche",
+    "That is a failover: hvm.pair.failover.": "C'est un failover: hvm failover.",
+    "hvm.pair.failover goes on with it, with the same variables.": "'hvm failover' la poursuit, avec les mêmes options.",
+    # what comes next: `_pair.advice`
+    "the next backup ends it: hvm.pair.backup_secure": "la prochaine sauvegarde la termine: hvm backup secure",
+    "the next backup ends it: hvm.pair.backup_unsecure": "la prochaine sauvegarde la termine: hvm backup unsecure",
+    "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back": (
+        "'hvm rollback' la poursuit, avec les mêmes options; 'hvm rollback --rollback-state undone' revient en arrière"
+    ),
+    "hvm.pair.rollback hvm_rollback_state=undone goes on with it": "'hvm rollback --rollback-state undone' la poursuit",
+    "hvm.pair.failover goes on with it, with the same variables": "'hvm failover' la poursuit, avec les mêmes options",
+    "hvm.pair.rejoin shows what it holds that the other lacks": "'hvm rejoin' montre ce qu'il a et que l'autre n'a pas",
+    "hvm.pair.hv_start, if the hypervisor is not stopped on purpose": "hvm hv start, si l'hyperviseur n'est pas arrêté exprès",
+    "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing": (
+        "hvm hv stop: un hôte PASSIF ne fait rien tourner et ne monte rien"
+    ),
+    "hvm.pair.hv_start takes the shared IP, if it is not off on purpose": (
+        "hvm hv start prend l'adresse IP partagée, si elle n'est pas coupée exprès"
+    ),
+    "hvm_vm state=unfrozen for {}, if there is room again: a disk could not be written": (
+        "hvm vm unfreeze {}, s'il y a de nouveau de la place: un disque n'a pu être écrit"
+    ),
+    "hvm_vm state=restored for {}, if not saved on purpose": "hvm vm restore {}, sauf sauvegarde voulue",
+    "hvm.pair.recover finishes it or undoes it, and says which": "'hvm recover' la termine ou l'annule, et dit lequel des deux",
+    "hvm.pair.recover: it was ACTIVE before it rebooted": "hvm recover: il était ACTIF avant son redémarrage",
+    "hvm.pair.install: it has no role yet": "hvm.pair.install: il n'a pas encore de rôle",
+    # reports: `_core.report`, `_report`
+    "Plan (nothing was changed):": "Plan (rien n'a été changé):",
+    "ACTIVE host: {}": "Hôte ACTIF: {}",
+    "Interruption of {} VMs:": "Interruption de {} VMs:",
+    "No VM was running": "Aucune VM n'était en marche",
+    "{} saved and restored": "{} sauvegardée et restaurée",
+    "{} without its memory: paused": "{} sans sa mémoire: figée",
+    "{} filesystems frozen by its agent": "{} systèmes de fichiers figés par son agent",
+    "{} was shut down meanwhile": "{} arrêtée entre-temps",
+    "{} its disks are in the set as after a power cut": "{} ses disques sont dans le jeu comme après une coupure",
+    "{} left out: autobackup=no": "{} laissée de côté: autobackup=no",
+    "Snapshot set: {} (B: VM states inside)": "Jeu de snapshots: {} (B: avec l'état des VMs)",
+    "Snapshot set: {}": "Jeu de snapshots: {}",
+    "Sent: {}, verified on the other host by GUID": "Envoyé: {}, vérifié sur l'autre hôte par GUID",
+    "Before the interruption: {}": "Avant l'interruption: {}",
+    "Memory written in {} s, while the VMs ran": "Mémoire écrite en {} s, pendant que les VMs tournaient",
+    "Steps of the interruption ({} s, all in one process, no Ansible task among them):": "Etapes de l'interruption ({} s):",
+    "Old sets pruned: {}": "Anciens jeux purgés: {}",
+    "Old set {} stays on {}: {}": "L'ancien jeu {} reste sur {}: {}",
+    "old sets that go: {}": "anciens jeux qui disparaissent: {}",
+    "Total: {} s": "Total: {} s",
+    "{} is {} (pair {}, epoch {}; {})": "{} est {} (paire {}, époque {}; {})",
+    "Last complete set: none": "Dernier jeu complet: aucun",
+    "Last complete set: {}, {} old": "Dernier jeu complet: {}, vieux de {}",
+    "Last with VM states (B): none": "Dernier avec l'état des VMs (B): aucun",
+    "Last with VM states (B): {}, {} old": "Dernier avec l'état des VMs (B): {}, vieux de {}",
+    "Constraint: {}": "Contrainte: {}",
+    "Running now: {}": "En cours: {}",
+    "Pool {} is {}": "Le pool {} est {}",
+    "Pending: {} by {}, begun {}, stopped at '{}'": "Interrompue: {} par {}, lancée le {}, arrêtée à '{}'",
+    "Pending: {}, begun {}, stopped at '{}'": "Interrompue: {}, lancée le {}, arrêtée à '{}'",
+    "because: {}": "cause: {}",
+    "Next: {}": "Ensuite: {}",
+    "{} already: nothing to do": "{}: déjà, rien à faire",
+    "{} already ({}, epoch {}): nothing to do": "{}: déjà ({}, époque {}), rien à faire",
+    "{} ({}, epoch {})": "{} ({}, époque {})",
+    "What only that host has, since {}: {}": "Ce que seul cet hôte possède, depuis {}: {}",
+    "Off, without autostart=yes: {} (hvm_vm state=started)": "Arrêtées, sans autostart=yes: {} (hvm vm start)",
+    "Kept on the other host, until hvm_zfs_kept drops it: {}": "Gardé sur l'autre hôte, jusqu'à 'hvm zfs kept drop': {}",
+    "Destroyed on the other host: {}": "Détruit sur l'autre hôte: {}",
+    "Took: {}": "Durées: {}",
+    "The datasets are at {} already": "Les volumes sont déjà à {}",
+    "Nothing to do on this host": "Rien à faire sur cet hôte",
+    "The rollback of {} would be undone": "Le retour arrière du {} serait annulé",
+    "The rollback of {} is undone": "Le retour arrière du {} est annulé",
+    "The datasets would go back to {}": "Les volumes reviendraient à {}",
+    "The datasets are back to {}": "Les volumes sont revenus à {}",
+    "{} (B: VM states inside)": "{} (B: avec l'état des VMs)",
+    "{}: {} newer snapshots, {} written since, not in the set": "{}: {} snapshots plus récents, {} écrits depuis, absent du jeu",
+    "{}: {} newer snapshots, {} written since": "{}: {} snapshots plus récents, {} écrits depuis",
+    "{}: {} newer snapshots, not in the set": "{}: {} snapshots plus récents, absent du jeu",
+    "{}: {} newer snapshots": "{}: {} snapshots plus récents",
+    "{}: {} written since, not in the set": "{}: {} écrits depuis, absent du jeu",
+    "{}: {} written since": "{}: {} écrits depuis",
+    "{}: not in the set": "{}: absent du jeu",
+    "Kept, until hvm_zfs_kept drops it: {}": "Gardé, jusqu'à 'hvm zfs kept drop': {}",
+    "{} has followed to {}; what was newer there is kept": "{} a suivi vers {}; ce qui y était plus récent est gardé",
+    "{} would follow to {}; what was newer there is kept": "{} suivrait vers {}; ce qui y était plus récent serait gardé",
+    "{} has followed; what was newer there is kept": "{} a suivi; ce qui y était plus récent est gardé",
+    "{} would follow; what was newer there is kept": "{} suivrait; ce qui y était plus récent serait gardé",
+    "{} is in step: the next sync is an increment": "{} est au même point: la prochaine synchro est un incrément",
+    "{} has not followed: hvm_rollback_state=followed, before the next sync": (
+        "{} n'a pas suivi: hvm rollback --rollback-state followed, avant la prochaine synchro"
+    ),
+    "Next: hvm.pair.hv_start, then the VMs": "Ensuite: hvm hv start, puis les VMs",
+    "State images of {}: hvm_vm state=restored": "Sauvegardes d'état de {}: hvm vms restore",
+    # plans: `_procedure.switch` and its kin
+    "mount the datasets below {}, writable": "monter les volumes sous {}, en écriture",
+    "{} is ACTIVE, in epoch {}; the gate is open": "{} est ACTIF, en époque {}; la porte est ouverte",
+    "start libvirt, its networks and pools; no VM": "démarrer libvirt, ses réseaux et pools; aucune VM",
+    "start libvirt, its networks and pools": "démarrer libvirt, ses réseaux et pools",
+    "shared IP on: {}": "activer l'adresse IP partagée: {}",
+    "shared IP off: {}": "désactiver l'adresse IP partagée: {}",
+    "stop libvirt, shut the gate": "arrêter libvirt, fermer la porte",
+    "unmount the datasets below {}: read-only, without devices": (
+        "démonter les volumes sous {}: lecture seule, sans périphériques"
+    ),
+    "starting the hypervisor": "démarrage de l'hyperviseur",
+    "stopping the hypervisor": "arrêt de l'hyperviseur",
+    "switching off": "extinction",
+    "mounting the datasets": "montage des volumes",
+    "unmounting the datasets": "démontage des volumes",
+    "the migration": "migration",
+    "the rollback": "retour arrière",
+    "the snapshot": "snapshot",
+    "this": "opération",
+    # who acts, and switching off: `_procedure.preflight`, `_procedure.alone`
+    "{} is ACTIVE and does the work": "{} est ACTIF et fait le travail",
+    "{} was ACTIVE last and does the work": "{} a été ACTIF en dernier et fait le travail",
+    "it could not run on {} now: {}": "elle ne pourrait tourner maintenant sur {}: {}",
+    "Run it there, on {}.": "Lancer la commande là-bas, sur {}.",
+    "Go on there, on {}.": "Continuer là-bas, sur {}.",
+    "Run it on {}.": "Lancer la commande sur {}.",
+    "this is {}, not {}": "cet hôte est {}, pas {}",
+    "the VMs are on {}, and {} stays on: {}": "les VMs sont sur {}, et {} reste allumé: {}",
+    "{} is PASSIVE: it is switched off in 3 s": "{} est PASSIF: il s'éteint dans 3 s",
+    "old sets stay on {}: {}": "les anciens jeux restent sur {}: {}",
+    "a migration with a short interruption does not exist yet in this version": (
+        "une migration avec interruption courte n'existe pas encore dans cette version"
+    ),
+    "'hvm migrate secure' does the same with a longer interruption: the VMs are saved, and restored on the other host.": (
+        "'hvm migrate secure' fait de même avec une interruption plus longue: les VMs sont sauvegardées, puis restaurées sur "
+        "l'autre hôte."
+    ),
+    "the pair has no shared IP": "la paire n'a pas d'adresse IP partagée",
+    "Set hvm_shared_ip in the inventory and run the playbook hvm.pair.install.": (
+        "Fixer hvm_shared_ip dans l'inventaire et lancer le playbook hvm.pair.install."
+    ),
+    "the host whose own data are to be destroyed is not named": (
+        "l'hôte dont les données propres doivent être détruites n'est pas nommé"
+    ),
+    "Name it: --discard NAME. The hosts are {} and {}.": "Le nommer: --discard NOM. Les hôtes sont {} et {}.",
+    "this host does not belong to a pair: {}": "cet hôte n'appartient à aucune paire: {}",
+    # VMs: `_procedure.verbs`, `_procedure.vms`, `_libvirt.domains`
+    "VM {} has a process, although libvirt does not call it running": (
+        "la VM {} a un processus, alors que libvirt ne la dit pas en marche"
+    ),
+    "It cannot be proven stopped. Look for the process; a second one would destroy its disks.": (
+        "Son arrêt ne peut être prouvé. Chercher le processus; un second détruirait ses disques."
+    ),
+    "libvirt's own autostart of {} switched off": "démarrage automatique natif de {} neutralisé",
+    "the state images are not known: {} is not mounted": "les sauvegardes d'état ne sont pas connues: {} n'est pas monté",
+    "the VMs are not known: the hypervisor is stopped": "les VMs ne sont pas connues: l'hyperviseur est arrêté",
+    "the VMs are not known: this host is {}, and their definitions lie in datasets that are not mounted": (
+        "les VMs ne sont pas connues: cet hôte est {}, et leurs définitions sont dans des volumes qui ne sont pas montés"
+    ),
+    "{} goes on": "{} continue",
+    "{} started": "{} démarrée",
+    "{} saved": "{} sauvegardée",
+    "{} restored": "{} restaurée",
+    "{} frozen": "{} figée",
+    # steps
+    "datasets mounted": "volumes montés",
+    "datasets unmounted": "volumes démontés",
+    "hypervisor running": "hyperviseur en marche",
+    "hypervisor stopped": "hyperviseur arrêté",
+    "hot sync, round {}": "synchro à chaud, tour {}",
+    "going back: {}": "retour en arrière: {}",
+    "snapshot set {}": "jeu de snapshots {}",
+    "{} becomes DIVERGED": "{} devient DIVERGED",
+    "{} of {} snapshots of old sets done": "{} snapshots d'anciens jeux sur {} traités",
+    "{} old bookmarks removed": "{} anciens signets supprimés",
+    "waiting for {}": "attente de {}",
+    "{}: {} sent": "{}: {} envoyés",
+    "{}: {} read": "{}: {} lus",
+    "{}: content is the same on both hosts": "{}: contenu identique sur les deux hôtes",
+    "{}: content differs on both hosts": "{}: contenu différent entre les deux hôtes",
+    # wrong words: argparse
+    "the following arguments are required: {}": "arguments manquants: {}",
+    "unrecognized arguments: {}": "arguments inconnus: {}",
+    "argument {}: expected one argument": "{}: une valeur est attendue",
+    "argument {}: expected at least one argument": "{}: au moins une valeur est attendue",
+    "argument {}: invalid int value: {}": "{}: {} n'est pas un nombre entier",
+    "argument {}: invalid float value: {}": "{}: {} n'est pas un nombre",
+    "argument {}: invalid choice: {} (choose from {})": "{}: {} n'est pas parmi {}",
+    "argument {}: ignored explicit argument {}": "{}: valeur {} inattendue",
+}
+
+#: The roles are the manual's: they stand alone, in captured words.
+_ROLES = {"ACTIVE": "ACTIF", "PASSIVE": "PASSIF", "UNKNOWN": "UNKNOWN", "DIVERGED": "DIVERGED"}
+
+
+@functools.cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The most literal text first: "{}: {}" would take what belongs to others."""
+    by_length = sorted(SENTENCES.items(), key=lambda pair: len(pair[0].replace("{}", "")), reverse=True)
+    patterns = ("(.+?)".join(map(re.escape, english.split("{}"))) for english, _french in by_length)
+    return tuple((re.compile(pattern, re.DOTALL), pair[1]) for pattern, pair in zip(patterns, by_length, strict=True))
+
+
+def french(text: str, depth: int = 3) -> str | None:
+    """The whole sentence, and what is filled in, as far as they are known; None when the sentence is not. Pure."""
+    if text in _ROLES:
+        return _ROLES[text]
+    for pattern, sentence in _compiled():
+        match = pattern.fullmatch(text)
+        if match:
+            filled = [(french(one, depth - 1) if depth else None) or one for one in match.groups()]
+            return sentence.format(*filled)
+    return None
+
+
+def line(text: str) -> str | None:
+    """A line of a report, or several sentences in a row; None when not all of it is known. Pure."""
+    inside = text.strip()
+    indent = text[: len(text) - len(text.lstrip())]
+    parts = re.split(r"(?<=\.) (?=\S)", inside)
+    if len(parts) > 1:  # first: a pattern for one sentence would take all of them
+        found = [french(part) or _stopped(french(part.removesuffix("."))) for part in parts]
+        if all(found):
+            return indent + " ".join(filter(None, found))
+    whole = french(inside)
+    return None if whole is None else indent + whole
+
+
+def _stopped(text: str | None) -> str | None:
+    return None if text is None else f"{text}."
