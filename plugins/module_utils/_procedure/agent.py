@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig, load
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PROTOCOL
@@ -32,6 +33,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         backup,
         checkpoint,
         comeback,
+        constraints,
         failover,
         hypervisor,
         initialise,
@@ -43,6 +45,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         recover,
         rejoin,
         rollback,
+        scheduled,
         snapshots,
         switch,
         switchover,
@@ -51,8 +54,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(address, backup, checkpoint, comeback, failover, hypervisor, initialise, install, mount, offers, preflight, prune),
-        *(recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs),
+        *(address, backup, checkpoint, comeback, constraints, failover, hypervisor, initialise, install, mount, offers),
+        *(preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
     )
 
 
@@ -238,6 +241,24 @@ class Agent:
         """In which epoch the host that asks is ACTIVE."""
         self._need_lock("an epoch is told")
         return {"changed": role.see(int(arguments["epoch"]))}
+
+    def constraints(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Without the pair's lock: a constraint changes no role and no dataset, and is set while a backup runs, too."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
+
+        return constraints.told(self._config, str(arguments["told"]))
+
+    def prune(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        """By the rules of the host whose scheduled run it is; what this host itself needs stays, whatever they say."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import prune
+        from ansible_collections.hvm.pair.plugins.module_utils._zfs import retention
+
+        class Told(Progress):
+            def say(self, text: str, **facts: t.Any) -> None:
+                emit({"text": text})
+
+        result = prune.prune(self._config, retention.rules(arguments["rules"]), Told(), check=bool(arguments["check"]))
+        return {key: result[key] for key in ("destroyed", "bytes", "blocked", "warnings")}
 
     def touched(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback

@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The files of a pair's host: library, agent, announcer of the shared IP, libvirt hook, unit conditions.
+"""The files of a pair's host: library, agent, announcer of the shared IP, scheduled run, libvirt hook, unit conditions.
 
 Written as one step; the same again changes nothing.
 """
@@ -62,6 +62,17 @@ from {build.PACKAGE}_net.announcer import main
 sys.exit(main(sys.argv[1:]))
 """
 
+SCHEDULED = f"{HOME}/hvm-scheduled"
+SCHEDULED_TEXT = f"""#!/usr/bin/python3 -IB
+# The scheduled run (transient unit hvm-scheduled-work.service, which hvm-scheduled.timer starts).
+import sys
+
+sys.path.insert(0, "{HOME}/current")
+from {build.PACKAGE}_procedure.scheduled import main
+
+sys.exit(main())
+"""
+
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
 HOOK_TEXT = f"""#!/bin/sh
 # hvm.pair: only the ACTIVE host of the pair starts, restores or takes in a VM.
@@ -86,6 +97,7 @@ ConditionPathExists={GATE}
 def files() -> dict[str, tuple[str, int]]:
     """Path -> (text, mode) of all but the library."""
     found = {AGENT: (AGENT_TEXT, 0o755), ANNOUNCER: (ANNOUNCER_TEXT, 0o755), HOOK: (HOOK_TEXT, 0o755)}
+    found[SCHEDULED] = (SCHEDULED_TEXT, 0o755)
     for unit in (UNIT, *SOCKETS):
         found[f"/etc/systemd/system/{unit}.d/hvm.conf"] = (CONDITION_TEXT, 0o644)
     return found

@@ -66,6 +66,22 @@ class Rules:
         return self == Rules() or self == Rules(older_than=0)
 
 
+def rules(raw: t.Mapping[str, t.Any]) -> Rules:
+    """From a file or from the other host: by the names of `Rules`, numbers as numbers.
+
+    :raises HvmError: for anything else.
+    """
+    known = {field.name for field in dataclasses.fields(Rules)}
+    wrong = sorted(set(raw) - known)
+    if wrong:
+        raise HvmError(f"{wrong[0]!r} is no rule of what old sets stay", f"There are {', '.join(sorted(known))}.")
+    for name, value in raw.items():
+        kind: t.Any = (list, tuple) if name == "except_at" else (int, float, type(None)) if name == "older_than" else int
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise HvmError(f"{name} is {value!r}", "Give a number; for except_at a list of times of day.")
+    return Rules(**{**raw, "except_at": tuple(str(one) for one in raw.get("except_at", ()))})
+
+
 class Decision(t.NamedTuple):
     """`reason` is a sentence without its full stop, about the set as "it"."""
 

@@ -9,7 +9,7 @@ import _witness
 import pytest
 from _judge import Advice
 
-from ansible_collections.hvm.pair.plugins.filter import hvm_status
+from ansible_collections.hvm.pair.plugins.module_utils._pair import advice
 
 # as ansible-playbook prints it with callback_result_format=json
 STATUS = """\
@@ -32,8 +32,8 @@ ok: [hvb] => {
 
 
 def test_what_status_says_is_understood():
-    """By the filter itself, so that a new kind of advice is seen here."""
-    for text in hvm_status.ENDED_BY.values():
+    """By the function itself, so that a new kind of advice is seen here."""
+    for text in advice.ENDED_BY.values():
         assert _judge.advised(f'ok: [a] => {{\n "Next: {text}"')[0].what in ("backup_secure", "backup_unsecure", "rollback")
     found = {
         "role": {"now": "ACTIVE"},
@@ -45,7 +45,7 @@ def test_what_status_says_is_understood():
         "saved": ["echo"],
         "vms": {},
     }
-    said = hvm_status.advice(found)
+    said = advice.advice(found)
     assert _judge.advised(f'ok: [a] => {{\n "Next: {said}"') == [Advice("a", "hvm_vm", ("state=restored", "name=echo"))]
 
 

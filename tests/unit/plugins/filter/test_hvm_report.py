@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.filter.hvm_report import FilterModule, human
+from ansible_collections.hvm.pair.plugins.filter.hvm_report import FilterModule
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
 
 report = FilterModule().filters()["hvm_report"]
 

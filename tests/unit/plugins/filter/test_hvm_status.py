@@ -9,8 +9,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.filter.hvm_status import ENDED_BY, FilterModule, advice, age
+from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule, age
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import ENDED_BY, advice
 
 status = FilterModule().filters()["hvm_status"]
 NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)
