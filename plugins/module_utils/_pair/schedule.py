@@ -104,7 +104,7 @@ def _in_the_way(me: Observation, peer: Observation | None) -> list[Finding]:
         return found
     found += guards.roles(me, peer)
     if peer["role"]["now"] != PASSIVE and not found:
-        found.append(Finding(f"it is {peer['role']['now']}", "Its data are to be looked at first: hvm.pair.rejoin.", peer["host"]))
+        found.append(Finding(f"it is {peer['role']['now']}", "Look at its data first: hvm.pair.rejoin.", peer["host"]))
     return found
 
 

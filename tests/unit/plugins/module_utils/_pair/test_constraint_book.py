@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two books of constraints that meet: whatever was written on either host, and whatever their clocks say, both come to the same."""
+"""Two books of constraints that meet: whatever was written on either host, whatever their clocks say, both come to the same."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ steps = st.tuples(st.sampled_from(["put", "unset", "meet", "wait"]), st.integers
 def test_whatever_happens_on_both_the_last_word_on_a_host_that_is_alone_holds(
     made: list[tuple[str, int, Constraint]], skew: int, last: int
 ) -> None:
-    """The very same constraint, set or unset after a meeting, whatever the two clocks say: what was done last is what is there."""
+    """The very same constraint, set or unset after a meeting, whatever the two clocks say: what was done last holds."""
     pair = Pair(skew)
     for what, at, entry in made:
         pair.clocks = [clock + 1 for clock in pair.clocks]

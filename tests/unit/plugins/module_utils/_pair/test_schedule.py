@@ -31,7 +31,7 @@ TODAY = NOW.date()
 
 
 def host(name: str, role: str, **more: t.Any) -> dict[str, t.Any]:
-    """:param role: "stopped" is ACTIVE with its hypervisor stopped, "rebooted" was ACTIVE before that, "none" never had a role."""
+    """:param role: "stopped" is ACTIVE without its hypervisor, "rebooted" was ACTIVE before that, "none" never had a role."""
     recorded = {"stopped": "ACTIVE", "rebooted": "ACTIVE", "none": "UNKNOWN"}.get(role, role)
     now = {"stopped": "ACTIVE", "rebooted": "UNKNOWN", "none": "UNKNOWN"}.get(role, role)
     since = "" if role == "none" else "2026-11-20T10:00:00+00:00"
@@ -79,7 +79,8 @@ for mine, theirs in (("ACTIVE", "PASSIVE"), ("PASSIVE", "ACTIVE"), ("PASSIVE", "
         CASES[f"{both} | {what} pending on hv1"] = (host("hv1", mine, **begun(what)), peer, [must("hv2")], 0)
     if theirs:
         CASES[f"{both} | hv2 is at work"] = (host("hv1", mine), host("hv2", theirs, **LOCK), [], 0)
-        CASES[f"{both} | migrate_secure pending on hv2"] = (host("hv1", mine), host("hv2", theirs, **begun("migrate_secure")), [], 0)
+        late = host("hv2", theirs, **begun("migrate_secure"))
+        CASES[f"{both} | migrate_secure pending on hv2"] = (host("hv1", mine), late, [], 0)
 for words, constraints in {
     "no constraint": [],
     "hv1 today": [must("hv1", -1, 2)],
@@ -153,7 +154,7 @@ facts = st.fixed_dictionaries(
         "not_inert": st.just(["ssd/a is mounted"]),
     },
 )
-moments = st.datetimes(datetime.datetime(2026, 10, 1), datetime.datetime(2026, 12, 2)).map(lambda one: one.replace(tzinfo=UTC))
+moments = st.integers(-60 * 24, 24).map(lambda hours: NOW + datetime.timedelta(hours=hours))
 
 
 @st.composite

@@ -224,7 +224,7 @@ class Lab:
         self.down(host)
         for root in ROOTS:
             host.tree[root]["props"]["readonly"] = ["on", "local"]
-        entry = role.Role(now, epoch, "2026-11-01", "so", boot, epoch - 1 if seen is None else seen, clean)
+        entry = role.Role(now, epoch, "2026-11-01T00:00:00+00:00", "so", boot, epoch - 1 if seen is None else seen, clean)
         (host.place / "role.json").write_text(json.dumps(entry._asdict()))
         if now == role.ACTIVE and boot == BOOT:
             self.up(host)
