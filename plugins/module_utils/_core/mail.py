@@ -36,7 +36,7 @@ TIMEOUT = 30.0
 SUBJECT = 200
 
 # One address and nothing else: it goes into a header, and to the server as a word of its own.
-_ADDRESS = re.compile(r"[!-;=?A-~]+@[A-Za-z0-9.:\[\]-]+\Z", re.ASCII)
+_ADDRESS = re.compile(r"[!-;=?A-~]+@[A-Za-z0-9._:\[\]-]+\Z", re.ASCII)
 
 
 class Settings(t.NamedTuple):

@@ -70,7 +70,7 @@ import sys
 sys.path.insert(0, "{HOME}/current")
 from {build.PACKAGE}_procedure.scheduled import main
 
-sys.exit(main())
+sys.exit(main(sys.argv[1:]))
 """
 
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.

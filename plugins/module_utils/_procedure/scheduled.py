@@ -11,6 +11,7 @@ By the timer of the host, by the playbook, by AWX, by the command: always `apply
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import datetime
@@ -318,8 +319,24 @@ def _stop(number: int, dummy: t.Any) -> t.NoReturn:
     raise Stopped(f"it was told to end ({signal.Signals(number).name}); see the status for what is pending")
 
 
-def main() -> int:
+def main(words: t.Sequence[str]) -> int:
     """What the unit hvm-scheduled-work.service runs. :return: its exit code."""
+    parser = argparse.ArgumentParser("hvm-scheduled", description="The scheduled run of the pair; see hvm-scheduled.timer.")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--check-options", metavar="FILE", help=f"only look whether this could be {PATH}")
+    one.add_argument("--check-mail", metavar="FILE", help=f"only look whether this could be {mail.PATH}")
+    asked = parser.parse_args(words)
+    try:
+        if asked.check_options or asked.check_mail:
+            load(asked.check_options) if asked.check_options else mail.load(asked.check_mail)
+            return 0
+    except HvmError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 1
+    return _run()
+
+
+def _run() -> int:
     for number in signals.ENDS:
         signal.signal(number, _stop)
     try:

@@ -422,7 +422,7 @@ def work(self, options, progress):
     self.decision = scheduled.schedule.Decision("migrate", "so")
     WORK
 scheduled.Run.work = work
-sys.exit(scheduled.main())
+sys.exit(scheduled.main([]))
 """
 
 
@@ -476,6 +476,13 @@ def test_what_the_timer_starts_finds_the_installed_library(tmp_path: pathlib.Pat
     assert mode == 0o755 and text.startswith("#!/usr/bin/python3 ")
     script = tmp_path / "hvm-scheduled"
     tree = pathlib.Path(str(scheduled.__file__)).parents[6]
-    script.write_text(text.replace(f"{install.HOME}/current", str(tree)).replace("sys.exit(main())", "print(main)"))
-    said = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True, timeout=60, check=True)
-    assert "function main" in said.stdout
+    script.write_text(text.replace(f"{install.HOME}/current", str(tree)))
+    for option, wrong, fault in (
+        ("--check-options", '{"swap_days": -1}', "'swap_days' is -1"),
+        ("--check-mail", '{"to": ["x"]}', "'x' is no mail address"),
+    ):
+        for content, rc, words in ((wrong, 1, fault), ("{}", 0, "")):
+            (tmp_path / "file").write_text(content)
+            command = [sys.executable, "-I", str(script), option, str(tmp_path / "file")]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            assert said.returncode == rc and words in said.stderr and said.stdout == ""
