@@ -407,7 +407,7 @@ def test_rejoin_without_a_host_that_goes_on_does_nothing(world: World, limit: tu
 
 def due(do: str, active: str) -> dict[str, t.Any]:
     """What hvm_scheduled says."""
-    return {"changed": do == "backup", "do": do, "active": active, "sentence": "so", "subject": "done", "report": [f"{do} is due"]}
+    return {"changed": do == "backup", "do": do, "active": active, "sentence": "so", "report": [f"{do} is due"]}
 
 
 def test_scheduled_is_for_both_hosts_and_reports_of_the_one_that_worked(world: World) -> None:
@@ -426,7 +426,8 @@ def test_scheduled_without_the_host_that_works_is_no_success(world: World) -> No
 
 
 def test_scheduled_that_fails_on_the_host_that_works_fails(world: World) -> None:
-    world.answers = {"hv1": {"hvm_scheduled": {"failed": True, "msg": "the scheduled run is refused: migrate_secure did not end"}}}
+    failed = {"failed": True, "msg": "the scheduled run is refused: migrate_secure did not end"}
+    world.answers["hv1"] = {"hvm_scheduled": failed}
     world.answers["hv2"] = {"hvm_scheduled": due("elsewhere", "hv1")}
     run = world.play("scheduled")
     assert run.failed and "migrate_secure did not end" in run.text

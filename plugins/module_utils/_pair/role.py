@@ -108,12 +108,14 @@ def record(role: str, epoch: int, reason: str, path: str = RECORD, seen: int | N
 def write(entry: Role, path: str = RECORD) -> None:
     """The record alone, as it is given; the gate stays as it is.
 
-    Another role or epoch is told to the host's log: after a crash of both it says which host was ACTIVE.
+    Another role or epoch is told to the host's log, as is ACTIVE again after a boot: after a crash of both hosts it says which
+    one was ACTIVE.
     """
     try:
-        before = load(path)[:2]
+        known = load(path)
+        before = known.now(entry.boot_id), known.epoch
     except HvmError:
-        before = None
+        before = "", -1
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     write_atomic(path, json.dumps(entry._asdict(), indent=1) + "\n", 0o644)
     if before != entry[:2]:

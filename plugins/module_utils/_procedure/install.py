@@ -30,6 +30,9 @@ HOME = "/usr/lib/hvm"
 AGENT = f"{HOME}/hvm-agent"
 CONFIG = "/etc/hvm"
 HOOK = "/etc/libvirt/hooks/qemu"
+#: Written by the role when there is a schedule; without the library they would only fail.
+TIMER = "hvm-scheduled.timer"
+UNITS = (f"/etc/systemd/system/{TIMER}", "/etc/systemd/system/hvm-scheduled.service")
 
 #: Without `site`, which looks for more than is needed; python3-libvirt is where Debian and Ubuntu put it.
 AGENT_TEXT = f"""#!/usr/bin/python3 -IBS
@@ -138,8 +141,10 @@ def install(check: bool) -> dict[str, t.Any]:
 
 def remove(check: bool) -> dict[str, t.Any]:
     """Everything of it again; configuration and state stay."""
-    there = [path for path in [*files(), HOME] if os.path.lexists(path)]
+    there = [path for path in [*files(), *UNITS, HOME] if os.path.lexists(path)]
     if not check:
+        if UNITS[0] in there:
+            run(["systemctl", "disable", "--now", TIMER])
         for path in there:
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
         if there:

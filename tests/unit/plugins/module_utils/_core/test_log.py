@@ -51,10 +51,13 @@ def test_each_change_of_role_is_a_line_and_nothing_else_is(
     role.stopped_in_order(path)
     role.in_use(path)
     role.record(role.ACTIVE, 6, "started", path)
+    monkeypatch.setattr(role, "boot_id", lambda: "the next boot")
+    role.record(role.ACTIVE, 6, "started after the power cut", path)
     assert logged == [
         "role: this host is PASSIVE in epoch 4: so",
         "role: this host is PASSIVE in epoch 5: so",
         "role: this host is ACTIVE in epoch 6: took over by migrate_secure",
+        "role: this host is ACTIVE in epoch 6: started after the power cut",
     ]
     (tmp_path / "role.json").write_text("{")
     role.write(role.Role(role.PASSIVE, 7, "", "mended", ""), path)

@@ -10,10 +10,11 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, comeback, observe, offers
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, comeback, observe, offers, prune
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, retention
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
 A = "hvm_20261123T090001Z_office_B"
@@ -221,3 +222,29 @@ def test_only_emulators_are_run_to_say_what_they_offer(tell: Told, monkeypatch: 
     monkeypatch.setattr(offers, "offers", lambda emulators, files: (emulators, files))
     asked = ["/usr/bin/qemu-system-x86_64", "/bin/sh", "qemu-system-x86_64"]
     assert tell("offers", emulators=asked, files=["/a"]) == (["/usr/bin/qemu-system-x86_64"], ["/a"])
+
+
+# ---- the schedule
+
+
+def test_old_sets_go_by_the_rules_of_the_host_that_asks_and_by_nothing_that_is_no_rule(
+    tell: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {"changed": True, "destroyed": ["a"], "bytes": 1, "blocked": {}, "warnings": [], "decisions": ["much"]}
+
+    def pruned(config: PairConfig, rules: retention.Rules, progress: Progress, check: bool) -> dict[str, t.Any]:
+        progress.say("1 of 1")
+        tell.done.append((config, rules, check))
+        return result
+
+    monkeypatch.setattr(prune, "prune", pruned)
+    events: list[dict[str, t.Any]] = []
+    asked = {"rules": {"keep_last": 3, "except_at": ["12:00"], "older_than": 48}, "check": True}
+    answer = tell.agent.operations()["prune"](asked, events.append)
+    assert answer == {"destroyed": ["a"], "bytes": 1, "blocked": {}, "warnings": []} and events == [{"text": "1 of 1"}]
+    assert tell.done == [(CONFIG, retention.Rules(48, ("12:00",), 3), True)]
+    wrong: list[t.Any] = [{"keep": 1}, {"keep_last": "1"}, {"keep_last": True}, {"keep_last": -1}, {"except_at": "12:00"}]
+    for rules in wrong:
+        with pytest.raises(HvmError):
+            tell("prune", rules=rules, check=False)
+    assert len(tell.done) == 1

@@ -68,3 +68,19 @@ def test_units_of_libvirt_start_behind_an_open_gate_only() -> None:
     assert {path.split("/")[-2] for path in units} >= {"libvirtd.service.d", "libvirtd.socket.d"}
     for path in units:
         assert f"ConditionPathExists={GATE}\n" in install.files()[path][0]
+
+
+def test_with_the_library_goes_the_timer_that_needs_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = [tmp_path / name for name in ("hvm-scheduled.timer", "hvm-scheduled.service")]
+    done: list[str] = []
+    monkeypatch.setattr(install, "UNITS", tuple(map(str, units)))
+    monkeypatch.setattr(install, "HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(install, "files", dict)
+    monkeypatch.setattr(install, "run", lambda command: done.append(f"{' '.join(command)}: {units[0].exists()}"))
+    assert not install.remove(check=False)["changed"] and done == []
+    for unit in units:
+        unit.touch()
+    assert install.remove(check=True)["changed"] and done == []
+    assert install.remove(check=False)["changed"]
+    assert done == ["systemctl disable --now hvm-scheduled.timer: True", "systemctl daemon-reload: False"]
+    assert not [unit for unit in units if unit.exists()]
