@@ -259,11 +259,11 @@ def report_of(
     ended = _now()
     config = run.config
     lines = [f"Pair {config.pair}, scheduled run on {config.me.name}, {_local(run.began)}"]
-    if failure is not None:
-        lines += ["", f"FAILED: {_sentence(failure)}"]
-        if isinstance(failure, Refused):
-            lines += [f"  - {finding.sentence()}" for finding in failure.findings]
-        elif isinstance(failure, HvmError) and failure.remedy:
+    if isinstance(failure, Refused):
+        lines += ["", f"FAILED: {run.what or OPERATION}:", *(f"  - {finding.sentence()}" for finding in failure.findings)]
+    elif failure is not None:
+        lines += ["", f"FAILED: {_sentence(failure)}."]
+        if isinstance(failure, HvmError) and failure.remedy:
             lines += [f"  What to do: {failure.remedy}"]
     if run.decision.sentence:
         lines += ["", f"Decided: {run.decision.sentence}."]
@@ -276,7 +276,7 @@ def report_of(
         lines += [f"  {one['t']:8.1f}  {one['text']}" for one in steps[-_LAST_STEPS:]]
     lines += ["", f"{config.me.name} is {now} now, in epoch {epoch}. Ended {_local(ended)}, after {_took(ended - run.began)}."]
     if failure is not None:
-        lines += ["More: the playbook hvm.pair.status, and journalctl -t hvm -u hvm-scheduled-work on the host."]
+        lines += ["More: the playbook hvm.pair.status; on the host journalctl -t hvm, and journalctl -u hvm-scheduled-work."]
     return lines
 
 

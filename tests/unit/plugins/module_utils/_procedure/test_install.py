@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -84,3 +85,27 @@ def test_with_the_library_goes_the_timer_that_needs_it(tmp_path: pathlib.Path, m
     assert install.remove(check=False)["changed"]
     assert done == ["systemctl disable --now hvm-scheduled.timer: True", "systemctl daemon-reload: False"]
     assert not [unit for unit in units if unit.exists()]
+
+
+#: What hvm_agent installs, by the very functions, into another place.
+INSTALL = """
+import sys
+from ansible_collections.hvm.pair.plugins.module_utils._core import build
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
+
+agent.load_rest()
+install.HOME = sys.argv[1]
+install._install_library(f"{install.HOME}/lib-x", build.sources())
+"""
+
+
+def test_what_the_timer_starts_finds_all_that_it_needs_in_the_library_that_is_installed(tmp_path: pathlib.Path) -> None:
+    subprocess.run([sys.executable, "-c", INSTALL, str(tmp_path)], timeout=120, check=True)
+    script, options = tmp_path / "hvm-scheduled", tmp_path / "options"
+    script.write_text(install.files()[install.SCHEDULED][0].replace(install.HOME, str(tmp_path)))
+    options.write_text('{"swap_days": 7}')
+    for option in ("--check-options", "--check-mail"):
+        said = subprocess.run(
+            [sys.executable, "-I", str(script), option, str(options)], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")

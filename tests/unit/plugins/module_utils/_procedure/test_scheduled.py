@@ -240,7 +240,10 @@ def test_a_migration_that_is_refused_leaves_no_night_without_a_backup(lab: Lab, 
     assert work.done == ["hv1 migrate", *BACKED_UP]
     head = "[hvm office] hv1: FAILED: migrate secure is refused, a backup was made instead"
     assert caught.value.details["subject"] == f"{head}: hv1: VM web holds a device. Shut it down."
-    assert f"Snapshot set: {STATE} (B: VM states inside)" in caught.value.details["report"]
+    report = caught.value.details["report"]
+    assert f"Snapshot set: {STATE} (B: VM states inside)" in report
+    assert "FAILED: migrate secure is refused, a backup was made instead:" in report
+    assert "  - hv1: VM web holds a device. Shut it down." in report
     work.faults["sync"] = HvmError("the link is gone", "Look.")
     with pytest.raises(HvmError, match="the link is gone") as caught:
         run(lab)
