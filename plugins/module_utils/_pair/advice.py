@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""What the operator does next, by what a host shows: pure, for the status and for whoever refuses. Runs on the controller too."""
+"""What the operator does next, by what a host shows: for the status and for whoever refuses. Pure; on the controller, too."""
 
 from __future__ import annotations
 
