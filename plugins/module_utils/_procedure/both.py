@@ -13,7 +13,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -78,15 +78,8 @@ def decide(
     :raises Refused: with every finding; nothing was changed then.
     """
     peer, other, silent = preflight.reach(config, stack)
-    me = observe(config, users=True)
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:  # in check mode too: a playbook looks before it acts
-        busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
-        if not busy:
-            break
-        progress.say(f"waiting for {' and '.join(busy)}")
-        time.sleep(_POLL)
-        me, other = observe(config, users=True), peer.call("observe") if peer else None
+    # in check mode too: a playbook looks before it acts
+    me, other = at_rest(config, peer, observe(config, users=True), other, progress)
     found = _ruled(Decided(me, peer, other, silent, recovery.Decision("", "")), name, rule)
     if check or found.decision.do in (recovery.NOTHING, recovery.ELSEWHERE):
         return found
@@ -94,6 +87,21 @@ def decide(
     if peer is not None and found.decision.do not in _ALONE:
         peer.call("lock", operation=name, owner=f"{operation.owner()} on {config.me.name}")
     return once_more(config, found, name, rule)
+
+
+def at_rest(
+    config: PairConfig, peer: Peer | None, me: Observation, other: Observation | None, progress: Progress
+) -> tuple[Observation, Observation | None]:
+    """Both hosts when nothing runs on them any more, or as they are when that was waited for long enough."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        busy = [f"{side['host']}: {side['lock']}" for side in (me, other) if side and side["lock"]]
+        if not busy:
+            break
+        progress.say(f"waiting for {' and '.join(busy)}")
+        time.sleep(_POLL)
+        me, other = observe(config, users=True), peer.call("observe") if peer else None
+    return me, other
 
 
 def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Decided:
@@ -107,13 +115,15 @@ def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Deci
 def _ruled(found: Decided, name: str, rule: Rule) -> Decided:
     decision = rule(found.me, found.other, found.peer)
     if decision.findings:
-        findings = decision.findings
-        if found.silent:
-            findings = tuple(
-                one._replace(what=f"{one.what} ({found.silent})") if "does not answer" in one.what else one for one in findings
-            )
-        raise Refused(name, findings)
+        raise Refused(name, explained(decision.findings, found.silent))
     return dataclasses.replace(found, decision=decision)
+
+
+def explained(findings: t.Sequence[Finding], silent: str) -> list[Finding]:
+    """With the reason why the other host does not answer, where that is what is in the way. Pure."""
+    if not silent:
+        return list(findings)
+    return [one._replace(what=f"{one.what} ({silent})") if "does not answer" in one.what else one for one in findings]
 
 
 def tell_epoch(peer: Peer | None, epoch: int) -> list[str]:

@@ -428,7 +428,7 @@ def activate(
 
     conn = None
     try:
-        conn = hypervisor.start(config, epoch, f"took over by {OPERATION}", progress)
+        conn = hypervisor.start(config, epoch, f"{role.TOOK_OVER} {OPERATION}", progress)
         watch.step("target: start hypervisor")
         # looked at above; since then nothing could write to a zvol
         written = {dataset: {name: ["0", guid]} for dataset, guid in members.items()}
