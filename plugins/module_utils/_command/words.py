@@ -72,6 +72,8 @@ _BY_STATE = {
     "hvm_shared_ip state=enabled": "hvm hv sharedIP enable",
     "hvm_shared_ip state=disabled": "hvm hv sharedIP disable",
     "hvm_role state=acknowledged": "hvm acknowledge",
+    "hvm_constraint state=query": "hvm constraint show",
+    "hvm_constraint state=absent": "hvm constraint unset",
     "hvm_zfs_snapshot state=absent name=": "hvm zfs snap destroy ",
     "hvm_zfs_rollback to=": "hvm zfs snap rollback ",
     "hvm_zfs_rollback state=": "hvm rollback --rollback-state ",
