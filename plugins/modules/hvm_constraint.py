@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hvm_constraint
-short_description: Set which host of a pair must be ACTIVE on which days
+short_description: Set, unset or show which host of a pair must be ACTIVE on which days
 description:
   - A hosting constraint names the host that must be ACTIVE from one day to another, for example because the other one is to be
-    taken out of service. The module does what C(hvm constraint set) and C(hvm constraint unset) do.
-  - Nothing moves by it at once. The scheduled job acts on a constraint, and there it goes before the normal cycle of
-    backups and migrations.
+    taken out of service. The module does what C(hvm constraint show), C(hvm constraint set) and C(hvm constraint unset) do.
+  - Nothing moves by it at once. The scheduled run (M(hvm.pair.hvm_scheduled)) acts on a constraint, and there it goes before the
+    normal cycle of backups and migrations.
   - A constraint is made of whole days of the hosts' local time, the first and the last inclusive. Several can be set for
     the future; two for one day cannot. One that is over has no effect, and goes when the constraints are next written.
-  - Each host keeps its own record, so run this on both hosts of the pair. When it runs on one after the other, give both the
-    same O(set_at), so that they mean the same day by V(today) also at midnight.
+  - Run it on either host, in any role. The other one is told over the pair's own connection. If that one does not answer there is
+    a warning, and it is told when they meet again, at the next scheduled run at the latest. Of what was set on both meanwhile,
+    and does not go together, the later one counts.
 extends_documentation_fragment:
   - hvm.pair._pair
 attributes:
@@ -31,8 +32,9 @@ options:
     description:
       - V(present) sets a constraint.
       - V(absent) removes those that match everything that is given, or all of them when nothing is.
+      - V(query) changes nothing; RV(text) is what is set, with a calendar.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, query]
     default: present
   host:
     description:
@@ -51,7 +53,7 @@ options:
   set_at:
     description:
       - The moment at which the constraint was set, in ISO 8601 with a time zone. V(today) and V(tomorrow) refer to its day.
-      - The current time by default.
+      - The current time of the host by default. Give it when this runs on several pairs or on both hosts around midnight.
     type: str
 seealso:
   - module: hvm.pair.hvm_info
@@ -62,13 +64,21 @@ EXAMPLES = r"""
   hvm.pair.hvm_constraint:
     host: HOST-b
     start: tomorrow
-    set_at: "{{ hostvars[ansible_play_hosts_all[0]]['ansible_facts']['date_time']['iso8601'] }}"
 
 - name: HOST-b is to be ACTIVE from December 20 to January 3
   hvm.pair.hvm_constraint:
     host: HOST-b
     start: 20/12/2026
     end: 3/1/2027
+
+- name: What is set
+  hvm.pair.hvm_constraint:
+    state: query
+  register: constraints
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ constraints.text.splitlines() }}"
 
 - name: Remove every constraint
   hvm.pair.hvm_constraint:
@@ -135,7 +145,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import config, cons
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent", "query"], "default": "present"},
     "host": {"type": "str"},
     "start": {"type": "str"},
     "end": {"type": "str"},
@@ -144,10 +154,12 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
-    host, start, end, set_at = (module.params[name] for name in ("host", "start", "end", "set_at"))
+    state, host, start, end, set_at = (module.params[name] for name in ("state", "host", "start", "end", "set_at"))
     pair = config.load(module.params["config"])
     moment = constraint.parse_moment(set_at) if set_at else None
-    if module.params["state"] == "present":
+    if state == "query":
+        return constraints.query(pair)
+    if state == "present":
         return constraints.put(pair, host or "", start or "", end, module.check_mode, moment)
     return constraints.take_out(pair, host, start, end, module.check_mode, moment)
 

@@ -12,6 +12,7 @@ import sys
 import types
 
 import hypothesis
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Under ansible-test the checkout itself lies in such a tree; otherwise collections/ holds a link to it.
@@ -28,3 +29,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TREE.parent), os.en
 # The time of one example says nothing on a busy machine.
 hypothesis.settings.register_profile("hvm", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("hvm")
+
+
+@pytest.fixture(autouse=True)
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would be in the host's log: no test writes into that of this machine."""
+    from ansible_collections.hvm.pair.plugins.module_utils._core import log
+
+    lines: list[str] = []
+    monkeypatch.setattr(log, "_send", lines.append)
+    return lines

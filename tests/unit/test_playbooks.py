@@ -400,3 +400,34 @@ def test_rejoin_without_a_host_that_goes_on_does_nothing(world: World, limit: tu
     run = world.play("rejoin", *limit)
     assert run.failed and "is ACTIVE in this run: hvm.pair.recover comes first" in run.text
     assert {name for _host, name in run.calls()} == {"info"}
+
+
+# ---- by the clock
+
+
+def due(do: str, active: str) -> dict[str, t.Any]:
+    """What hvm_scheduled says."""
+    return {"changed": do == "backup", "do": do, "active": active, "sentence": "so", "report": [f"{do} is due"]}
+
+
+def test_scheduled_is_for_both_hosts_and_reports_of_the_one_that_worked(world: World) -> None:
+    world.answers = {"hv1": {"hvm_scheduled": due("backup", "hv1")}, "hv2": {"hvm_scheduled": due("elsewhere", "hv1")}}
+    run = world.play("scheduled")
+    assert not run.failed, run.text
+    assert run.asked == [[host, "hvm_scheduled", {}, False] for host in ("hv1", "hv2")]
+    assert "backup is due" in run.text and "elsewhere is due" not in run.text
+    assert {check for *_rest, check in world.play("scheduled", "--check").asked} == {True}
+
+
+def test_scheduled_without_the_host_that_works_is_no_success(world: World) -> None:
+    world.answers["hv2"] = {"hvm_scheduled": due("elsewhere", "hv1")}
+    run = world.play("scheduled", "--limit", "hv2")
+    assert run.failed and "hv1 is ACTIVE and is not in this run (--limit?): nothing was done." in run.text
+
+
+def test_scheduled_that_fails_on_the_host_that_works_fails(world: World) -> None:
+    failed = {"failed": True, "msg": "the scheduled run is refused: migrate_secure did not end"}
+    world.answers["hv1"] = {"hvm_scheduled": failed}
+    world.answers["hv2"] = {"hvm_scheduled": due("elsewhere", "hv1")}
+    run = world.play("scheduled")
+    assert run.failed and "migrate_secure did not end" in run.text

@@ -306,6 +306,12 @@ def shutdown(call: Call) -> Result:
     return alone.shut_down(call.config, call.progress, call.values["host"], call.check)
 
 
+def scheduled(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import scheduled as scheduling
+
+    return scheduling.apply(call.config, call.progress, call.check)
+
+
 def acknowledge(call: Call) -> Result:
     from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 

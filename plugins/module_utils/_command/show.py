@@ -170,6 +170,10 @@ def shutdown(result: Result, told: tuple[str, ...], values: dict[str, t.Any], ch
     return [*moved, words("would be switched off" if check else "switched off", host=result["host"], peer=result["peer"])]
 
 
+def scheduled(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
+    return list(result["report"])
+
+
 def acknowledge(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
     if not result["changed"]:
         return [words("nothing to do would" if check else "nothing to do")]

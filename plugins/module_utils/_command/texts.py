@@ -83,6 +83,7 @@ COMMANDS = {
     "rollback": ("ZFS rollback on both hosts, and its undo", "Retour arrière ZFS sur les deux hôtes, et son annulation"),
     "shutdown": ("Migrate the VMs away, switch this host off", "Migrer les VMs, puis éteindre cet hôte"),
     "snapshots": ("The snapshot sets of this host", "Les jeux de snapshots de cet hôte"),
+    "scheduled": ("What the timer runs (hvm-cron), now", "Ce que lance la tâche planifiée (hvm-cron), maintenant"),
     "acknowledge": (
         "Remove the mark of an operation that did not end",
         "Effacer la marque d'une opération interrompue",

@@ -342,6 +342,7 @@ _OURS = (
         action="snap_list",
         arguments=(Argument("dates|all|lasts", "which", "?", ("dates", "all", "lasts"), "dates"),),
     ),
+    Node("scheduled", action="scheduled", changes=True),
     Node("acknowledge", action="acknowledge", changes=True),
     Node("follow", action="follow", root=True),
     Node("help", action="help", arguments=(Argument("COMMAND", "path", "*", kinds=COMMANDS),)),

@@ -9,6 +9,9 @@
 A constraint is made of whole days, the first and the last inclusive, in the local time of the hosts. Days are compared as
 dates, never as seconds: where clocks change, a day has 23 or 25 hours. Only the scheduled job acts on a constraint, and
 there it goes before the normal cycle of backups and migrations.
+
+Each host has a book of them, and either may be written in while the other one does not answer. `meet` makes one of two: what was
+set or unset later counts, and the same comes out on both hosts, whichever begins and however often they meet.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ _DAYS = {"today": 0, "tomorrow": 1}
 _MANUAL = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})", re.ASCII)
 _ISO = re.compile(r"(\d{4})-(\d{2})-(\d{2})", re.ASCII)
 _FORMAT = 1
+_SECOND = datetime.timedelta(seconds=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Constraint:
     """`host` must be ACTIVE from `start` to `end`, both inclusive.
 
     :ivar id: follows from the other three alone, so that two hosts that are told the same have the same record.
-    :ivar set_at: when it was set, UTC; does not count when two constraints are compared.
+    :ivar set_at: when it was set, UTC, in whole seconds; does not count when two constraints are compared.
     """
 
     host: str
@@ -66,6 +70,81 @@ class Constraint:
 Constraints = tuple[Constraint, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Book:
+    """What a host knows.
+
+    :ivar gone: what was unset, or has given way to a later one, with the moment of that as `set_at`. Without it the other host,
+        which was not there, would bring it back. Nothing in it is needed once its last day is over.
+    """
+
+    there: Constraints = ()
+    gone: Constraints = ()
+
+
+def _sorted(constraints: t.Iterable[Constraint]) -> Constraints:
+    return tuple(sorted(constraints, key=lambda one: (one.start, one.end, one.host)))
+
+
+def meet(one: Book, other: Book, today: datetime.date) -> Book:
+    """What both hosts know once they have heard of each other.
+
+    Of the same constraint the later word counts, of two that overlap the one that was set later; at the same second "gone"
+    counts, and else the id decides, so that both hosts come to the same. What has given way stays gone when the later one is
+    unset: whoever set that one has seen it as the only one.
+    """
+    latest: dict[str, tuple[datetime.datetime, bool, Constraint]] = {}
+    for book in (one, other):
+        for is_gone, entries in ((False, book.there), (True, book.gone)):
+            for entry in entries:
+                known = latest.get(entry.id)
+                if entry.end >= today and (known is None or (entry.set_at, is_gone) > known[:2]):
+                    latest[entry.id] = (entry.set_at, is_gone, entry)
+    gone = [entry for _moment, is_gone, entry in latest.values() if is_gone]
+    kept: list[Constraint] = []
+    standing = (entry for _moment, is_gone, entry in latest.values() if not is_gone)
+    for entry in sorted(standing, key=lambda entry: (entry.set_at, entry.id), reverse=True):
+        winner = next((later for later in kept if later.overlaps(entry)), None)
+        if winner is None:
+            kept.append(entry)
+        else:
+            gone.append(dataclasses.replace(entry, set_at=winner.set_at))
+    return Book(_sorted(kept), _sorted(gone))
+
+
+def put(book: Book, one: Constraint, today: datetime.date) -> tuple[Book, str]:
+    """With `one`, and why, as a sentence; see `add`. It is later than the word that it is gone, whatever the clocks say."""
+    gone = [entry for entry in book.gone if entry.end >= today]
+    before = next((entry.set_at for entry in gone if entry == one), None)
+    if before is not None and one.set_at <= before:
+        one = dataclasses.replace(one, set_at=before + _SECOND)
+    there, sentence = add(book.there, one, today)
+    return Book(there, _sorted(entry for entry in gone if entry not in there)), sentence
+
+
+def take_out(
+    book: Book,
+    moment: datetime.datetime,
+    today: datetime.date,
+    host: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    said: datetime.date | None = None,
+) -> tuple[Book, str]:
+    """Without those that `remove` takes out at `moment`, and why, as a sentence."""
+    there, sentence = remove(book.there, today, host, start, end, said)
+    gone = [entry for entry in book.gone if entry.end >= today]
+    for entry in current(book.there, today):
+        if entry not in there:
+            gone.append(dataclasses.replace(entry, set_at=max(_whole(moment), entry.set_at)))
+    return Book(there, _sorted(gone)), sentence
+
+
+def of_hosts(book: Book, hosts: t.Collection[str]) -> Book:
+    """Without those for a host that is not in the pair (any more): nobody tells the other host of one."""
+    return Book(*(tuple(one for one in part if one.host in hosts) for part in (book.there, book.gone)))
+
+
 def local_day(moment: datetime.datetime, zone: datetime.tzinfo | None = None) -> datetime.date:
     """The day that `moment` falls on in `zone`; None: the host's own."""
     return moment.astimezone(zone).date()
@@ -82,6 +161,11 @@ def parse_moment(text: str) -> datetime.datetime:
             raise ValueError("it has no time zone")
     except ValueError as exc:
         raise HvmError(f"{text!r} is not a moment: {exc}", "Write it as 2026-12-20T18:00:00Z.") from exc
+    return _whole(moment)
+
+
+def _whole(moment: datetime.datetime) -> datetime.datetime:
+    """As the file has it."""
     return moment.astimezone(datetime.UTC).replace(microsecond=0)
 
 
@@ -126,7 +210,7 @@ def new(
     said = said or today
     first = parse_day(start, said)
     last = parse_day(end, said) if end else first
-    one = Constraint(host, first, last, set_at)
+    one = Constraint(host, first, last, _whole(set_at))
     if last < first:
         raise HvmError(f"the constraint ends on {last}, before it begins on {first}", "Give the first day, then the last one.")
     if last < today:
@@ -136,7 +220,7 @@ def new(
 
 def current(constraints: t.Iterable[Constraint], today: datetime.date) -> Constraints:
     """Those that are not over, by their first day."""
-    return tuple(sorted((one for one in constraints if one.end >= today), key=lambda one: (one.start, one.end, one.host)))
+    return _sorted(one for one in constraints if one.end >= today)
 
 
 def add(constraints: t.Iterable[Constraint], one: Constraint, today: datetime.date) -> tuple[Constraints, str]:
@@ -245,12 +329,15 @@ def record(one: Constraint) -> dict[str, str]:
     }
 
 
-def dump(constraints: t.Iterable[Constraint]) -> str:
-    """The text of the file."""
-    return json.dumps({"format": _FORMAT, "constraints": [record(one) for one in constraints]}, indent=1) + "\n"
+def dump(book: Book) -> str:
+    """The text of the file, and what one host tells the other."""
+    raw: dict[str, t.Any] = {"format": _FORMAT, "constraints": [record(one) for one in book.there]}
+    if book.gone:
+        raw["gone"] = [record(one) for one in book.gone]
+    return json.dumps(raw, indent=1) + "\n"
 
 
-def parse(text: str) -> Constraints:
+def parse(text: str) -> Book:
     """Read the file's text; none of it is needed for anything but a constraint, so what is wrong is said, not guessed.
 
     :raises HvmError: for anything that `dump` does not write.
@@ -259,15 +346,19 @@ def parse(text: str) -> Constraints:
         raw = json.loads(text)
         if raw["format"] != _FORMAT:
             raise ValueError(f"it has the format {raw['format']!r}, this version reads {_FORMAT}")
-        found = []
-        for entry in raw["constraints"]:
-            start, end = datetime.date.fromisoformat(entry["start"]), datetime.date.fromisoformat(entry["end"])
-            if not isinstance(entry["host"], str) or end < start:
-                raise ValueError(f"{entry} is none")
-            found.append(Constraint(entry["host"], start, end, parse_moment(entry["set_at"])))
+        return Book(_parsed(raw["constraints"]), _parsed(raw.get("gone", ())))
     except (ValueError, TypeError, KeyError, AttributeError, HvmError) as exc:
         what = f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
         raise HvmError(f"the hosting constraints cannot be read: {what}", "Delete the file and set them anew.") from exc
+
+
+def _parsed(entries: t.Iterable[t.Any]) -> Constraints:
+    found = []
+    for entry in entries:
+        start, end = datetime.date.fromisoformat(entry["start"]), datetime.date.fromisoformat(entry["end"])
+        if not isinstance(entry["host"], str) or end < start:
+            raise ValueError(f"{entry} is none")
+        found.append(Constraint(entry["host"], start, end, parse_moment(entry["set_at"])))
     return tuple(found)
 
 

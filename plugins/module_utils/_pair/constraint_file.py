@@ -4,12 +4,19 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""Where the hosting constraints are kept: one file on each host, on no replicated dataset."""
+"""Where the hosting constraints are kept: one file on each host, on no replicated dataset.
+
+It has a lock of its own, held for the moment of a change only: a constraint is set while a backup runs, too, and on both hosts
+(the lock of an operation is lent by the PASSIVE host to the ACTIVE one only).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import os
+import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
@@ -19,24 +26,38 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.role import STATE
 PATH = f"{STATE}/constraint.json"
 
 
-def load(path: str = PATH) -> constraint.Constraints:
-    """What is stored on this host, with what is over; nothing when there is no file.
+def read(path: str = PATH) -> constraint.Book:
+    """What is stored on this host, with what is over; an empty book when there is no file.
 
     :raises HvmError: for a file that cannot be read.
     """
     text = read_text(path)
     if text is None:
-        return ()
+        return constraint.Book()
     try:
         return constraint.parse(text)
     except HvmError as exc:
         raise HvmError(f"{path}: {exc.what}", exc.remedy) from exc
 
 
-def save(constraints: constraint.Constraints, path: str = PATH) -> None:
-    """Store exactly these. Readable for everyone: whoever asks for the status may see them."""
+def load(path: str = PATH) -> constraint.Constraints:
+    """Those that are set, with what is over."""
+    return read(path).there
+
+
+def save(book: constraint.Book, path: str = PATH) -> None:
+    """Store exactly this. Readable for everyone: whoever asks for the status may see them."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    write_atomic(path, constraint.dump(constraints), 0o644)
+    write_atomic(path, constraint.dump(book), 0o644)
+
+
+@contextlib.contextmanager
+def changing(path: str = PATH) -> t.Iterator[None]:
+    """Nobody else changes the file between a `read` and a `save`."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with open(f"{path}.lock", "a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def today() -> datetime.date:

@@ -17,6 +17,7 @@ import json
 import os
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core import log
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 
@@ -26,6 +27,8 @@ RUN = "/run/hvm"
 GATE = f"{RUN}/gate"
 
 ACTIVE, PASSIVE, UNKNOWN, DIVERGED = "ACTIVE", "PASSIVE", "UNKNOWN", "DIVERGED"
+#: How the reason begins of a host that the other one has handed over to.
+TOOK_OVER = "took over by"
 
 
 class Role(t.NamedTuple):
@@ -103,9 +106,20 @@ def record(role: str, epoch: int, reason: str, path: str = RECORD, seen: int | N
 
 
 def write(entry: Role, path: str = RECORD) -> None:
-    """The record alone, as it is given; the gate stays as it is."""
+    """The record alone, as it is given; the gate stays as it is.
+
+    Another role or epoch is told to the host's log, as is ACTIVE again after a boot: after a crash of both hosts it says which
+    one was ACTIVE.
+    """
+    try:
+        known = load(path)
+        before = known.now(entry.boot_id), known.epoch
+    except HvmError:
+        before = "", -1
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     write_atomic(path, json.dumps(entry._asdict(), indent=1) + "\n", 0o644)
+    if before != entry[:2]:
+        log.say(f"role: this host is {entry.role} in epoch {entry.epoch}: {entry.reason}")
 
 
 def see(epoch: int, path: str = RECORD) -> bool:

@@ -48,6 +48,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         recover,
         rejoin,
         rollback,
+        scheduled,
         snapshots,
         switch,
         switchover,
@@ -59,7 +60,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, preflight, prune, recover, rejoin, rollback, snapshots, switch, switchover, sync, verbs),
+        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
+        *(mount, offers, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
         *(vm_settings, vms),
     )
 
@@ -246,6 +248,12 @@ class Agent:
         """In which epoch the host that asks is ACTIVE."""
         self._need_lock("an epoch is told")
         return {"changed": role.see(int(arguments["epoch"]))}
+
+    def constraints(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Without the pair's lock: a constraint changes no role and no dataset, and is set while a backup runs, too."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
+
+        return constraints.told(self._config, str(arguments["told"]))
 
     def prune(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         """By the rules of the host whose scheduled run it is; what this host itself needs stays, whatever they say."""

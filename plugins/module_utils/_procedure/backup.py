@@ -15,11 +15,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import threading
 import time
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core import signals
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
@@ -174,24 +174,6 @@ def backup(config: PairConfig, progress: Progress, options: Options, check: bool
     return {**result, "warnings": warnings + result["warnings"]}
 
 
-class _Signals:
-    """Somebody wants this process to end: remembered, not raised, so that it never comes between a pause and its end."""
-
-    def __init__(self) -> None:
-        self.came = False
-        self._before: dict[int, t.Any] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            with contextlib.suppress(ValueError):  # not in the main thread: then nothing comes here either
-                self._before[number] = signal.signal(number, lambda *dummy: setattr(self, "came", True))
-        return self
-
-    def __exit__(self, *dummy: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
 class _Backup:
     """One run, under the lock.
 
@@ -204,7 +186,7 @@ class _Backup:
         self.config, self.progress, self.options, self.methods = config, progress, options, methods
         self.infos, self.epoch = me["vms"], me["role"]["epoch"]
         self.watch = Stopwatch()
-        self.signals = _Signals()
+        self.signals = signals.Remembered()
         self.warnings: list[str] = []
         self.quiesced: dict[str, t.Any] = {}  # those of which a freeze was asked, answered or not
         self.thawed: dict[str, int] = {}

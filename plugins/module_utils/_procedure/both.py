@@ -13,7 +13,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -116,13 +116,15 @@ def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Deci
 def _ruled(found: Decided, name: str, rule: Rule) -> Decided:
     decision = rule(found.me, found.other, found.peer)
     if decision.findings:
-        findings = decision.findings
-        if found.silent:
-            findings = tuple(
-                one._replace(what=f"{one.what} ({found.silent})") if "does not answer" in one.what else one for one in findings
-            )
-        raise Refused(name, findings)
+        raise Refused(name, explained(decision.findings, found.silent))
     return dataclasses.replace(found, decision=decision)
+
+
+def explained(findings: t.Sequence[Finding], silent: str) -> list[Finding]:
+    """With the reason why the other host does not answer, where that is what is in the way. Pure."""
+    if not silent:
+        return list(findings)
+    return [one._replace(what=f"{one.what} ({silent})") if "does not answer" in one.what else one for one in findings]
 
 
 def tell_epoch(peer: Peer | None, epoch: int) -> list[str]:

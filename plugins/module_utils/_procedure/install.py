@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The files of a pair's host: library, agent, announcer of the shared IP, libvirt hook, unit conditions.
+"""The files of a pair's host: library, agent, announcer of the shared IP, scheduled run, libvirt hook, unit conditions.
 
 Written as one step; the same again changes nothing.
 """
@@ -30,6 +30,9 @@ HOME = "/usr/lib/hvm"
 AGENT = f"{HOME}/hvm-agent"
 CONFIG = "/etc/hvm"
 HOOK = "/etc/libvirt/hooks/qemu"
+#: Written by the role when there is a schedule; without the library they would only fail.
+TIMER = "hvm-scheduled.timer"
+UNITS = (f"/etc/systemd/system/{TIMER}", "/etc/systemd/system/hvm-scheduled.service")
 
 #: Without `site`, which looks for more than is needed; python3-libvirt is where Debian and Ubuntu put it.
 AGENT_TEXT = f"""#!/usr/bin/python3 -IBS
@@ -62,6 +65,17 @@ from {build.PACKAGE}_net.announcer import main
 sys.exit(main(sys.argv[1:]))
 """
 
+SCHEDULED = f"{HOME}/hvm-scheduled"
+SCHEDULED_TEXT = f"""#!/usr/bin/python3 -IB
+# The scheduled run (transient unit hvm-scheduled-work.service, which hvm-scheduled.timer starts).
+import sys
+
+sys.path.insert(0, "{HOME}/current")
+from {build.PACKAGE}_procedure.scheduled import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
 HOOK_TEXT = f"""#!/bin/sh
 # hvm.pair: only the ACTIVE host of the pair starts, restores or takes in a VM.
@@ -86,6 +100,7 @@ ConditionPathExists={GATE}
 def files() -> dict[str, tuple[str, int]]:
     """Path -> (text, mode) of all but the library."""
     found = {AGENT: (AGENT_TEXT, 0o755), ANNOUNCER: (ANNOUNCER_TEXT, 0o755), HOOK: (HOOK_TEXT, 0o755)}
+    found[SCHEDULED] = (SCHEDULED_TEXT, 0o755)
     for unit in (UNIT, *SOCKETS):
         found[f"/etc/systemd/system/{unit}.d/hvm.conf"] = (CONDITION_TEXT, 0o644)
     return found
@@ -132,8 +147,10 @@ def install(check: bool, more: Files | None = None) -> dict[str, t.Any]:
 
 def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """Everything of it again, with the files `more`; configuration and state stay."""
-    there = [path for path in [*files(), *more, HOME] if os.path.lexists(path)]
+    there = [path for path in [*files(), *more, *UNITS, HOME] if os.path.lexists(path)]
     if not check:
+        if UNITS[0] in there:
+            run(["systemctl", "disable", "--now", TIMER])
         for path in there:
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
         if there:

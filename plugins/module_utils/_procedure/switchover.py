@@ -439,7 +439,7 @@ def activate(
     warnings = operation.noted(lambda: journal.step("target: start the hypervisor"))
     conn = None
     try:
-        conn = hypervisor.start(config, epoch, f"took over by {OPERATION}", progress)
+        conn = hypervisor.start(config, epoch, f"{role.TOOK_OVER} {OPERATION}", progress)
         warnings += operation.noted(lambda: journal.step("target: restore VMs"))
         watch.step("target: start hypervisor")
         # looked at above; since then nothing could write to a zvol

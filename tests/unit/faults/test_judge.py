@@ -32,7 +32,7 @@ ok: [hvb] => {
 
 
 def test_what_status_says_is_understood():
-    """By the very function, so that a new kind of advice is seen here."""
+    """By the function itself, so that a new kind of advice is seen here."""
     for text in advice.ENDED_BY.values():
         assert _judge.advised(f'ok: [a] => {{\n "Next: {text}"')[0].what in ("backup_secure", "backup_unsecure", "rollback")
     found = {

@@ -33,6 +33,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     recover,
     rejoin,
     rollback,
+    scheduled,
     snapshots,
     switch,
     switchover,
@@ -90,6 +91,7 @@ ANSWERS: dict[tuple[types.ModuleType, str], t.Any] = {
     (constraints, "query"): CONSTRAINTS,
     (constraints, "put"): CONSTRAINTS,
     (constraints, "take_out"): CONSTRAINTS,
+    (scheduled, "apply"): {"changed": True, "do": "backup", "report": ["hv1 is ACTIVE and is backed up"], "warnings": []},
     (operation, "acknowledge"): {"changed": True},
 }  # fmt: skip
 

@@ -266,7 +266,7 @@ def test_whatever_is_asked_for_one_constraint_at_most_holds_on_a_day(
     assert len(holding) <= 1
     assert constraint.in_force(there, day)[0] == (holding[0] if holding else None)
     assert list(there) == sorted(there, key=lambda one: one.start)
-    assert constraint.parse(constraint.dump(there)) == there
+    assert constraint.parse(constraint.dump(constraint.Book(there))) == constraint.Book(there)
 
 
 @hypothesis.given(st.lists(constraints, max_size=6), days)
@@ -297,7 +297,7 @@ def test_no_text_for_a_day_breaks_it(text: str, today: datetime.date) -> None:
 
 def test_file_is_what_a_person_can_read() -> None:
     one = make("HOST-b", "2026-12-20", "2027-01-03")
-    assert json.loads(constraint.dump([one])) == {
+    assert json.loads(constraint.dump(constraint.Book((one,)))) == {
         "format": 1,
         "constraints": [
             {"id": one.id, "host": "HOST-b", "start": "2026-12-20", "end": "2027-01-03", "set_at": "2026-12-01T09:00:00Z"}

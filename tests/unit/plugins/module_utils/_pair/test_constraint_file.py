@@ -19,8 +19,9 @@ def test_load_and_save(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "hvm" / "constraint.json"
     assert constraint_file.load(str(path)) == ()
     one = constraint.Constraint("HOST-b", NOW.date(), NOW.date(), NOW)
-    constraint_file.save((one,), str(path))
-    assert constraint_file.load(str(path)) == (one,)
+    book = constraint.Book((one,), (constraint.Constraint("HOST-a", NOW.date(), NOW.date(), NOW),))
+    constraint_file.save(book, str(path))
+    assert constraint_file.read(str(path)) == book and constraint_file.load(str(path)) == (one,)
     assert path.stat().st_mode & 0o7777 == 0o644
 
 
@@ -29,7 +30,7 @@ def test_sentence_for_the_status(tmp_path: pathlib.Path, monkeypatch: pytest.Mon
     one = constraint.Constraint("HOST-b", NOW.date(), NOW.date(), NOW)
     monkeypatch.setattr(constraint_file, "today", NOW.date)
     assert constraint_file.current_sentence(str(path)) == ""
-    constraint_file.save((one,), str(path))
+    constraint_file.save(constraint.Book((one,)), str(path))
     assert constraint_file.current_sentence(str(path)) == "HOST-b must be ACTIVE on 2026-12-01; today, 2026-12-01, is day 1 of 1."
     monkeypatch.setattr(constraint_file, "today", lambda: datetime.date(2026, 12, 2))
     assert constraint_file.current_sentence(str(path)) == ""  # over: no effect

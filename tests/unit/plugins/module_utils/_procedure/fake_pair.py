@@ -20,18 +20,21 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     agent,
     both,
     comeback,
+    constraints,
+    cycle,
     failover,
     holds,
     hypervisor,
     observe,
     preflight,
     rollback,
+    scheduled,
     serving,
     states,
 )
@@ -51,6 +54,7 @@ _PLACED = (
     *(role.load, role.record, role.write, role.see, role.stopped_in_order, role.in_use),
     *(operation.Lock.__init__, operation.lock_holder, operation.others_operation, operation.acknowledge),
     *(operation.Journal.__init__, operation.Journal.of_pending.__func__, operation.pending),
+    *(constraint_file.read, constraint_file.load, constraint_file.save, constraint_file.changing.__wrapped__),
 )
 
 
@@ -159,6 +163,7 @@ class Lab:
         self.at = host
         place = host.place
         moved = {role.RECORD: "role.json", operation.JOURNAL: "journal.json", operation.LOCK: "run/lock"}
+        moved[constraint_file.PATH] = "constraint.json"
         for function, defaults in self._defaults.items():
             function.__defaults__ = tuple(str(place / moved[one]) if one in moved else one for one in defaults)
         role.RUN, role.GATE = str(place / "run"), str(place / "run/gate")
@@ -220,7 +225,7 @@ class Lab:
         self.down(host)
         for root in ROOTS:
             host.tree[root]["props"]["readonly"] = ["on", "local"]
-        entry = role.Role(now, epoch, "2026-11-01", "so", boot, epoch - 1 if seen is None else seen, clean)
+        entry = role.Role(now, epoch, "2026-11-01T00:00:00+00:00", "so", boot, epoch - 1 if seen is None else seen, clean)
         (host.place / "role.json").write_text(json.dumps(entry._asdict()))
         if now == role.ACTIVE and boot == BOOT:
             self.up(host)
@@ -292,9 +297,10 @@ class Lab:
         patch.setattr(operation, "owner", lambda: "alice")
         patch.setattr(operation.Journal, "_write", journal)
         patch.setattr(operation.Lock, "take", taken)
-        patch.setattr(preflight, "Peer", Peer)
+        for module in (constraints, cycle, preflight):
+            patch.setattr(module, "Peer", Peer)
         patch.setattr(both, "time", types.SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
-        for module in (preflight, both, observe):
+        for module in (preflight, both, observe, scheduled):
             patch.setattr(module, "observe", self.observe)
 
     def observe(self, *dummy: t.Any, **dummy_more: t.Any) -> dict[str, t.Any]:
@@ -306,7 +312,7 @@ class Lab:
         return {
             "pair": "office", "host": at.name, "peer": at.config.peer.name, "role": found, "lock": operation.lock_holder(),
             "pending": operation.pending(), "pools": {"ssd": "ONLINE", "rot": "ONLINE"}, "qemu": at.running(),
-            "hypervisor": {"running": at.daemon}, "not_inert": open_,
+            "hypervisor": {"running": at.daemon}, "not_inert": open_, "vms": {}, "saved": [],
             "sets": [{"name": name, "complete": True} for name in inventory.sets(datasets, "office")],
         }  # fmt: skip
 

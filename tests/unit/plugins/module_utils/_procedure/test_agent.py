@@ -10,11 +10,11 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, comeback, observe, offers, prune
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory
-from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, retention
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
 A = "hvm_20261123T090001Z_office_B"
@@ -224,27 +224,27 @@ def test_only_emulators_are_run_to_say_what_they_offer(tell: Told, monkeypatch: 
     assert tell("offers", emulators=asked, files=["/a"]) == (["/usr/bin/qemu-system-x86_64"], ["/a"])
 
 
-def test_old_sets_go_by_the_other_host_s_rules_and_its_steps_are_told(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[t.Any] = []
+# ---- the schedule
 
-    def pruned(config: PairConfig, rules: Rules, progress: t.Any, check: bool) -> dict[str, t.Any]:
-        asked.append((config.me.name, rules, check))
-        progress.say("3 of 6 snapshots", done=3)
-        return {"destroyed": [A], "bytes": 1, "blocked": {}, "warnings": [], "decisions": [], "diff": {}}
+
+def test_old_sets_go_by_the_rules_of_the_host_that_asks_and_by_nothing_that_is_no_rule(
+    tell: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {"changed": True, "destroyed": ["a"], "bytes": 1, "blocked": {}, "warnings": [], "decisions": ["much"]}
+
+    def pruned(config: PairConfig, rules: retention.Rules, progress: Progress, check: bool) -> dict[str, t.Any]:
+        progress.say("1 of 1")
+        tell.done.append((config, rules, check))
+        return result
 
     monkeypatch.setattr(prune, "prune", pruned)
-    said: list[t.Any] = []
-    wire = {"rules": {"keep_last": 7, "older_than": 48.0, "except_at": ["12:00"]}, "check": True}
-    done = tell.agent.operations()["prune"](wire, said.append)
-    assert asked == [("hv2", Rules(48.0, ("12:00",), 7), True)]
-    assert done == {"destroyed": [A], "bytes": 1, "blocked": {}, "warnings": []} and said == [{"text": "3 of 6 snapshots"}]
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [{"keep_none": 1}, {"keep_last": "1"}, {"keep_last": -1}, {"keep_last": True}, {"except_at": ["12:00"]}, {"older_than": "x"}],
-)
-def test_rules_that_mean_nothing_destroy_nothing(tell: Told, monkeypatch: pytest.MonkeyPatch, rules: dict[str, t.Any]) -> None:
-    monkeypatch.setattr(prune, "prune", lambda *dummy: pytest.fail("it was asked"))
-    with pytest.raises(HvmError):
-        tell("prune", rules=rules, check=False)
+    events: list[dict[str, t.Any]] = []
+    asked = {"rules": {"keep_last": 3, "except_at": ["12:00"], "older_than": 48}, "check": True}
+    answer = tell.agent.operations()["prune"](asked, events.append)
+    assert answer == {"destroyed": ["a"], "bytes": 1, "blocked": {}, "warnings": []} and events == [{"text": "1 of 1"}]
+    assert tell.done == [(CONFIG, retention.Rules(48, ("12:00",), 3), True)]
+    wrong: list[t.Any] = [{"keep": 1}, {"keep_last": "1"}, {"keep_last": True}, {"keep_last": -1}, {"except_at": "12:00"}]
+    for rules in wrong:
+        with pytest.raises(HvmError):
+            tell("prune", rules=rules, check=False)
+    assert len(tell.done) == 1

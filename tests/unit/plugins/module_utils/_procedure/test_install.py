@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
@@ -68,3 +69,43 @@ def test_units_of_libvirt_start_behind_an_open_gate_only() -> None:
     assert {path.split("/")[-2] for path in units} >= {"libvirtd.service.d", "libvirtd.socket.d"}
     for path in units:
         assert f"ConditionPathExists={GATE}\n" in install.files()[path][0]
+
+
+def test_with_the_library_goes_the_timer_that_needs_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = [tmp_path / name for name in ("hvm-scheduled.timer", "hvm-scheduled.service")]
+    done: list[str] = []
+    monkeypatch.setattr(install, "UNITS", tuple(map(str, units)))
+    monkeypatch.setattr(install, "HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(install, "files", dict)
+    monkeypatch.setattr(install, "run", lambda command: done.append(f"{' '.join(command)}: {units[0].exists()}"))
+    assert not install.remove(check=False)["changed"] and done == []
+    for unit in units:
+        unit.touch()
+    assert install.remove(check=True)["changed"] and done == []
+    assert install.remove(check=False)["changed"]
+    assert done == ["systemctl disable --now hvm-scheduled.timer: True", "systemctl daemon-reload: False"]
+    assert not [unit for unit in units if unit.exists()]
+
+
+#: What hvm_agent installs, by the very functions, into another place.
+INSTALL = """
+import sys
+from ansible_collections.hvm.pair.plugins.module_utils._core import build
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
+
+agent.load_rest()
+install.HOME = sys.argv[1]
+install._install_library(f"{install.HOME}/lib-x", build.sources())
+"""
+
+
+def test_what_the_timer_starts_finds_all_that_it_needs_in_the_library_that_is_installed(tmp_path: pathlib.Path) -> None:
+    subprocess.run([sys.executable, "-c", INSTALL, str(tmp_path)], timeout=120, check=True)
+    script, options = tmp_path / "hvm-scheduled", tmp_path / "options"
+    script.write_text(install.files()[install.SCHEDULED][0].replace(install.HOME, str(tmp_path)))
+    options.write_text('{"swap_days": 7}')
+    for option in ("--check-options", "--check-mail"):
+        said = subprocess.run(
+            [sys.executable, "-I", str(script), option, str(options)], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
