@@ -122,6 +122,14 @@ class FakeAWX:
         (found,) = [thing for thing in self.things[kind] if thing["name"] == name]
         return found
 
+    def remove(self, kind: str, name: str) -> None:
+        """As somebody who deletes it in AWX; its associations go with it."""
+        gone = self.one(kind, name)
+        self.things[kind].remove(gone)
+        for (_kind, _one, to), ids in self.joined.items():
+            if to == kind and gone["id"] in ids:
+                ids.remove(gone["id"])
+
     def linked(self, kind: str, name: str, to: str) -> list[str]:
         """Names of what is associated with a thing: the credentials of a template, the hosts of a group."""
         ids = self.joined.get((kind, self.one(kind, name)["id"], to), [])

@@ -75,21 +75,31 @@ def questions() -> list[tuple[str, dict[str, t.Any]]]:
 BARE = {"when", "that", "until", "failed_when", "changed_when"}
 
 
-def names_in(text: str, bare: bool) -> set[str]:
-    tree = jinja2.Environment().parse(f"{{{{ {text} }}}}" if bare else text)
-    return {node.name for node in tree.find_all(jinja2.nodes.Name)}
-
-
-def reads(part: t.Any, bare: bool = False) -> t.Iterator[str]:
-    """Names of the variables in all expressions of a part of a playbook."""
+def expressions(part: t.Any, bare: bool = False) -> t.Iterator[jinja2.nodes.Template]:
+    """All expressions of a part of a playbook."""
     if isinstance(part, str):
-        yield from names_in(part, bare and "{{" not in part)
+        yield jinja2.Environment().parse(f"{{{{ {part} }}}}" if bare and "{{" not in part else part)
     elif isinstance(part, list):
         for item in part:
-            yield from reads(item, bare)
+            yield from expressions(item, bare)
     elif isinstance(part, dict):
         for key, value in part.items():
-            yield from reads(value, key in BARE)
+            yield from expressions(value, key in BARE)
+
+
+def reads(part: t.Any) -> set[str]:
+    return {node.name for tree in expressions(part) for node in tree.find_all(jinja2.nodes.Name)}
+
+
+def reads_without_care(part: t.Any, name: str) -> int:
+    """How often a variable is read otherwise than as `NAME | default(..., true)`, to which empty and null are not given."""
+    times = 0
+    for tree in expressions(part):
+        times += sum(node.name == name for node in tree.find_all(jinja2.nodes.Name))
+        for node in tree.find_all(jinja2.nodes.Filter):
+            careful = node.name == "default" and len(node.args) == 2 and getattr(node.args[1], "value", None) is True
+            times -= careful and getattr(node.node, "name", None) == name
+    return times
 
 
 def sets(part: t.Any) -> t.Iterator[str]:
@@ -116,13 +126,17 @@ def with_its_tasks(part: t.Any) -> t.Any:
     return {key: with_its_tasks(value) for key, value in part.items()}
 
 
+def playbook(name: str) -> t.Any:
+    return with_its_tasks(yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()))
+
+
 @functools.cache
 def playbooks() -> dict[str, set[str]]:
     """Playbook -> the variables that it takes from the inventory or the command line."""
     found = {}
     for path in (ROOT / "playbooks").glob("*.yml"):
-        whole = with_its_tasks(yaml.safe_load(path.read_text()))
-        found[path.stem] = {name for name in set(reads(whole)) - set(sets(whole)) if name.startswith("hvm_")}
+        whole = playbook(path.stem)
+        found[path.stem] = {name for name in reads(whole) - set(sets(whole)) if name.startswith("hvm_")}
     return found
 
 
@@ -145,16 +159,16 @@ def test_every_playbook_has_a_template() -> None:
     assert all((ROOT / f"{template['playbook']}.yml").exists() for template in templates())
 
 
-@pytest.mark.parametrize("playbook", sorted(set(playbooks()) - WITHOUT_TEMPLATE))
-def test_what_a_playbook_reads_is_asked_or_is_a_setting(playbook: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(playbooks()) - WITHOUT_TEMPLATE))
+def test_what_a_playbook_reads_is_asked_or_is_a_setting(name: str) -> None:
     asked = {
         question["variable"]
         for template in templates()
-        if template["playbook"] == playbook
+        if template["playbook"] == name
         for question in template.get("survey", [])
     }
-    assert asked - playbooks()[playbook] == set(), "asked, and read by nobody"
-    assert playbooks()[playbook] - asked - set(NOT_ASKED) == set(), "neither asked nor a setting"
+    assert asked - playbooks()[name] == set(), "asked, and read by nobody"
+    assert playbooks()[name] - asked - set(NOT_ASKED) == set(), "neither asked nor a setting"
     assert asked & set(NOT_ASKED) == set()
 
 
@@ -177,6 +191,20 @@ def test_an_empty_answer_is_possible_where_nothing_need_be_said(template: str, q
         assert (answer_fault(question, {name: ""}) == "") is not question["required"], template
         assert (answer_fault(question, {}) == "") is not question["required"], template
         assert question["required"] or "Empty: " in question["question_description"], f"{template}: says what empty means"
+
+
+@pytest.mark.parametrize("template", [one for one in templates() if "survey" in one], ids=lambda one: one["name"])
+def test_the_playbook_takes_an_empty_answer_as_none(template: dict[str, t.Any]) -> None:
+    whole = playbook(template["playbook"])
+    asked = [question["variable"] for question in template["survey"]]
+    assert {name: reads_without_care(whole, name) for name in asked} == dict.fromkeys(asked, 0)
+
+
+def test_a_variable_that_is_read_without_care_is_found() -> None:
+    for text in ("a | default('')", "a | default(omit)", "a", "b | default(a, true)", "a | default('', false)"):
+        assert reads_without_care({"when": [text]}, "a") == 1
+    careful = {"vars": {"x": "{{ a | default('', true) }}"}, "when": "b and not a | default(omit, true)"}
+    assert reads_without_care(careful, "a") == 0
 
 
 def test_the_choices_are_those_of_the_module() -> None:
@@ -212,6 +240,7 @@ class Done(t.NamedTuple):
 
 
 def play(awx: FakeAWX, *options: str, **words: t.Any) -> Done:
+    """:param words: variables beside WORDS, or None for one of those that is not to be given."""
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "CONTROLLER_", "TOWER_"))},
         "CONTROLLER_HOST": awx.address,
@@ -260,6 +289,12 @@ def test_awx_is_set_up_from_nothing_and_the_second_run_changes_nothing(awx: Fake
     assert not second.failed and second.changed == 0, second.text
     assert awx.writes == writes, "it wrote, and AWX found nothing new in it"
 
+    awx.remove("hosts", "hv2")
+    awx.remove("job_templates", "hvm office: hv_stop")
+    often = {"name": "often", "template": "hv_stop", "rrule": "DTSTART:20260101T013000Z RRULE:FREQ=DAILY;INTERVAL=1"}
+    planned = play(awx, "--check", __hvm_awx_templates=some("hv_stop"), hvm_awx_schedules=[often])
+    assert not planned.failed and planned.changed == 2 and awx.writes == writes, planned.text
+
     awx.surveys[awx.one("job_templates", "hvm office: failover")["id"]]["spec"][0]["required"] = True
     awx.one("job_templates", "hvm office: status")["allow_simultaneous"] = True
     third = play(
@@ -269,8 +304,9 @@ def test_awx_is_set_up_from_nothing_and_the_second_run_changes_nothing(awx: Fake
     )
     assert not third.failed, third.text
     found = [write.split("/")[3:] for write in awx.writes[len(writes) :]]
-    assert [(kind, rest) for kind, _id, *rest in found] == [
-        ("job_templates", [""]), ("job_templates", ["survey_spec", ""]), ("schedules", [""])
+    assert [(kind, rest) for kind, _id_or_end, *rest in found] == [
+        ("hosts", []), ("groups", ["hosts", ""]), ("job_templates", [""]), ("job_templates", ["survey_spec", ""]),
+        ("schedules", [""]),
     ]  # fmt: skip
     assert awx.things["schedules"] == [] and not awx.one("job_templates", "hvm office: status")["allow_simultaneous"]
 
@@ -282,6 +318,19 @@ def test_awx_is_set_up_from_nothing_and_the_second_run_changes_nothing(awx: Fake
     assert awx.launch("hvm office: shutdown", {"hvm_shutdown_host": ""})[1] != []
     assert awx.launch("hvm office: status", {}, limit="hv1") == ({"hvm_target": "office"}, [])
     assert awx.launch("hvm office: migrate_secure", {}, limit="hv1")[1] != []
+
+
+@pytestmark_real
+def test_check_mode_plans_on_an_empty_awx_too_and_writes_nothing(awx: FakeAWX, tmp_path: pathlib.Path) -> None:
+    """The modules would fail at the first thing that is to belong to one which is not there yet."""
+    second = tmp_path / "branch.yml"
+    second.write_text(yaml.safe_dump({"branch": {"hosts": {"hv3": None, "hv4": None}, "vars": {"hvm_hosts": ["hv3", "hv4"]}}}))
+    inventories = ["-i", "inventory/example.yml", "-i", str(second)]
+    done = play(awx, "--check", *inventories, __hvm_awx_templates=some("status", "backup_secure"), hvm_awx_pairs=None)
+    assert not done.failed and done.changed > 0, done.text
+    for pair, hosts in (("hvm", "hv1, hv2"), ("branch", "hv3, hv4")):
+        assert f"hvm {pair}: would be made with {hosts}, and the templates status, backup_secure" in done.text
+    assert awx.writes == []
 
 
 @pytestmark_real

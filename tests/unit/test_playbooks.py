@@ -402,8 +402,8 @@ def test_rejoin_without_a_host_that_goes_on_does_nothing(world: World, limit: tu
     assert {name for _host, name in run.calls()} == {"info"}
 
 
-# ---- a word that was not given: AWX leaves it out, or hands an empty answer of a survey on, which ansible-core 2.19 reads as null
-# (`!unsafe ''`, the tag that AWX gives to answers)
+# ---- a word that was not given: AWX leaves it out, or hands an empty answer of a survey on, with a tag: `!unsafe ''`, which
+# ansible-core 2.19 reads as null
 
 #: playbook -> its words -> what the host that acts is told when all of them are empty
 EMPTY = [
