@@ -172,6 +172,11 @@ def test_what_a_playbook_reads_is_asked_or_is_a_setting(name: str) -> None:
     assert asked & set(NOT_ASKED) == set()
 
 
+def test_the_documentation_has_a_line_for_each_survey() -> None:
+    lines = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/awx.md").read_text(), re.MULTILINE)
+    assert lines == [template["name"] for template in templates() if "survey" in template]
+
+
 def test_no_setting_is_declared_that_no_playbook_reads() -> None:
     assert set(NOT_ASKED) - set().union(*playbooks().values()) == set()
 
