@@ -184,9 +184,10 @@ class Peer:
             fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, CHUNK)
 
         def abort() -> None:
+            sits = meter.waits_for == self.name  # now: the end of the commands changes it
             for process in processes:
                 process.kill()
-            if meter.waits_for == self.name:
+            if sits:
                 self._process.kill()  # it sits in a write that only the connection's end ends
 
         meter.abort = abort

@@ -137,6 +137,8 @@ class Watch:
 
     def look(self, meter: Meter, now: float) -> None:
         """One look at one stream; what `_run` does each second."""
+        if meter.failure:
+            return  # it is ending; a second end would be the connection's, for which it waits by now
         if meter.idle > self._give_up:
             meter.failure = f"no byte of {meter.name} has moved for {meter.idle:.0f} s: {self._whom(meter)}"
             self.failure = self.failure or meter.failure
