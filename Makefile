@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-TEST_PARTS ?= unit lint docs-check sanity molecule zfs
+TEST_PARTS ?= unit playbooks lint docs-check sanity molecule zfs
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
@@ -28,7 +28,11 @@ test: venv ## Every check; TEST_PARTS="unit lint" for some of them
 
 .PHONY: unit
 unit: venv ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
-	@python -m pytest --quiet --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+	@python -m pytest --quiet --numprocesses auto --dist worksteal --ignore tests/unit/playbooks $(PYTEST_ARGS)
+
+.PHONY: playbooks
+playbooks: venv ## Playbooks and roles, by ansible-playbook, with modules that only say what they are told; a made-up AWX
+	@python -m pytest --quiet --numprocesses auto --dist worksteal tests/unit/playbooks $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: venv ## ruff, mypy, yamllint, ansible-lint

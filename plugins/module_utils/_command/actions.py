@@ -172,7 +172,7 @@ def vm_set(call: Call) -> Result:
     asked = {key: call.values[key] for key in (*vm_settings.SETTINGS, "agent_channel") if call.values[key] is not None}
     if not asked:
         raise HvmError("nothing is to be set", "Say what: 'hvm help vm set' lists it.")
-    wanted = {key: said.get(value, value) for key, value in asked.items()}
+    wanted: dict[str, t.Any] = {key: said.get(value, value) for key, value in asked.items()}
     agent = wanted.pop("agent_channel", None)
     return vm_settings.apply(call.config, call.values["names"], False, wanted, agent, call.check)
 

@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import mail
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import install, scheduled
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 ANSIBLE = pathlib.Path(sys.executable).with_name("ansible-playbook")
 TREE = pathlib.Path(str(scheduled.__file__)).parents[6]
 

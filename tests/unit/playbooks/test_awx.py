@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from fake_awx import FakeAWX, answer_fault, survey_fault
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 ANSIBLE = pathlib.Path(sys.executable).with_name("ansible-playbook")
 AWX_AWX = list(pathlib.Path(sys.executable).parents[1].glob("lib/python*/site-packages/ansible_collections/awx/awx"))
 

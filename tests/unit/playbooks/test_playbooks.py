@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 ANSIBLE = pathlib.Path(sys.executable).with_name("ansible-playbook")
 
 # An old-style module: it gets the name of a file with its arguments, and says JSON (WANT_JSON).
