@@ -5,7 +5,7 @@
 
 """Results of cells, kept as JSON lines, as the tables of docs/reliability.md; the newest result of each cell counts.
 
-By itself it writes them there.
+By itself it writes them there, and beside this file, so that a matrix of hours can be run in pieces, on several machines.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import _cells
 import _figures
 
 RESULTS = ROOT / "tests/output/faults.jsonl"
+#: Those of earlier machines.
+KNOWN = Path(__file__).with_name("results.jsonl")
 DOCS = ROOT / "docs/reliability.md"
 HEADING = "## The matrix"
 FAILED = "**failed**"
@@ -31,13 +33,14 @@ FAILED = "**failed**"
 Result = dict[str, t.Any]
 
 
-def load(path: Path = RESULTS) -> dict[str, Result]:
-    """name of a cell or event -> its newest result."""
+def load(*paths: Path) -> dict[str, Result]:
+    """name of a cell or event -> its newest result; the last path has the newest ones."""
     found: dict[str, Result] = {}
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
-            found[one["name"]] = one
+    for path in paths or (KNOWN, RESULTS):
+        with contextlib.suppress(FileNotFoundError):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                one = json.loads(line)
+                found[one["name"]] = one
     return found
 
 
@@ -91,8 +94,11 @@ def section(results: t.Mapping[str, Result]) -> str:
 
 
 def main() -> int:
-    DOCS.write_text(_figures.replaced(DOCS.read_text(encoding="utf-8"), HEADING, section(load())), encoding="utf-8")
-    print(f"kept in {DOCS.relative_to(ROOT)}")
+    results = load()
+    lines = [json.dumps(results[name], sort_keys=True) for name in sorted(results)]
+    KNOWN.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    DOCS.write_text(_figures.replaced(DOCS.read_text(encoding="utf-8"), HEADING, section(results)), encoding="utf-8")
+    print(f"kept in {DOCS.relative_to(ROOT)} and {KNOWN.relative_to(ROOT)}")
     return 0
 
 

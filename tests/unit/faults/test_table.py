@@ -35,6 +35,27 @@ def test_the_newest_result_of_a_cell_counts(tmp_path):
     for one in (result("x", passed=False), result("y"), result("x")):
         _table.keep(one, path)
     assert {name: one["passed"] for name, one in _table.load(path).items()} == {"x": True, "y": True}
+    known = tmp_path / "results.jsonl"
+    for one in (result("y", passed=False), result("z")):
+        _table.keep(one, known)
+    assert {name: one["passed"] for name, one in _table.load(known, path).items()} == {"x": True, "y": True, "z": True}
+
+
+def test_what_was_run_before_is_kept_beside_the_code_and_in_the_docs(tmp_path, monkeypatch, capsys):
+    places = {"ROOT": tmp_path, "KNOWN": tmp_path / "results.jsonl", "RESULTS": tmp_path / "new.jsonl", "DOCS": tmp_path / "x.md"}
+    for name, place in places.items():
+        monkeypatch.setattr(_table, name, place)
+    one, two, *_rest = _cells.matrix()
+    places["DOCS"].write_text("# Reliability\n\n## The matrix\n\nold\n")
+    _table.keep(result(one.name), places["RESULTS"])
+    _table.main()
+    places["RESULTS"].unlink()  # another machine
+    _table.keep(result(two.name), places["RESULTS"])
+    _table.main()
+    assert sorted(_table.load(places["KNOWN"])) == sorted([one.name, two.name])
+    text = places["DOCS"].read_text()
+    assert text.startswith("# Reliability\n\n## The matrix\n") and "2 of " in text and "old" not in text
+    assert capsys.readouterr().out.count("kept in x.md and results.jsonl") == 2
 
 
 def test_the_section_has_each_cell_and_counts_those_that_have_passed():
