@@ -14,13 +14,17 @@ import ast
 import functools
 import importlib.util
 import pathlib
+import posixpath
 import re
 import sys
 import types
 import typing as t
+import urllib.parse
 
+import markdown_it
 import pytest
 import yaml
+from markdown_it.tree import SyntaxTreeNode
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLUGINS = "ansible_collections.hvm.pair.plugins"
@@ -288,6 +292,207 @@ def test_every_playbook_at_the_root_is_a_wrapper_that_awx_lists_and_the_collecti
             # AWX shows a file when one of its lines looks like this (its own expression, without `include` and `hosts`).
             assert re.search(rf"^ *-? *(?:ansible\.builtin\.)?import_playbook: hvm\.pair\.{name[:-4]}$", text, re.MULTILINE), name
             assert name in ignored
+
+
+# What is written in two languages
+
+#: English -> French
+TRANSLATIONS = {"README.md": "README.fr.md", "docs/runbook.md": "docs/runbook.fr.md"}
+NUMBER = re.compile(r"\d+(?:\.\d+)*")
+#: In the languages in which blocks have comments; it takes the spaces before it, too.
+COMMENT = re.compile(r"(?:^| +)# .*$", re.MULTILINE)
+
+
+class Section(t.NamedTuple):
+    """What must be the same in every language of a page, from one heading to the next.
+
+    :ivar level: 1 to 6; 0 before the first heading. :ivar title: for messages only. :ivar blocks: code, without its comments.
+    :ivar tables: the first column of each table, by row: the code in it, or whether there is text.
+    :ivar rows: the code in each row of each table. :ivar words: code in the text. :ivar numbers: figures in the text.
+    :ivar links: targets, without the mark of a language.
+    """
+
+    level: int
+    title: str
+    blocks: list[str]
+    tables: list[list[str]]
+    rows: list[list[str]]
+    words: set[str]
+    numbers: set[str]
+    links: list[str]
+
+
+def markdown(text: str) -> SyntaxTreeNode:
+    return SyntaxTreeNode(markdown_it.MarkdownIt("commonmark").enable("table").parse(text))
+
+
+def within(node: SyntaxTreeNode, kind: str) -> list[SyntaxTreeNode]:
+    return [one for one in node.walk() if one.type == kind]
+
+
+def code(node: SyntaxTreeNode) -> list[str]:
+    return [one.content for one in within(node, "code_inline")]
+
+
+def targets(node: SyntaxTreeNode) -> list[str]:
+    return [urllib.parse.unquote(str(one.attrs["href"])) for one in within(node, "link")]
+
+
+def headings(tree: SyntaxTreeNode) -> list[str]:
+    return ["".join(one.content for one in heading.walk() if not one.children) for heading in within(tree, "heading")]
+
+
+def first_cell(row: SyntaxTreeNode) -> str:
+    return ", ".join(code(row.children[0])) or ("(text)" if within(row.children[0], "text") else "")
+
+
+def anchor(title: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def sections(text: str) -> list[Section]:
+    tree = markdown(text)
+    titles = headings(tree)
+    anchors = {f"#{anchor(title)}": f"#{number}" for number, title in enumerate(titles)}
+    found = [Section(0, "", [], [], [], set(), set(), [])]
+    for node in tree.children:
+        if node.type == "heading":
+            found.append(Section(int(node.tag[1]), titles[len(found) - 1], [], [], [], set(), set(), []))
+        now = found[-1]
+        if node.type in ("fence", "code_block"):
+            now.blocks.append(f"{node.info}\n{node.content if node.info == 'text' else COMMENT.sub('', node.content)}")
+        for row in within(node, "tr"):
+            now.rows.append(sorted(set(code(row))))
+        now.tables.extend([first_cell(row) for row in within(table, "tr")] for table in within(node, "table"))
+        now.words.update(code(node))
+        for one in within(node, "text"):
+            now.numbers.update(NUMBER.findall(one.content))
+        now.links.extend(sorted(anchors.get(one, one.replace(".fr.md", ".md")) for one in targets(node) if "://" not in one))
+    return found
+
+
+def translation_faults(english: str, french: str) -> list[str]:
+    """What one of two pages has and the other has not."""
+    ours, theirs = sections(english), sections(french)
+    if [one.level for one in ours] != [one.level for one in theirs]:
+        return [f"headings: {[one.title for one in ours]} and {[one.title for one in theirs]}"]
+    return [
+        f"{one.title or 'the beginning'}: {field}: {getattr(one, field)} and {getattr(other, field)}"
+        for one, other in zip(ours, theirs, strict=True)
+        for field in one._fields
+        if field != "title" and getattr(one, field) != getattr(other, field)
+    ]
+
+
+@pytest.mark.parametrize(("english", "french"), TRANSLATIONS.items())
+def test_both_languages_say_the_same(english: str, french: str) -> None:
+    assert translation_faults(files()[english], files()[french]) == []
+    for here, there in ((english, french), (french, english)):
+        assert targets(markdown(files()[here]))[0] == pathlib.PurePosixPath(there).name
+
+
+def test_every_page_in_a_second_language_is_compared_with_the_first() -> None:
+    assert sorted(select("", suffix=".fr.md")) == sorted(TRANSLATIONS.values())
+
+
+PAGE = """\
+# Title
+Text of 48 `words`, see [more](docs/more.md) and [below](#end-of-it).
+
+```shell
+ls     # what is there
+```
+
+| name | does |
+|---|---|
+| `a` | lists `b` |
+| text | |
+## End of it
+"""
+SEITE = """\
+# Titre
+Un texte de 48 mots, `words`: [plus bas](#fin-de-ça), [davantage](docs/more.fr.md).
+
+```shell
+ls     # ce qu'il y a
+```
+
+| nom | effet |
+|---|---|
+| `a` | liste `b` |
+| texte | |
+## Fin de ça
+"""
+
+
+def test_a_page_and_its_translation_agree() -> None:
+    assert translation_faults(PAGE, SEITE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("## Fin", "### Fin", "headings"),
+        ("## Fin", "## Autre\n## Fin", "headings"),
+        ("ls  ", "ls -l  ", "blocks"),
+        ("```shell", "```text", "blocks"),
+        ("| `a` |", "| `c` |", "tables"),
+        ("| `a` |", "| `c` |", "rows"),
+        ("| texte | |\n", "", "tables"),
+        ("| texte |", "| `texte` |", "tables"),
+        ("liste `b`", "liste `c`", "rows"),
+        ("`words`", "`mots`", "words"),
+        ("48", "24", "numbers"),
+        ("docs/more.fr.md", "docs/less.md", "links"),
+        ("#fin-de-ça", "#fin", "links"),
+        (", [davantage](docs/more.fr.md)", "", "links"),
+    ],
+)
+def test_what_one_language_lacks_is_found(old: str, new: str, field: str) -> None:
+    assert SEITE.count(old) == 1
+    assert any(field in fault for fault in translation_faults(PAGE, SEITE.replace(old, new)))
+
+
+def link_faults(name: str, text: str) -> list[str]:
+    """Links that lead nowhere; and, in a page that is not English, to the English page although there is one in its language."""
+    faults = []
+    for link in (one for one in targets(markdown(text)) if "://" not in one):
+        place, dummy, part = link.partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), place)) if place else name
+        there = path == name or (ROOT / path).exists()
+        if not there or (part and part not in map(anchor, headings(markdown(text if path == name else files()[path])))):
+            faults.append(f"{link} is not there")
+        elif name in TRANSLATIONS.values() and TRANSLATIONS.get(path, name) != name:
+            faults.append(f"{link} is there in this language, too")
+    return faults
+
+
+def test_links_lead_somewhere() -> None:
+    assert over(link_faults, select("", suffix=".md")) == []
+
+
+def test_a_link_that_leads_nowhere_is_found() -> None:
+    fine = "# É, b\n[a](lab.md#the-hosts) [b](#é-b) [c](../README.md) [d](https://example.org/d) [e](../roles)"
+    assert link_faults("docs/x.md", fine) == []
+    assert link_faults("docs/x.md", "[a](README.md)") == ["README.md is not there"]
+    assert link_faults("docs/x.md", "[a](lab.md#nowhere) [b](#b)") == ["lab.md#nowhere is not there", "#b is not there"]
+    assert link_faults("README.fr.md", "[a](docs/runbook.md)") == ["docs/runbook.md is there in this language, too"]
+    assert link_faults("docs/runbook.fr.md", "[a](../README.md)") == ["../README.md is there in this language, too"]
+    assert link_faults("docs/runbook.fr.md", "[a](runbook.md)") == []
+
+
+def test_readme_leads_to_every_page_and_names_every_playbook_module_and_role() -> None:
+    tree = markdown(files()["README.md"])
+    pages = {name for name in select("docs/", "roles/", suffix=".md") if name not in TRANSLATIONS.values()}
+    assert sorted(pages - set(targets(tree))) == []
+    names = {
+        f"hvm.pair.{name.split('/')[1].removesuffix('.yml')}"
+        for name in select("playbooks/", "roles/")
+        if name.startswith("roles/") or re.fullmatch(r"playbooks/\w+\.yml", name)
+    }
+    names |= {pathlib.PurePosixPath(name).stem for name in select("plugins/modules/", "plugins/filter/", suffix=".py")}
+    assert sorted(names - set(code(tree)) - {"__init__"}) == []
 
 
 # What must be in every file, and what in none
