@@ -16,6 +16,7 @@ import importlib.util
 import pathlib
 import posixpath
 import re
+import shlex
 import sys
 import types
 import typing as t
@@ -25,6 +26,9 @@ import markdown_it
 import pytest
 import yaml
 from markdown_it.tree import SyntaxTreeNode
+
+from ansible_collections.hvm.pair.plugins.module_utils._command import parse
+from ansible_collections.hvm.pair.plugins.module_utils._command import tree as commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLUGINS = "ansible_collections.hvm.pair.plugins"
@@ -493,6 +497,54 @@ def test_readme_leads_to_every_page_and_names_every_playbook_module_and_role() -
     }
     names |= {pathlib.PurePosixPath(name).stem for name in select("plugins/modules/", "plugins/filter/", suffix=".py")}
     assert sorted(names - set(code(tree)) - {"__init__"}) == []
+
+
+@functools.cache
+def variables() -> set[str]:
+    """What begins with hvm_ in playbooks, roles and plugins."""
+    return {name for text in select("playbooks/", "roles/", "plugins/").values() for name in re.findall(r"\bhvm_\w+", text)} | {
+        pathlib.PurePosixPath(name).stem for name in select("plugins/", suffix=".py")
+    }
+
+
+def typing_faults(_name: str, text: str) -> list[str]:
+    """Commands of `hvm` that it would not take, and names of variables and modules that nothing knows."""
+    tree = markdown(text)
+    lines = [
+        line.strip() for block in tree.children if block.type in ("fence", "code_block") for line in block.content.splitlines()
+    ]
+    faults = []
+    for line in [*lines, *code(tree)]:
+        words = (
+            shlex.split(line.removeprefix("root@hv1:~# "), comments=True) if re.match(r"(root@hv1:~# )?hvm [a-z]", line) else []
+        )
+        if words and commands.descend(words[1:])[1]:  # else a branch of the tree, or a command without anything behind it
+            try:
+                parse.parse(words[1:])
+            except parse.UsageError as error:
+                faults.append(f"{line}: {error}")
+        faults += [f"{line}: {name}" for name in re.findall(r"\bhvm_[a-z]\w+", line) if name not in variables()]
+    return faults
+
+
+def test_what_the_reader_is_to_type_is_there() -> None:
+    pages = {name: files()[name] for name in ("docs/vms.md", *TRANSLATIONS, *TRANSLATIONS.values())}
+    assert over(typing_faults, pages) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("`hvm migrate secure --check` or `hvm zfs snap`, `hvm_vm state=started`", 0),
+        ("`hvm rejoin --rejoin keap`", 1),
+        ("`hvm vms begin`", 1),
+        ("```shell\nhvm hv start     # or not\nhvm hv start --peer-down hv2\n```", 1),
+        ("    root@hv1:~# hvm backup --check secure", 1),
+        ("```shell\nansible-playbook failover.yml -e hvm_lost_host=hv1\n```", 1),
+    ],
+)
+def test_what_nobody_can_type_is_found(text: str, faults: int) -> None:
+    assert len(typing_faults("x.md", text)) == faults
 
 
 # What must be in every file, and what in none
