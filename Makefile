@@ -15,7 +15,7 @@ TEST_PARTS ?= unit playbooks lint docs-check sanity molecule zfs
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
-MOLECULE_ARGS ?=
+SCENARIOS ?= $(notdir $(wildcard molecule/*))
 BENCH_ARGS ?=
 
 .PHONY: help
@@ -64,8 +64,8 @@ sanity: venv ## ansible-test sanity on what the collection ships; SANITY_ARGS="-
 	@tests/tools/sanity.py $(SANITY_ARGS)
 
 .PHONY: molecule
-molecule: venv ## The scenarios, on the two hosts of the lab; MOLECULE_ARGS="-s name"
-	@tests/tools/lab-session $(CURDIR)/.venv/bin/molecule test $(or $(MOLECULE_ARGS),--all)
+molecule: venv ## The scenarios, each on two bare hosts of the lab; SCENARIOS=name
+	@for name in $(SCENARIOS); do tests/tools/lab-session $(CURDIR)/.venv/bin/molecule test -s $$name || exit 1; done
 
 .PHONY: zfs
 zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CUTS=50 for more cuts
