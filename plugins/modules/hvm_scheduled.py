@@ -21,12 +21,6 @@ description:
   - How often the roles are swapped, how a backup is made and which old sets stay is in C(/etc/hvm/schedule.json), which the role
     writes from the variables C(hvm_schedule_*); without that file it is as the playbooks have it by themselves.
 version_added: 0.1.0
-options:
-  progress_file:
-    description:
-      - A file on the host that gets one JSON line per step, for whoever watches.
-      - The action plugin of the same name sets it and shows the lines while the play runs.
-    type: path
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing. No mail is sent, and no line written.
@@ -36,6 +30,7 @@ attributes:
     support: none
 extends_documentation_fragment:
   - hvm.pair._pair
+  - hvm.pair._progress
 seealso:
   - module: hvm.pair.hvm_constraint
 """

@@ -21,7 +21,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import
 _SECURE, _INACTIVE = 1, 2
 _DESCRIPTION, _LIVE, _CONFIG = 0, 1, 2
 #: What a description says (`_libvirt.description.settings`).
-SETTINGS = ("autostart", "priority", "autobackup", "ready", "ready_timeout", "delay")
+SETTINGS = tuple(description.settings(""))
 #: What a setting may be: (lowest, highest).
 LIMITS = {"priority": (1, description.LOWEST), "ready_timeout": (1, description.LONGEST), "delay": (0, description.LONGEST)}
 
@@ -111,9 +111,10 @@ def _one(conn: t.Any, name: str, wanted: t.Mapping[str, t.Any], agent: bool | No
             dom.setMetadata(_DESCRIPTION, new, None, None, _CONFIG)
     if dom.isActive():  # it may say something else while it runs
         live = domains.parse_xml(dom.XMLDesc(0))["description"]
-        if description.changed(live, wanted) != live:
+        new_live = description.changed(live, wanted)
+        if new_live != live:
             if new == text:
-                actions.append(f"{name}: description of the running VM is now {description.changed(live, wanted)!r}")
+                actions.append(f"{name}: description of the running VM is now {new_live!r}")
             if not is_check:
-                dom.setMetadata(_DESCRIPTION, description.changed(live, wanted), None, None, _LIVE)
+                dom.setMetadata(_DESCRIPTION, new_live, None, None, _LIVE)
     return {"name": name, "before": before, "after": after, "actions": actions, "warnings": warnings}
