@@ -105,6 +105,9 @@ vms:
     delay:
       description: The description's C(delay=NN), in seconds.
       type: int
+    move:
+      description: The description's C(move=), V(live), V(direct) or V(secure); V(auto) without one.
+      type: str
     saved:
       description: Whether it has a state image.
       type: bool

@@ -44,6 +44,12 @@ options:
   delay:
     description: Seconds, after it is ready, until VMs of the next priority are started.
     type: int
+  move:
+    description:
+      - How C(migrate_unsecure) moves it, unless that is told otherwise. V(live) - its memory moves while it runs; V(direct) - it is
+        paused meanwhile; V(secure) - it is saved, and restored on the other host; V(auto) - what is shortest for it.
+    type: str
+    choices: [auto, live, direct, secure]
   agent_channel:
     description:
       - Whether it has a channel for a guest agent, C(org.qemu.guest_agent.0). The agent itself is installed in the guest.
@@ -86,7 +92,7 @@ vms:
   type: dict
   returned: success
   sample:
-    db: {autostart: true, priority: 1, autobackup: true, ready: "", ready_timeout: 120, delay: 0, agent_channel: false}
+    db: {autostart: true, priority: 1, autobackup: true, ready: "", ready_timeout: 120, delay: 0, move: auto, agent_channel: false}
 """
 
 import typing as t
@@ -102,6 +108,7 @@ SETTINGS = {
     "ready": {"type": "str"},
     "ready_timeout": {"type": "int"},
     "delay": {"type": "int"},
+    "move": {"type": "str", "choices": ["auto", "live", "direct", "secure"]},
 }
 
 

@@ -118,6 +118,10 @@ OPTIONS = {
     ),
     "--ready-timeout": ("seconds that the others wait for that", "secondes pendant lesquelles les autres attendent cela"),
     "--delay": ("seconds that they wait after that", "secondes qu'elles attendent ensuite"),
+    "--move": (
+        "how 'migrate unsecure' moves it: auto, live, direct, secure",
+        "comment 'migrate unsecure' la déplace: auto, live, direct, secure",
+    ),
     "--agent-channel": ("a channel for its guest agent", "un canal pour son agent"),
     "--parallel": ("VMs of one priority at once ({default})", "VMs d'une même priorité à la fois ({default})"),
     "--force": (

@@ -150,6 +150,7 @@ _SET = Node(
         Option(("--ready",), "ready"),
         Option(("--ready-timeout",), "ready_timeout", "int"),
         Option(("--delay",), "delay", "int"),
+        Option(("--move",), "move", choices=("auto", "live", "direct", "secure")),
         Option(("--agent-channel",), "agent_channel", choices=_YES_NO),
     ),
     changes=True,

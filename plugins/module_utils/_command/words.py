@@ -125,7 +125,8 @@ _PLAYBOOKS = {
 }
 #: Variables of the playbooks that are options here. The others (hvm_datasets ...) are the inventory's, and stay.
 _VARIABLES = (
-    "dead_host|discard|failover_to|fence|give_up|peer_is_down|rejoin|rollback_kept|rollback_state|rollback_to|shutdown_host|winner"
+    "dead_host|discard|failover_to|fence|give_up|move_fallback|move_limit|move_max_pause|move_mode|peer_is_down|rejoin|"
+    "rollback_kept|rollback_state|rollback_to|shutdown_host|winner"
 )
 #: What a sentence fills in: it ends before the punctuation.
 _VALUE = r"((?:[\w.:/@-]*\w)?)"
@@ -153,6 +154,7 @@ _RULES: tuple[tuple[str, str | _Replace], ...] = (
      r"hvm rejoin --rejoin keep, hvm rejoin --rejoin discard --discard \1, or hvm rejoin --winner \2"),
     (r"\bhvm\.pair\.rollback hvm_rollback_state=", "hvm rollback --rollback-state "),
     (r"(?<!--)\bhvm_rollback_state=(\w+)", r"hvm rollback --rollback-state \1"),
+    (r"\bhvm\.pair\.migrate_unsecure\b", "hvm migrate unsecure"),  # to _PLAYBOOKS, when the playbook is there
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b,? with (?=hvm_)", lambda found: f"{_PLAYBOOKS[found[1]]} "),
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b", lambda found: _PLAYBOOKS[found[1]]),
     (rf"\bhvm_({_VARIABLES})=" + _VALUE, lambda found: f"--{found[1].replace('_', '-')} {found[2]}".rstrip()),

@@ -19,6 +19,7 @@ ready=agent|none     none    it is ready when its agent answers; none: when it r
 ready=tcp:HOST:PORT  none    it is ready when the port opens; an IPv6 address in brackets
 ready_timeout=NN     120     seconds after which the order goes on without it
 delay=NN             0       seconds, after it is ready, until VMs of the next priority are started
+move=WORD            auto    how `migrate unsecure` moves it: live, direct, secure, or auto
 ==================== ======= ==================================================================================================
 """
 
@@ -32,6 +33,8 @@ LOWEST = 99
 LONGEST = 3600
 READY_TIMEOUT = 120
 AGENT, TCP, NONE = "agent", "tcp", "none"
+#: What `move` may say; the first is the default.
+MOVES = ("auto", "live", "direct", "secure")
 
 
 class Endpoint(t.NamedTuple):
@@ -50,6 +53,7 @@ _PRIORITY = _word("prio", r"\d+")
 _AUTOBACKUP = _word("autobackup", "yes|no")
 _DELAY = _word("delay", r"\d+")
 _READY_TIMEOUT = _word("ready_timeout", r"\d+")
+_MOVE = _word("move", "|".join(MOVES))
 _READY = _word("ready", r"agent|none|tcp:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}")
 
 
@@ -88,7 +92,7 @@ def endpoint(text: str) -> Endpoint | None:
 
 
 def settings(description: str) -> dict[str, t.Any]:
-    """All of it: ``{autostart, priority, autobackup, ready, ready_timeout, delay}``."""
+    """All of it: ``{autostart, priority, autobackup, ready, ready_timeout, delay, move}``."""
     return {
         "autostart": autostart(description),
         "priority": priority(description),
@@ -96,6 +100,7 @@ def settings(description: str) -> dict[str, t.Any]:
         "ready": ready(description),
         "ready_timeout": _number(_READY_TIMEOUT, description, READY_TIMEOUT, 1, LONGEST),
         "delay": _number(_DELAY, description, 0, 0, LONGEST),
+        "move": _last(_MOVE, description, MOVES[0]),
     }
 
 
@@ -107,6 +112,7 @@ _WORDS = {
     "ready": ("ready", _READY),
     "ready_timeout": ("ready_timeout", _READY_TIMEOUT),
     "delay": ("delay", _DELAY),
+    "move": ("move", _MOVE),
 }
 
 

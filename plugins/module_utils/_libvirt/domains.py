@@ -73,6 +73,7 @@ def parse_xml(text: str) -> dict[str, t.Any]:
         "emulator": root.findtext("./devices/emulator") or "",
         "machine": machine.get("machine", "") if machine is not None else "",
         "needs": needs.of(root),
+        "obstacles": needs.obstacles(root),
         "memory_kib": int(root.findtext("memory") or 0),
     }
 

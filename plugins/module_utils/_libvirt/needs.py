@@ -38,6 +38,49 @@ def of(root: ET.Element) -> dict[str, t.Any]:
     }
 
 
+#: A medium that libvirt leaves out where it is missing (formatdomain: startupPolicy).
+_OPTIONAL = ("optional", "requisite")
+
+
+def obstacles(root: ET.Element) -> dict[str, list[str]]:
+    """What keeps a VM, or its disks, from moving while it runs, or from being saved; what it means is decided elsewhere. Pure.
+
+    :return: kind -> names: targets of disks (shareable, transient, encrypted, luns, jobs), paths (media: what is read only),
+        what the VM calls it (filesystems), types (tpm, vhost_user).
+    """
+    found: dict[str, list[str]] = {
+        "tpm": [one.get("type", "") for one in root.findall("./devices/tpm/backend") if one.get("type") != "emulator"],
+        "filesystems": [_attribute(one, "target", "dir") for one in root.findall("./devices/filesystem")],
+        "vhost_user": [
+            kind
+            for kind, path in (("vhostuser", "interface"), ("vdpa", "interface"), ("vhostuser", "disk"))
+            for one in root.findall(f"./devices/{path}")
+            if one.get("type") == kind
+        ],
+    }
+    found.update({kind: [] for kind in ("shareable", "transient", "encrypted", "luns", "jobs", "media")})
+    for disk in root.findall("./devices/disk"):
+        source = disk.find("source")
+        if source is None:
+            continue
+        target = _attribute(disk, "target", "dev")
+        for kind, path in (("transient", "transient"), ("encrypted", ".//encryption"), ("jobs", "mirror")):
+            if disk.find(path) is not None:
+                found[kind].append(target)
+        if disk.get("device", "disk") == "lun":
+            found["luns"].append(target)
+        elif disk.get("device", "disk") == "disk" and disk.find("readonly") is None:
+            found["shareable"] += [target] if disk.find("shareable") is not None else []
+        elif (place := source.get("file") or source.get("dev") or "") and source.get("startupPolicy") not in _OPTIONAL:
+            found["media"].append(place)
+    return found
+
+
+def _attribute(element: ET.Element, child: str, name: str) -> str:
+    found = element.find(child)
+    return found.get(name, "") if found is not None else ""
+
+
 def _cpu(cpu: ET.Element | None) -> dict[str, t.Any]:
     if cpu is None:
         return {"mode": "", "model": "", "require": [], "disable": []}

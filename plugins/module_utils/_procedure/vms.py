@@ -99,7 +99,7 @@ def look(config: PairConfig, wanted: Filter) -> dict[str, t.Any]:
         unknown.append(f"the state images are not known: {config.state_dir} is not mounted")
     processes = qemu_processes()
     for name, vm in vms.items():
-        del vm["needs"]  # for the comparison with the other host only, and long
+        del vm["needs"], vm["obstacles"]  # for a migration only, and long
         if vm["state"] == domains.STOPPED and name in processes:
             vm["state"] = domains.OTHER  # crashed and kept, or not to be killed: in any case not proven stopped
     found = select(vms, wanted)

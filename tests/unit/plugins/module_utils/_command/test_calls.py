@@ -43,7 +43,7 @@ MORE = [
     "vm shutdown web --agent-timeout 5 --acpi-timeout 0 --poweroff --poweroff-timeout 7",
     "vm poweroff web --poweroff-timeout 7",
     "vm restore web --force",
-    "vm set web db --autostart yes --prio 5 --autobackup no --ready tcp:192.0.2.20:5432 --ready-timeout 60 --delay 0",
+    "vm set web db --autostart yes --prio 5 --autobackup no --ready tcp:192.0.2.20:5432 --ready-timeout 60 --delay 0 --move live",
     "vm set web --ready none --agent-channel yes --check",
     "vms shutdown --check",
     "vms list frozen",

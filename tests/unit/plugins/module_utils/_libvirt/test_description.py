@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt.description impo
     settings,
 )
 
-DEFAULT = {"autostart": False, "priority": 99, "autobackup": True, "ready": "", "ready_timeout": 120, "delay": 0}
+DEFAULT = {"autostart": False, "priority": 99, "autobackup": True, "ready": "", "ready_timeout": 120, "delay": 0, "move": "auto"}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,9 @@ def test_what_a_description_says(text: str, start: bool, number: int) -> None:
         ("ready_timeout=0 delay=999999", {"ready_timeout": 1, "delay": 3600}),
         ("delay=-5", {}),
         ("delay=5m", {}),
+        ("move=live, then Move = DIRECT.", {"move": "direct"}),
+        ("move=secure remove=live move=lively", {"move": "secure"}),
+        ("move=live move=auto", {}),
     ],
 )
 def test_what_the_words_that_the_manual_lacks_say(text: str, more: dict[str, t.Any]) -> None:
@@ -88,8 +91,9 @@ _WORDS = {
     "ready": "ready{0}={0}tcp:db:22",
     "ready_timeout": "ready_timeout{0}={0}9",
     "delay": "delay{0}={0}3",
+    "move": "move{0}={0}live",
 }
-_SAID = {"autostart": True, "priority": 7, "autobackup": False, "ready": "tcp:db:22", "ready_timeout": 9, "delay": 3}
+_SAID = {"autostart": True, "priority": 7, "autobackup": False, "ready": "tcp:db:22", "ready_timeout": 9, "delay": 3, "move": "live"}
 
 
 @given(
@@ -138,6 +142,7 @@ _WANTED = st.fixed_dictionaries(
         "ready": st.sampled_from(["", "agent", "tcp:db.lan:22", "tcp:[::1]:5432"]),
         "ready_timeout": st.integers(1, 3600),
         "delay": st.integers(0, 3600),
+        "move": st.sampled_from(["auto", "live", "direct", "secure"]),
     },
 )
 _TEXT = st.lists(

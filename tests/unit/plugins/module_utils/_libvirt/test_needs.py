@@ -44,6 +44,38 @@ def test_what_a_vm_needs() -> None:
     }
 
 
+NONE: dict[str, list[str]] = {
+    kind: []
+    for kind in ("tpm", "filesystems", "vhost_user", "shareable", "transient", "encrypted", "luns", "jobs", "media")
+}
+_AT = '<target dev="vda"/>'
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [
+        (f'<disk type="file" device="disk"><source file="/a"/>{_AT}</disk>', {}),
+        (f'<disk type="file"><source file="/a"/>{_AT}<shareable/></disk>', {"shareable": ["vda"]}),
+        (f'<disk type="file"><source file="/a"/>{_AT}<transient/></disk>', {"transient": ["vda"]}),
+        (f'<disk type="file"><source file="/a"><encryption format="luks"/></source>{_AT}</disk>', {"encrypted": ["vda"]}),
+        (f'<disk type="file"><source file="/a"/>{_AT}<encryption format="luks"/></disk>', {"encrypted": ["vda"]}),
+        (f'<disk type="file"><source file="/a"/>{_AT}<mirror type="file" job="copy"/></disk>', {"jobs": ["vda"]}),
+        (f'<disk type="block" device="lun"><source dev="/dev/sdb"/>{_AT}</disk>', {"luns": ["vda"]}),
+        (f'<disk type="block"><source dev="/dev/zvol/a"/>{_AT}<readonly/></disk>', {"media": ["/dev/zvol/a"]}),
+        (f'<disk type="file" device="cdrom"><source file="/a.iso"/>{_AT}<readonly/></disk>', {"media": ["/a.iso"]}),
+        (f'<disk type="file" device="cdrom"><source file="/a.iso" startupPolicy="optional"/>{_AT}</disk>', {}),
+        (f'<disk type="file" device="cdrom">{_AT}<readonly/></disk>', {}),
+        ('<tpm><backend type="passthrough"><device path="/dev/tpm0"/></backend></tpm>', {"tpm": ["passthrough"]}),
+        ('<tpm><backend type="emulator" version="2.0"/></tpm>', {}),
+        ('<filesystem type="mount"><source dir="/srv"/><target dir="srv"/></filesystem>', {"filesystems": ["srv"]}),
+        ('<interface type="vhostuser"><source type="unix" path="/x"/></interface>', {"vhost_user": ["vhostuser"]}),
+        ('<interface type="bridge"><source bridge="br0"/></interface>', {}),
+    ],
+)
+def test_what_keeps_it_from_moving(device: str, found: dict[str, list[str]]) -> None:
+    assert needs.obstacles(ET.fromstring(f"<domain><devices>{device}</devices></domain>")) == {**NONE, **found}
+
+
 @pytest.mark.parametrize(
     ("cpu", "mode", "model"),
     [

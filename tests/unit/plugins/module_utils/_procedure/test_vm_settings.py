@@ -27,7 +27,7 @@ DOMAIN = """
 </domain>
 """
 INACTIVE = 2
-DEFAULT = {"autostart": False, "priority": 99, "autobackup": True, "ready": "", "ready_timeout": 120, "delay": 0}
+DEFAULT = {"autostart": False, "priority": 99, "autobackup": True, "ready": "", "ready_timeout": 120, "delay": 0, "move": "auto"}
 
 
 class Here:
