@@ -29,6 +29,8 @@ LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
 #: The fact that a journal of a migration's target has, and its source's has not: the source's name.
 SOURCE = "source"
+#: The fact that the journal of a host has to which VMs come one by one: those that are there. It counts from the beginning.
+ARRIVED = "arrived"
 
 
 def _now() -> str:
@@ -154,6 +156,16 @@ class Journal:
         found.entry.pop(SOURCE, None)  # who goes on with it does so in an epoch of its own
         return found
 
+    @classmethod
+    def of_arrival(cls, path: str = JOURNAL) -> Journal | None:
+        """That of VMs that come to this host one by one; None when none do."""
+        entry = pending(path)
+        if not entry or ARRIVED not in entry:
+            return None
+        found = cls(str(entry["operation"]), path)
+        found.entry.update(entry)
+        return found
+
     def step(self, name: str, **facts: t.Any) -> None:
         self.entry.update(facts, step=name, at=_now())
         self._write()
@@ -187,7 +199,7 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
     if not isinstance(entry, dict):
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
-    if entry.get("done") or (SOURCE in entry and not took_part(entry, role.load())):
+    if entry.get("done") or (SOURCE in entry and ARRIVED not in entry and not took_part(entry, role.load())):
         return None
     return entry
 

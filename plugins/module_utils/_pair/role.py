@@ -145,9 +145,15 @@ def in_use(path: str = RECORD) -> None:
         write(entry._replace(clean=False), path)
 
 
-def open_gate(epoch: int) -> None:
+def open_gate(epoch: int, state: str = ACTIVE) -> None:
+    """:param state: ARRIVING: only for VMs that come from the other host."""
     os.makedirs(RUN, mode=0o755, exist_ok=True)
-    write_atomic(GATE, f"{ACTIVE} {epoch}\n", 0o644)
+    write_atomic(GATE, f"{state} {epoch}\n", 0o644)
+
+
+def gate() -> str:
+    """For whom it is open: ACTIVE or ARRIVING; "" when it is shut."""
+    return ((read_text(GATE) or "").split() or [""])[0]
 
 
 def shut_gate() -> None:

@@ -41,13 +41,13 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen:
         actions.mount_all(datasets)
         actions.wait_devices(datasets)
         progress.say("datasets mounted")
-        _drop_autostart_links()
+        drop_autostart_links()
         role.record(role.ACTIVE, epoch, reason, seen=seen)
         try:
             run(["systemctl", "start", UNIT], timeout=120)
         except CommandError as exc:
             raise HvmError(f"libvirt does not start: {daemon_failure() or exc}", "See journalctl -u libvirtd.") from exc
-        conn = _connect_soon()
+        conn = connect_soon()
         domains.neutralise_autostart(conn)
         domains.start_networks(conn)
         progress.say("hypervisor running")
@@ -89,7 +89,7 @@ def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writab
 def connect_again() -> t.Any:
     """A connection on a host whose hypervisor is started, also when its daemon has died; the VMs do not need it to live."""
     run(["systemctl", "start", UNIT], timeout=120)
-    return _connect_soon()
+    return connect_soon()
 
 
 def answering(conn: t.Any) -> t.Any:
@@ -118,14 +118,14 @@ def ended(conn: t.Any, state_dir: str, names: t.Iterable[str], timeout: float = 
         time.sleep(0.2)
 
 
-def _drop_autostart_links() -> None:
+def drop_autostart_links() -> None:
     # libvirt would act on them before we could ask it not to
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(AUTOSTART):
             os.unlink(os.path.join(AUTOSTART, name))
 
 
-def _connect_soon(timeout: float = 60) -> t.Any:
+def connect_soon(timeout: float = 60) -> t.Any:
     deadline = time.monotonic() + timeout
     while True:
         try:

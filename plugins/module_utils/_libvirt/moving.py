@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""One VM's memory, and what is in its overlays, to another host, while it runs or paused; it arrives paused.
+
+The one place that starts a migration of libvirt's. libvirt lets a VM go without what its disks hold and says nothing, so every disk
+that the VM writes to is an overlay here, and is named (VIR_MIGRATE_PARAM_MIGRATE_DISKS): `move` refuses any other.
+
+It arrives paused because an answer can get lost: then the VM goes on here, and what is left there has never run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
+
+#: virDomainMigrateFlags.
+LIVE, PERSIST_DEST, ARRIVE_PAUSED, NON_SHARED_INC, CHANGE_PROTECTION = 1, 8, 32, 128, 256
+ABORT_ON_ERROR, AUTO_CONVERGE, SYNCHRONOUS_WRITES = 1 << 12, 1 << 13, 1 << 18
+_FLAGS = LIVE | PERSIST_DEST | ARRIVE_PAUSED | NON_SHARED_INC | CHANGE_PROTECTION | ABORT_ON_ERROR
+#: VIR_MIGRATE_PARAM_*
+URI, DISKS_URI, DISKS, BANDWIDTH = "migrate_uri", "disks_uri", "migrate_disks", "bandwidth"
+#: virDomainState SHUTOFF; virDomainShutoffReason MIGRATED.
+_MOVED = (5, 4)
+#: Seconds between two looks at a job: what says when a VM was paused, too.
+LOOK = 0.05
+#: Milliseconds that QEMU may pause a VM for the end of its memory.
+DOWNTIME = 300
+
+
+class Aborted(HvmError):
+    """Somebody has told it to stop; the VM runs where it was."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How one VM moves.
+
+    :ivar memory, disks: paths of sockets; the same on both hosts, and what is between them is the caller's.
+    :ivar throttle: its CPUs may be slowed down until its memory converges.
+    :ivar limit: seconds for a live move; then `pause`, or it is given up. 0: none.
+    :ivar pause: whether it is paused when its time is over.
+    :ivar rate: MiB per second; 0: as fast as it goes.
+    """
+
+    memory: str
+    disks: str
+    throttle: bool = False
+    limit: float = 0.0
+    pause: bool = False
+    rate: int = 0
+
+
+class Report(t.NamedTuple):
+    """:ivar paused: time.monotonic() at which the VM stood still; None when nobody has seen it.
+    :ivar late: whether its time was over, and it was paused for that.
+    """
+
+    paused: float | None
+    late: bool
+
+
+class Seen(t.NamedTuple):
+    """Of a job, at one look. Bytes, bytes per second, milliseconds; -1: not known."""
+
+    memory_left: int
+    memory_total: int
+    disk_left: int
+    dirty: int
+    speed: int
+    downtime: int
+
+    @classmethod
+    def of(cls, stats: t.Mapping[str, t.Any]) -> Seen:
+        """From virDomainGetJobStats. Pure."""
+
+        def number(key: str) -> int:
+            return int(stats.get(key, -1))
+
+        dirty = number("memory_dirty_rate")
+        page = int(stats.get("memory_page_size", 4096))
+        return cls(
+            number("memory_remaining"),
+            number("memory_total"),
+            number("disk_remaining"),
+            dirty * page if dirty >= 0 else -1,
+            number("memory_bps"),
+            number("downtime"),
+        )
+
+
+def flags(throttle: bool, synchronous: bool = True) -> int:
+    return _FLAGS | (AUTO_CONVERGE if throttle else 0) | (SYNCHRONOUS_WRITES if synchronous else 0)
+
+
+def move(
+    source: t.Any,
+    target: t.Any,
+    name: str,
+    disks: t.Sequence[overlay.Disk],
+    way: Way,
+    seen: t.Callable[[Seen], None] = lambda dummy: None,
+    stop: t.Callable[[], bool] = lambda: False,
+    watcher: t.Any = None,
+) -> Report:
+    """:param source, target: connections to the libvirt of the two hosts.
+    :param disks: of this VM that are overlays now; the same files are there, empty, on the other host.
+    :param seen: told what is left, now and then. :param stop: asked whether to abort.
+    :param watcher: a second connection to the source: the first one is busy while the VM moves.
+    :raises Aborted: by `stop`.
+    :raises HvmError: when it did not move; it runs on where it was (paused, when somebody had paused it).
+    """
+    dom = source.lookupByName(name)
+    xml = dom.XMLDesc(0)
+    every = [disk.dev for disk in overlay.disks(name, xml)]
+    bare = sorted(set(every).difference(overlay.in_use(xml)))
+    if bare:
+        raise HvmError(f"VM {name} writes to {', '.join(bare)} itself, and not to an overlay: it does not move")
+    parameters = {URI: f"unix://{way.memory}", DISKS_URI: f"unix://{way.disks}", DISKS: every}
+    if way.rate:
+        parameters[BANDWIDTH] = way.rate
+    watch = _Watch(watcher or source, name, way, seen, stop)
+    thread = threading.Thread(target=watch.run, name=f"move {name}", daemon=True)
+    thread.start()
+    try:
+        dom.migrate3(target, parameters, flags(way.throttle))
+    except Exception as exc:
+        watch.end()
+        if _has_gone(source, name) and _stands(target, name):
+            return watch.report()  # only the answer has got lost
+        if watch.aborted:
+            raise Aborted(f"the move of {name} was stopped") from exc
+        raise HvmError(f"VM {name} did not move: {_why(exc)}") from exc
+    finally:
+        watch.end()
+    return watch.report()
+
+
+def _why(exc: Exception) -> str:
+    return str(exc).strip() or type(exc).__name__
+
+
+def _has_gone(conn: t.Any, name: str) -> bool:
+    """Whether its move has ended on this side."""
+    try:
+        return tuple(conn.lookupByName(name).state()) == _MOVED
+    except Exception as exc:  # noqa: BLE001  libvirtError
+        return code_of(exc) == NO_DOMAIN
+
+
+def _stands(conn: t.Any, name: str) -> bool:
+    try:
+        return bool(vm_state.state_of(conn.lookupByName(name)) == vm_state.FROZEN)
+    except Exception:  # noqa: BLE001  whatever it is: it is not proven
+        return False
+
+
+class _Watch:
+    """Looks at a move, in a thread of its own: what is left, when the VM is paused, whether its time is over."""
+
+    def __init__(
+        self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]
+    ) -> None:
+        self._conn, self._name, self._way, self._seen, self._stop = conn, name, way, seen, stop
+        self._end = threading.Event()
+        self._began = time.monotonic()
+        self._paused: float | None = None
+        self._late = False
+        self.aborted = False
+
+    def end(self) -> None:
+        self._end.set()
+
+    def report(self) -> Report:
+        return Report(self._paused, self._late)
+
+    def run(self) -> None:
+        while not self._end.is_set():
+            try:
+                dom = self._conn.lookupByName(self._name)
+                self._look(dom)
+            except Exception:  # noqa: BLE001  between two phases libvirt has no job; the move itself says what fails
+                pass
+            self._end.wait(LOOK)
+
+    def _look(self, dom: t.Any) -> None:
+        state = vm_state.state_of(dom)
+        if state == vm_state.FROZEN and self._paused is None:
+            self._paused = time.monotonic()
+        if self._stop() and not self.aborted:
+            dom.abortJob()
+            self.aborted = True
+        stats = dom.jobStats()
+        if stats.get("type"):
+            self._seen(Seen.of(stats))
+        over = self._way.limit and time.monotonic() > self._began + self._way.limit
+        if over and not self._late and state == vm_state.RUNNING and stats.get("type"):
+            self._late = True
+            if self._way.pause:
+                dom.suspend()  # QEMU goes on with what is left, and nothing is added to it
+            else:
+                dom.abortJob()
+                self.aborted = True

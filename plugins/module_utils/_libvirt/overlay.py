@@ -1,0 +1,200 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What a VM writes, kept apart from its disks: a qcow2 overlay for each of them, and its way back into the disk.
+
+While a VM has overlays nobody writes its disks (the bases), so that they are the same on both hosts, and what it has written can
+move to the other host by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import typing as t
+import xml.etree.ElementTree as ET
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
+
+DIRECTORY = "/var/lib/hvm/overlays"
+#: A guest's small write copies a subcluster of 4 KiB, not a cluster of 128 (QEMU 5.2, docs/interop/qcow2.txt).
+OPTIONS = "extended_l2=on,cluster_size=128k"
+#: virDomainSnapshotCreateFlags: DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC.
+_SNAPSHOT = 16 | 32 | 4 | 128
+#: virDomainBlockCommitFlags: SHALLOW: into the image right below, which may have others below it.
+_SHALLOW, _ACTIVE = 1, 4
+#: virDomainBlockJobAbortFlags
+_PIVOT = 2
+#: virDomainXMLFlags
+_SECURE, _INACTIVE = 1, 2
+_POLL = 0.05
+
+
+class Disk(t.NamedTuple):
+    """:ivar dev: the target in the VM (vda). :ivar base: path of the disk. :ivar format: raw or qcow2.
+    :ivar block: whether the base is a device. :ivar overlay: path of the overlay.
+    """
+
+    dev: str
+    base: str
+    format: str
+    block: bool
+    overlay: str
+
+
+def disks(name: str, xml: str) -> list[Disk]:
+    """The disks of a VM that it can write to, from its XML without overlays. Pure."""
+    found = []
+    for disk in ET.fromstring(xml).findall("./devices/disk"):
+        source, driver, target = disk.find("source"), disk.find("driver"), disk.find("target")
+        if disk.get("device", "disk") != "disk" or disk.find("readonly") is not None or source is None or target is None:
+            continue
+        path = source.get("file") or source.get("dev") or ""
+        dev = target.get("dev", "")
+        form = driver.get("type", "raw") if driver is not None else "raw"
+        found.append(Disk(dev, path, form, source.get("dev") is not None, overlay_path(name, dev)))
+    return found
+
+
+def overlay_path(name: str, dev: str) -> str:
+    return f"{DIRECTORY}/{name}.{dev}.qcow2"
+
+
+def make(disk: Disk) -> None:
+    """An empty one; an old one of that name is never overwritten."""
+    if os.path.lexists(disk.overlay):
+        raise HvmError(f"{disk.overlay} is there already", "It holds what a VM has written: hvm.pair.recover decides about it.")
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", OPTIONS, "-b", disk.base, "-F", disk.format, disk.overlay]
+    run(words, timeout=60)
+    os.chmod(disk.overlay, 0o600)
+
+
+def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
+    """From now on the VM writes to its overlays, which have just been made; all of its disks at one moment."""
+    root = ET.Element("domainsnapshot")
+    ET.SubElement(root, "name").text = "hvm"
+    ET.SubElement(root, "memory", snapshot="no")
+    listed = ET.SubElement(root, "disks")
+    dom = conn.lookupByName(name)
+    mine = {disk.dev: disk for disk in wanted}
+    for disk in ET.fromstring(dom.XMLDesc(0)).findall("./devices/disk"):
+        dev = disk.find("target").get("dev", "")  # type: ignore[union-attr]
+        entry = ET.SubElement(listed, "disk", name=dev, snapshot="external" if dev in mine else "no")
+        if dev in mine:
+            ET.SubElement(entry, "driver", type="qcow2")
+            ET.SubElement(entry, "source", file=mine[dev].overlay)
+    dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
+
+
+def in_use(xml: str) -> list[str]:
+    """Targets of a VM whose disk is an overlay of ours. Pure."""
+    found = []
+    for disk in ET.fromstring(xml).findall("./devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is not None and target is not None and (source.get("file") or "").startswith(f"{DIRECTORY}/"):
+            found.append(target.get("dev", ""))
+    return found
+
+
+def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600.0) -> str | None:
+    """What the VM has written comes into its disks, and the VM is on these again; the files go. Again it does nothing.
+
+    Of one that runs by an active commit, of one that is off by qemu-img.
+
+    :raises HvmError: naming the disk; then the VM goes on with its overlay, and nothing is lost.
+    :return: a sentence, None when there was nothing to do.
+    """
+    dom = conn.lookupByName(name)
+    left = [disk for disk in listed if os.path.lexists(disk.overlay)]
+    used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(_INACTIVE))}
+    if not left and not used:
+        return None
+    running = vm_state.state_of(dom) in (vm_state.RUNNING, vm_state.FROZEN)
+    for disk in listed:
+        if disk.dev not in used:
+            continue
+        if not os.path.lexists(disk.overlay):
+            raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")
+        if running:
+            _commit(dom, disk, timeout)
+        else:
+            run(["qemu-img", "commit", "-q", "-f", "qcow2", "-d", disk.overlay], timeout=timeout)
+    _redefine(conn, dom, listed)
+    for disk in left:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(disk.overlay)
+    return f"{name}: what it has written is in its disks"
+
+
+def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
+    """An active commit into the disk below, and nothing further down.
+
+    The VM stands still while QEMU changes over and libvirt writes that down: what it wrote in between would be missing after a
+    crash, when it is started from the overlay once more.
+    """
+    deadline = time.monotonic() + timeout
+    if disk.dev not in in_use(dom.XMLDesc(0)):
+        return
+    if not dom.blockJobInfo(disk.dev):
+        dom.blockCommit(disk.dev, None, None, 0, _SHALLOW | _ACTIVE)
+    while not _is_ready(dom.XMLDesc(0), disk.dev):
+        if not dom.blockJobInfo(disk.dev):
+            raise HvmError(f"VM {dom.name()}: what was written to {disk.dev} could not be brought into {disk.base}")
+        if time.monotonic() > deadline:
+            raise HvmError(f"VM {dom.name()}: {disk.dev} is not in {disk.base} after {timeout:.0f} s")
+        time.sleep(_POLL)
+    stood = vm_state.state_of(dom) == vm_state.FROZEN
+    if not stood:
+        dom.suspend()
+    try:
+        dom.blockJobAbort(disk.dev, _PIVOT)
+        while disk.dev in in_use(dom.XMLDesc(0)) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+    finally:
+        if not stood:
+            dom.resume()
+    if disk.dev in in_use(dom.XMLDesc(0)):
+        raise HvmError(f"VM {dom.name()}: {disk.dev} is still on its overlay")
+
+
+def _is_ready(xml: str, dev: str) -> bool:
+    for disk in ET.fromstring(xml).findall("./devices/disk"):
+        target, mirror = disk.find("target"), disk.find("mirror")
+        if target is not None and target.get("dev") == dev:
+            return mirror is not None and mirror.get("job") == "active-commit" and mirror.get("ready") == "yes"
+    return False
+
+
+def on_bases(xml: str, listed: t.Sequence[Disk]) -> str:
+    """A definition with its disks instead of the overlays. Pure."""
+    root = ET.fromstring(xml)
+    mine = {disk.dev: disk for disk in listed}
+    for element in root.findall("./devices/disk"):
+        target, source, driver = element.find("target"), element.find("source"), element.find("driver")
+        disk = mine.get(target.get("dev", "")) if target is not None else None
+        if disk is None or source is None or not (source.get("file") or "").startswith(f"{DIRECTORY}/"):
+            continue
+        backing = element.find("backingStore")
+        below = backing.find("backingStore") if backing is not None else None
+        if backing is not None:
+            element.remove(backing)
+        if below is not None and len(below):
+            element.insert(list(element).index(source) + 1, below)
+        source.attrib.clear()
+        source.set("dev" if disk.block else "file", disk.base)
+        element.set("type", "block" if disk.block else "file")
+        if driver is not None:
+            driver.set("type", disk.format)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _redefine(conn: t.Any, dom: t.Any, listed: t.Sequence[Disk]) -> None:
+    xml = dom.XMLDesc(_INACTIVE | _SECURE)
+    if in_use(xml):
+        conn.defineXML(on_bases(xml, listed))

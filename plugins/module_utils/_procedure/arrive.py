@@ -1,0 +1,216 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""The host that VMs come to by `migrate unsecure`: what the source asks of it, under the lock of the pair.
+
+It is PASSIVE until the last of them has come, and takes no other VM. A VM is its own from the moment when its journal says so: that
+is written before the VM goes on here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
+
+OPERATION = "migrate_unsecure"
+Disks = t.Mapping[str, t.Sequence[overlay.Disk]]
+
+
+def journal_here() -> operation.Journal:
+    """That of the VMs that come, or have come. :raises HvmError: when there is none."""
+    found = operation.Journal.of_arrival()
+    if found is None:
+        raise HvmError("no VM is on its way to this host")
+    return found
+
+
+def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:
+    """Make ready: the set's datasets mounted, overlays as on the source, libvirt started with no VM.
+
+    :param facts: ``{set, epoch, vms, frozen, saved, overlays}`` as in the source's journal.
+    """
+    name, epoch = str(facts["set"]), int(facts["epoch"])
+    me = observe(config)
+    findings = guards.activate(me, epoch, name, *_set_state(config, name))
+    if findings:
+        raise HvmError(findings[0].what, findings[0].remedy)
+    disks = overlays.disks(facts["overlays"])
+    journal = operation.Journal(OPERATION, **dict(facts), arrived=[], **{operation.SOURCE: config.peer.name})
+    journal.step("arrive")
+    try:
+        actions.make_writable(config.datasets)
+        datasets = inventory.read(config.datasets)
+        actions.mount_all(datasets)
+        actions.wait_devices(datasets)
+        bases.shut(datasets)
+        emit({"text": "datasets mounted"})
+        overlays.directory(config)
+        for one in disks.values():
+            overlays.make(one)
+        hypervisor.drop_autostart_links()
+        overlays.sockets()
+        role.open_gate(epoch, role.ARRIVING)
+        run(["systemctl", "start", UNIT], timeout=120)
+        conn = hypervisor.connect_soon()
+        try:
+            domains.neutralise_autostart(conn)
+            domains.start_networks(conn)
+        finally:
+            conn.close()
+        emit({"text": "ready for the VMs"})
+    except BaseException:
+        with contextlib.suppress(Exception):
+            depart(config)
+        raise
+    return {}
+
+
+def _set_state(config: PairConfig, name: str) -> tuple[list[str], bool]:
+    """(datasets that are not exactly on this set, whether it is complete)."""
+    datasets = inventory.read(config.datasets)
+    members = inventory.sets(datasets, config.pair).get(name, {})
+    behind = [
+        dataset
+        for dataset, entry in datasets.items()
+        if not entry["snapshots"] or entry["snapshots"][-1][0] != name or inventory.prop(entry, "written") not in ("0", "-")
+    ]
+    return behind, inventory.is_complete(members, datasets)
+
+
+def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
+    """A VM that has come, paused: all that it has is on disk here, then it is this host's, then it goes on.
+
+    One that is off has come with its overlays alone.
+    """
+    journal = journal_here()
+    entry = journal.entry
+    if name not in entry["overlays"]:
+        raise HvmError(f"VM {name} is not among those that come: {', '.join(sorted(entry['overlays']))}")
+    overlays.durable(overlays.disks(entry["overlays"])[name])
+    if name not in entry["arrived"]:
+        journal.step("arrived", arrived=sorted({*entry["arrived"], name}))
+    conn = domains.connect()
+    try:
+        dom = conn.lookupByName(name)
+        goes_on = dom.isActive() and name not in entry["frozen"]
+        if goes_on:
+            dom.resume()
+    finally:
+        conn.close()
+    return {"runs": bool(goes_on)}
+
+
+def left(config: PairConfig, name: str) -> dict[str, t.Any]:
+    """A VM that goes back: it is the source's, before it goes on there."""
+    journal = journal_here()
+    conn = domains.connect() if hypervisor_running() else None
+    try:
+        if conn is not None and name in qemu_processes():
+            raise HvmError(f"VM {name} has a process here")
+    finally:
+        if conn is not None:
+            conn.close()
+    journal.step("left", arrived=sorted(set(journal.entry["arrived"]).difference([name])))
+    return {}
+
+
+def drop(config: PairConfig, name: str) -> dict[str, t.Any]:
+    """What a failed move has left of a VM that is not this host's: it has never run here."""
+    if name in journal_here().entry["arrived"]:
+        raise HvmError(f"VM {name} has arrived, and is not dropped")
+    if hypervisor_running():
+        conn = domains.connect()
+        try:
+            with contextlib.suppress(Exception):  # there is none
+                conn.lookupByName(name).destroy()
+        finally:
+            conn.close()
+    for disk in overlays.disks(journal_here().entry["overlays"])[name]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(disk.overlay)
+        overlay.make(disk)
+    return {}
+
+
+def depart(config: PairConfig) -> dict[str, t.Any]:
+    """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing."""
+    journal = operation.Journal.of_arrival()
+    if journal is None:
+        return {"changed": False}
+    here = journal.entry["arrived"]
+    if here:
+        raise HvmError(f"VMs have arrived here: {', '.join(here)}", "They go back first: hvm.pair.recover on the other host.")
+    if hypervisor_running():
+        conn = domains.connect()
+        for name in qemu_processes():
+            conn.lookupByName(name).destroy()  # it stands, and has never run here
+        conn.close()
+    bases.reopen(config.datasets)
+    hypervisor.stop(config, Progress())
+    overlays.back_to(config, str(journal.entry["set"]))
+    overlays.forget(overlays.disks(journal.entry["overlays"]))
+    journal.done("the VMs are on the other host")
+    return {"changed": True}
+
+
+def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:
+    """Every VM is here: become ACTIVE, restore those that were saved, take the shared IP. The source has given its role away.
+
+    :return: ``{steps, errors, warnings}``
+    """
+
+    class Told(Progress):
+        def say(self, text: str, **facts: t.Any) -> None:
+            super().say(text, **facts)
+            emit({"text": text})
+
+    progress, watch = Told(), Stopwatch()
+    journal = journal_here()
+    entry = journal.entry
+    missing = sorted(set(entry["overlays"]).difference(entry["arrived"]))
+    if missing:
+        raise HvmError(f"VMs have not arrived: {', '.join(missing)}")
+    journal.step("take over")
+    bases.reopen(config.datasets)
+    role.record(role.ACTIVE, int(entry["epoch"]), f"{role.TOOK_OVER} {OPERATION}")
+    watch.step("target: ACTIVE")
+    errors: dict[str, str] = {}
+    warnings: list[str] = []
+    resumed: list[str] = []
+    conn = hypervisor.connect_soon()
+    try:
+        if entry["saved"]:
+            errors = checkpoint.restore_all(config, conn, progress, resumed.append, entry["saved"])
+            for vm in resumed:
+                emit({"resumed": vm})
+            watch.step("target: restore VMs")
+        try:
+            address.take(config)
+        except Exception as exc:  # noqa: BLE001  the VMs run here, so this host stays ACTIVE
+            errors["the shared IP"] = str(exc)
+        watch.step("target: shared IP on")
+        warnings += operation.noted(lambda: journal.step("commit"))
+        failed = overlays.fold(config, conn, overlays.disks(entry["overlays"]), progress)
+        errors.update(failed)
+        watch.step("target: overlays into the disks")
+    finally:
+        conn.close()
+    if not failed:
+        warnings += operation.noted(lambda: journal.done(f"{config.me.name} is ACTIVE"))
+    warnings += address.keep_announcing(config.shared_ips, config.interface) + checkpoint.set_clocks(resumed)
+    return {"steps": watch.steps, "errors": errors, "warnings": warnings}

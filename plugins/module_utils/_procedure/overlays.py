@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Where the overlays of moving VMs are, on each of the hosts, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
+
+#: Below the pool, beside the pair's roots: not replicated.
+DATASET = "hvm-overlays"
+#: Where the sockets of a move are.
+SOCKETS = "/run/hvm/move"
+#: Debian's and Ubuntu's user of QEMU.
+QEMU_USER = "libvirt-qemu"
+
+
+def disks(raw: t.Mapping[str, t.Sequence[t.Any]]) -> dict[str, list[overlay.Disk]]:
+    """From a journal or the wire: VM -> its disks; every path of an overlay is one of ours."""
+    found = {str(name): [overlay.Disk(*one) for one in listed] for name, listed in raw.items()}
+    for name, listed in found.items():
+        for disk in listed:
+            if disk.overlay != overlay.overlay_path(name, disk.dev) or "/" in name:
+                raise HvmError(f"{disk.overlay!r} is no overlay of VM {name}")
+    return found
+
+
+def directory(config: PairConfig) -> None:
+    """A filesystem of its own, on the pool of the first root; made when it is not there."""
+    if os.path.ismount(overlay.DIRECTORY):
+        return
+    name = f"{config.pools[0]}/{DATASET}"
+    if succeeds(["zfs", "list", "-H", name]):
+        run(["zfs", "mount", name])
+        return
+    options = [f"mountpoint={overlay.DIRECTORY}", "recordsize=64k", "compression=lz4", "atime=off"]
+    run(["zfs", "create", *(word for one in options for word in ("-o", one)), name])
+    os.chmod(overlay.DIRECTORY, 0o711)
+
+
+def make(listed: t.Iterable[overlay.Disk]) -> None:
+    for disk in listed:
+        overlay.make(disk)
+
+
+def durable(listed: t.Iterable[overlay.Disk]) -> None:
+    """Also what came over the link and no guest has flushed here: it may have flushed that over there."""
+    for disk in listed:
+        fd = os.open(disk.overlay, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def fold(
+    config: PairConfig, conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress: Progress
+) -> dict[str, str]:
+    """All that was written comes into the disks, VM by VM. :return: name -> error; such a VM goes on with its overlay."""
+    errors: dict[str, str] = {}
+    for name, listed in sorted(found.items()):
+        try:
+            said = overlay.fold(conn, name, listed)
+        except Exception as exc:  # noqa: BLE001  the others are no worse for it
+            errors[name] = str(exc)
+        else:
+            if said:
+                progress.say(said)
+    return errors
+
+
+def forget(found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
+    """The files go: what is in them is somewhere else."""
+    for listed in found.values():
+        for disk in listed:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(disk.overlay)
+
+
+def left() -> dict[str, list[str]]:
+    """What lies there: VM -> names of files."""
+    found: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError):
+        for entry in sorted(os.listdir(overlay.DIRECTORY)):
+            if entry.endswith(".qcow2"):
+                found.setdefault(entry.rsplit(".", 2)[0], []).append(entry)
+    return found
+
+
+def back_to(config: PairConfig, name: str) -> None:
+    """The datasets are exactly on the set again: since it was taken only libvirt wrote to them, of VMs that are elsewhere.
+
+    :raises HvmError: when disks were written to.
+    """
+    datasets = inventory.read(config.datasets)
+    for dataset, entry in datasets.items():
+        if not entry["snapshots"] or entry["snapshots"][-1][0] != name:
+            raise HvmError(f"{dataset}: {name} is not its newest snapshot")
+        # newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given
+        if inventory.prop(entry, "written") not in ("0", "-"):
+            run(["zfs", "rollback", f"{dataset}@{name}"])
+
+
+def qemu_owner() -> tuple[int, int]:
+    """(uid, gid) of QEMU's processes; root's where that user is not known."""
+    try:
+        entry = pwd.getpwnam(QEMU_USER)
+    except KeyError:
+        return 0, 0
+    return entry.pw_uid, entry.pw_gid
+
+
+def sockets() -> None:
+    """The directory in which libvirt and QEMU of this host find those of the other, and only they."""
+    os.makedirs(os.path.dirname(SOCKETS), mode=0o755, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(SOCKETS, 0o700)
+    os.chmod(SOCKETS, 0o700)
+    os.chown(SOCKETS, *qemu_owner())
+    for name in os.listdir(SOCKETS):
+        os.unlink(os.path.join(SOCKETS, name))

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""Filesystems with disks to which nobody writes while VMs are on two hosts: read-only, and marked so that they can be found again.
+
+Of zvols nothing is set: one that is opened first while it is read-only stays so until its last user has closed it
+(zvol_first_open), and QEMU keeps it open until what the VM has written is brought into it.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, mountable
+
+#: A property of ours on what is shut.
+MARK = "hvm:moving"
+#: Where libvirt writes on each host that it runs on.
+LIBVIRTS = ("/etc/libvirt", "/var/lib/libvirt")
+
+
+def libvirts(inventory: Inventory) -> list[str]:
+    """Filesystems that have libvirt's own files, and maybe disks, too. Pure."""
+    return [name for name, point in mountable(inventory).items() if any(_below(point, one) for one in LIBVIRTS)]
+
+
+def images(inventory: Inventory) -> list[str]:
+    """All others that are mounted. Pure."""
+    own = libvirts(inventory)
+    return [name for name in mountable(inventory) if name not in own]
+
+
+def _below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
+
+
+def shut(inventory: Inventory) -> None:
+    """Mounted ones only: mounted while they are writable, QEMU (in a mount namespace of its own) can write when they are again.
+
+    ``readonly=on`` of a mounted one changes its superblock, which all namespaces share; a mount that is made read-only is so in each
+    copy.
+    """
+    names = images(inventory)
+    if names:
+        run(["zfs", "set", "readonly=on", f"{MARK}=on", *names])
+
+
+def reopen(roots: t.Sequence[str]) -> list[str]:
+    """They have again what their parents have. :return: which were shut."""
+    out = run(["zfs", "get", "-H", "-r", "-t", "filesystem", "-s", "local", "-o", "name", MARK, *roots])
+    names = out.split()
+    for name in ("readonly", MARK) if names else ():
+        run(["zfs", "inherit", name, *names])
+    return names
