@@ -20,6 +20,8 @@ KEY = "/etc/hvm/id_ed25519"
 KNOWN_HOSTS = "/etc/hvm/known_hosts"
 #: Behind the agent's name in the ssh command: the first question will be `hello` with a look.
 LOOK = "look"
+#: There too: this connection is not for questions, it is one end of the relay (relayed.py).
+RELAY = "relay"
 
 
 def ssh_command(config: PairConfig, ask: str = "") -> list[str]:

@@ -28,6 +28,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     The first answer does not wait for it; `lock` does, which comes before anything is changed.
     """
+    from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
         address,
         alone,
@@ -47,6 +48,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         prune,
         recover,
         rejoin,
+        relaying,
         rollback,
         scheduled,
         snapshots,
@@ -60,9 +62,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
-        *(vm_settings, vms),
+        *(mount, offers, preflight, prune, recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync),
+        *(verbs, vm_settings, vms, relay),
     )
 
 

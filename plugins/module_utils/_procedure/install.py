@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, STATE
-from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK
+from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.address import ANNOUNCER
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
 
@@ -43,6 +43,10 @@ import sys
 sys.path.insert(0, "{HOME}/current")
 sys.path.append("/usr/lib/python3/dist-packages")
 asked = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+if asked.split()[1:] == ["{RELAY}"]:
+    from {build.PACKAGE}_procedure.relaying import main
+
+    sys.exit(main())
 if asked.split()[1:] == ["{LOOK}"]:
     from {build.PACKAGE}_core import begun
 
