@@ -6,8 +6,8 @@
 
 """One VM's memory, and what is in its overlays, to another host, while it runs or paused; it arrives paused.
 
-The one place that starts a migration of libvirt's. libvirt lets a VM go without what its disks hold and says nothing, so every disk
-that the VM writes to is an overlay here, and is named (VIR_MIGRATE_PARAM_MIGRATE_DISKS): `move` refuses any other.
+The one place that starts a migration of libvirt's. libvirt lets a VM go without what its disks hold and says nothing, so every
+disk that the VM writes to is an overlay here, and is named (VIR_MIGRATE_PARAM_MIGRATE_DISKS): `move` refuses any other.
 
 It arrives paused because an answer can get lost: then the VM goes on here, and what is left there has never run.
 """
@@ -126,7 +126,7 @@ def move(
     bare = sorted(set(every).difference(overlay.in_use(xml)))
     if bare:
         raise HvmError(f"VM {name} writes to {', '.join(bare)} itself, and not to an overlay: it does not move")
-    parameters = {URI: f"unix://{way.memory}", DISKS_URI: f"unix://{way.disks}", DISKS: every}
+    parameters: dict[str, t.Any] = {URI: f"unix://{way.memory}", DISKS_URI: f"unix://{way.disks}", DISKS: every}
     if way.rate:
         parameters[BANDWIDTH] = way.rate
     watch = _Watch(watcher or source, name, way, seen, stop)

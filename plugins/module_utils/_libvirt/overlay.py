@@ -13,7 +13,9 @@ move to the other host by itself.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import time
 import typing as t
 import xml.etree.ElementTree as ET
@@ -63,7 +65,11 @@ def disks(name: str, xml: str) -> list[Disk]:
 
 
 def overlay_path(name: str, dev: str) -> str:
-    return f"{DIRECTORY}/{name}.{dev}.qcow2"
+    """A VM's name may be nearly anything (virDomainDefPostParse); a name of a file that the relay takes may not."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
+    if plain != name:
+        plain = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{DIRECTORY}/{plain}.{dev}.qcow2"
 
 
 def make(disk: Disk) -> None:

@@ -27,6 +27,8 @@ RUN = "/run/hvm"
 GATE = f"{RUN}/gate"
 
 ACTIVE, PASSIVE, UNKNOWN, DIVERGED = "ACTIVE", "PASSIVE", "UNKNOWN", "DIVERGED"
+#: No role: what the gate says on a PASSIVE host to which VMs come one by one.
+ARRIVING = "ARRIVING"
 #: How the reason begins of a host that the other one has handed over to.
 TOOK_OVER = "took over by"
 

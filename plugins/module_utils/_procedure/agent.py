@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 import typing as t
@@ -32,18 +33,24 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
         address,
         alone,
+        arrive,
         backup,
         brief,
+        cancelling,
         checkpoint,
         comeback,
         constraints,
         cycle,
         failover,
+        goback,
         hypervisor,
         initialise,
         install,
         mount,
+        move,
         offers,
+        overlays,
+        passage,
         preflight,
         prune,
         recover,
@@ -61,9 +68,9 @@ def load_rest() -> tuple[types.ModuleType, ...]:
     )
 
     return (
-        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, preflight, prune, recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync),
-        *(verbs, vm_settings, vms, relay),
+        *(address, alone, arrive, backup, brief, cancelling, checkpoint, comeback, constraints, cycle, failover, goback),
+        *(hypervisor, initialise, install, mount, move, offers, overlays, passage, preflight, prune, recover, rejoin, relaying),
+        *(rollback, scheduled, snapshots, switch, switchover, sync, verbs, vm_settings, vms, relay),
     )
 
 
@@ -73,6 +80,7 @@ class Agent:
     def __init__(self, config: PairConfig) -> None:
         self._config = config
         self._lock = operation.Lock()
+        self._relays = contextlib.ExitStack()
 
     def operations(self) -> dict[str, t.Callable[[dict[str, t.Any], Emit], t.Any]]:
         found = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
@@ -305,6 +313,56 @@ class Agent:
 
         vms, frozen = ([str(name) for name in arguments[word]] for word in ("vms", "frozen"))
         return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), vms, frozen, emit)
+
+
+    # ---- VMs that come one by one
+
+    def arrive(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
+
+        self._need_lock("VMs are taken in")
+        self._set(arguments["facts"])
+        return arrive.arrive(self._config, arguments["facts"], emit)
+
+    def arrived(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        return self._arrive("arrived", arguments)
+
+    def left(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        return self._arrive("left", arguments)
+
+    def drop(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        return self._arrive("drop", arguments)
+
+    def _arrive(self, what: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
+
+        self._need_lock("VMs are taken in")
+        return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"])))
+
+    def depart(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
+
+        self._need_lock("VMs are taken in")
+        return arrive.depart(self._config)
+
+    def take_over(self, dummy_arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
+
+        self._need_lock("a role is taken over")
+        return arrive.take_over(self._config, emit)
+
+    def listen(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Relays from here to the host that asks, for a VM that goes back to it; those of before end."""
+        from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays, relaying
+
+        self._need_lock("a relay is opened")
+        self._relays.close()
+        for endpoint in map(str, arguments["endpoints"]):
+            made = relay.Relay(self._config, relaying.path_of(endpoint), endpoint, *overlays.qemu_owner(), wait=60.0)
+            self._relays.enter_context(made)
+            made.ready(1)
+        return {}
 
 
 def main() -> int:

@@ -6,8 +6,8 @@
 
 """The host that VMs come to by `migrate unsecure`: what the source asks of it, under the lock of the pair.
 
-It is PASSIVE until the last of them has come, and takes no other VM. A VM is its own from the moment when its journal says so: that
-is written before the VM goes on here.
+It is PASSIVE until the last of them has come, and takes no other VM. A VM is its own from the moment when its journal says so:
+that is written before the VM goes on here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, relaying
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
@@ -63,7 +63,7 @@ def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[d
         for one in disks.values():
             overlays.make(one)
         hypervisor.drop_autostart_links()
-        overlays.sockets()
+        overlays.sockets(relaying.MOVE)
         role.open_gate(epoch, role.ARRIVING)
         run(["systemctl", "start", UNIT], timeout=120)
         conn = hypervisor.connect_soon()

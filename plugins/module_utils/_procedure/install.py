@@ -21,7 +21,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
-from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, STATE
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, RUN, STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.address import ANNOUNCER
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
@@ -81,10 +81,23 @@ sys.exit(main(sys.argv[1:]))
 """
 
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
+# libvirt calls "migrate begin" on the host to which a VM moves, right before "prepare begin" (hooks.html); no start has that.
 HOOK_TEXT = f"""#!/bin/sh
-# hvm.pair: only the ACTIVE host of the pair starts, restores or takes in a VM.
+# hvm.pair: only the ACTIVE host of the pair starts or restores a VM; one that is ARRIVING takes in those that move to it.
+comes="{RUN}/comes/$1"
 case "$2/$3" in
+  migrate/begin)
+    mkdir -p {RUN}/comes && : > "$comes"
+    ;;
   prepare/begin)
+    read -r gate epoch 2>/dev/null < {GATE} || :
+    if [ -e "$comes" ]; then
+      rm -f "$comes"
+    elif [ "$gate" = ARRIVING ]; then
+      echo "hvm: VMs are moving to this host, so VM '$1' must not start here: it may run on the other one." \
+        "hvm.pair.status shows where each VM is; hvm.pair.migrate_unsecure goes on, hvm.pair.recover goes back." >&2
+      exit 1
+    fi
     if [ ! -e {GATE} ]; then
       echo "hvm: this host is not ACTIVE, so VM '$1' must not start here: it may run on the other one." \\
         "hvm.pair.status shows both; hvm.pair.migrate_secure brings the VMs here; after a boot or a crash: hvm.pair.recover." >&2

@@ -13,8 +13,6 @@ how it is undone (`comeback`, which `recover` shares), and what a later run find
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import time
 import typing as t
 
@@ -25,13 +23,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as 
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
-from ansible_collections.hvm.pair.plugins.module_utils._peer.relay import Relay
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     address,
     arrive,
+    cancelling,
     checkpoint,
+    goback,
     hypervisor,
     overlays,
+    passage,
     switchover,
     sync,
 )
@@ -40,6 +40,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, base
 OPERATION = arrive.OPERATION
 #: Seconds for one request in which the other host starts its libvirt, or brings VMs' overlays into their disks.
 LONG = 3600.0
+#: Seconds between two lines about one VM.
+TELL_EVERY = 2.0
 
 
 class Options(t.NamedTuple):
@@ -66,7 +68,10 @@ def prerequisites(config: PairConfig, peer: Peer, options: Options) -> tuple[dic
     return me, other, choices
 
 
-def migrate(config: PairConfig, progress: Progress, check: bool = False, options: Options = Options()) -> dict[str, t.Any]:
+DEFAULTS = Options()
+
+
+def migrate(config: PairConfig, progress: Progress, check: bool = False, options: Options = DEFAULTS) -> dict[str, t.Any]:
     """:return: as `switchover.migrate`, and for each VM its ``mode``."""
     started = time.monotonic()
     with Peer(config) as peer:
@@ -76,6 +81,7 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False, options
             vms = {name: {"mode": one.mode} for name, one in choices.items()}
             return {"changed": True, "active": config.peer.name, "vms": vms, "plan": plan}
         with operation.Lock().held(OPERATION, operation.owner()):
+            cancelling.forget()
             epoch = me["role"]["epoch"]
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
             me, other, choices = prerequisites(config, peer, options)
@@ -158,7 +164,6 @@ class _Move:
         listed = {name: [list(disk) for disk in found] for name, found in disks.items()}
         self.journal.step("overlays", overlays=listed)
         overlays.directory(config)
-        overlays.sockets()
         if self.saved:
             progress.say(f"save {', '.join(self.saved)}")
             checkpoint.save_all(config, conn, {name: infos[name] for name in self.saved}, progress, self.paused)
@@ -192,34 +197,150 @@ class _Move:
 
     def _move_all(self, conn: t.Any, infos: dict[str, dict[str, t.Any]]) -> None:
         self.journal.step("move")
-        with contextlib.ExitStack() as stack:
-            there = Passage(self.config, stack)
+        with passage.Passage(self.config, self.peer) as there:
             for group in domains.order(infos, self.moving, descending=False):
                 for name in group:
                     self._move(conn, there, name)
         self.watch.step("move")
 
-    def _move(self, conn: t.Any, there: Passage, name: str) -> None:
-        choice, journal = self.choices[name], self.journal
+    def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
+        choice, journal, began = self.choices[name], self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
-        stopwatch = Stopwatch()
-        with there.sockets(name) as way:
-            journal.step("move", begun=sorted({*journal.entry["begun"], name}))
-            dom = conn.lookupByName(name)
-            if vm_state.state_of(dom) == vm_state.STOPPED:
-                there.carry(disks)
-            else:
+        journal.step("move", begun=sorted({*journal.entry["begun"], name}))
+        dom = conn.lookupByName(name)
+        if vm_state.state_of(dom) == vm_state.STOPPED:
+            there.push(disks)
+        else:
+            with there.way(name) as (memory, nbd):
                 if choice.mode == modes.DIRECT and not choice.frozen:
                     self.paused[name] = time.monotonic()
                     dom.suspend()
-                way = way._replace_way(choice, self.options)
+                limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
+                way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
                 report = moving.move(conn, there.libvirt, name, disks, way, self._seen(name), self._cancelled, there.watcher)
-                if not choice.frozen:
-                    self.paused.setdefault(name, report.paused or time.monotonic())
-                self.late |= {name} if report.late else set()
-            runs = self.peer.call("arrived", vm=name)["runs"]
-        if runs:
+            if not choice.frozen:
+                self.paused.setdefault(name, report.paused or time.monotonic())
+        if self.peer.call("arrived", vm=name)["runs"]:
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
-        stood = f", stood still for {self.resumed[name] - self.paused[name]:.1f} s" if name in self.resumed else ""
-        self.progress.say(f"{name} has moved ({choice.mode}) in {stopwatch.total:.1f} s{stood}")
+        stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s" if name in self.resumed else ""
+        self.progress.say(f"{name} has moved ({choice.mode}) in {time.monotonic() - began:.1f} s{stood}")
+
+    def _seen(self, name: str) -> t.Callable[[moving.Seen], None]:
+        """What is left of a VM, every few seconds."""
+        told = [time.monotonic()]
+
+        def tell(seen: moving.Seen) -> None:
+            if time.monotonic() < told[0] + TELL_EVERY:
+                return
+            told[0] = time.monotonic()
+            words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_left >= 0 else []
+            words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
+            words += [f"it would stand still for {seen.downtime} ms"] if seen.downtime > 0 else []
+            self.progress.say(f"{name}: {', '.join(words)} left" if words else f"{name}: begins to move")
+
+        return tell
+
+    def _cancelled(self) -> bool:
+        return cancelling.wanted() is not None
+
+    # ---- the role follows
+
+    def _hand_over(self, conn: t.Any, name: str) -> None:
+        """:raises HvmError: when a VM is still here."""
+        self.journal.step("shared IP off")
+        address.give_up(self.config)
+        self.watch.step("shared IP off")
+        self.journal.step("stop here")
+        self.stopped = True
+        hypervisor.stop(self.config, self.progress, conn, keep_writable=True)
+        self.watch.step("stop here")
+        overlays.back_to(self.config, name)  # of libvirt's own files; the disks were read-only
+        self.journal.step("hand over")
+        bases.reopen(self.config.datasets)
+        actions.make_inert(self.config.datasets, inventory.read(self.config.datasets))
+        role.record(role.PASSIVE, self.epoch, f"handed over to {self.config.peer.name}")
+        self.given_away = True
+        self.watch.step("hand over")
+
+    def _take_over(self) -> dict[str, t.Any]:
+        try:
+            return t.cast("dict[str, t.Any]", self.peer.call("take_over", LONG, self._heard))
+        except PeerLost as exc:
+            raise HvmError(
+                f"{self.config.peer.name} was told to take over, and has not answered: {exc.what}",
+                f"The VMs run there. Run hvm.pair.recover when {self.config.peer.name} answers again.",
+            ) from exc
+
+    def _settled(self, name: str, sent: int, warnings: list[str], answer: dict[str, t.Any]) -> dict[str, t.Any]:
+        other = self.config.peer.name
+        try:
+            warnings = warnings + sync.settle(self.config, self.peer, name)
+        except HvmError as exc:
+            warnings = [*warnings, f"the set {name} is not held: {exc}"]
+        warnings += answer["warnings"]
+        overlays.forget(overlays.disks(self.journal.entry["overlays"]))
+        warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{other} is ACTIVE"))
+        warnings += operation.noted(lambda: self.journal.done(f"{other} is ACTIVE"))
+        vms = {
+            vm: {
+                "mode": self.choices[vm].mode,
+                **({"interruption": round(self.resumed[vm] - self.paused[vm], 3)} if vm in self.resumed else {}),
+                **({"late": True} if vm in self.late else {}),
+            }
+            for vm in self.journal.entry["vms"]
+        }
+        result = {
+            "changed": True,
+            "active": other,
+            "set": name,
+            "bytes": sent,
+            "vms": vms,
+            "steps": self.watch.steps + answer["steps"],
+            "warnings": warnings,
+            "window": round(max((self.resumed[vm] - self.paused[vm] for vm in self.resumed), default=0.0), 3),
+        }
+        if answer["errors"]:
+            raise HvmError(
+                f"{other} is ACTIVE, but not everything is there: "
+                + "; ".join(f"{vm}: {text}" for vm, text in answer["errors"].items()),
+                "See the reason, then hvm.pair.recover there.",
+                **result,
+            )
+        return result
+
+    # ---- undone
+
+    def _undone(self, cause: HvmError) -> HvmError:
+        return HvmError(
+            f"{cause.what}; so the migration was undone, and {self.config.me.name} goes on as the ACTIVE host",
+            cause.remedy,
+            **{**cause.details, "undone": True, "active": self.config.me.name},
+        )
+
+    def revert(self, cause: BaseException) -> None:
+        """The VMs come back, and all is as it was. Not after the role was given away: then the other host has them all.
+
+        :raises HvmError: when not everything is as it was, or the operator wanted it to stay.
+        """
+        self.progress.say(f"going back: {cause}")
+        if self.given_away:
+            operation.noted(lambda: self.journal.step("waiting for the other host", cause=str(cause)))
+            raise HvmError(
+                f"every VM is on {self.config.peer.name}, and it has not taken over ({cause})",
+                "hvm.pair.recover finds out which host goes on, and lets it.",
+            ) from cause
+        if self.options.stay and self.journal.entry["moved"]:
+            operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
+            raise HvmError(
+                f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
+                f"{self.config.peer.name}",
+                "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.",
+            ) from cause
+        errors = goback.go_back(self.config, self.peer, self.progress, self.journal, self.stopped, self.held)
+        if errors:
+            raise HvmError(
+                f"the migration failed ({cause}); this host goes on, but not with everything: "
+                + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),
+                "Mend the reason, then hvm.pair.recover.",
+            ) from cause

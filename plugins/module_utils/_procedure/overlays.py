@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
@@ -18,12 +19,10 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, inventory, kept
 
 #: Below the pool, beside the pair's roots: not replicated.
 DATASET = "hvm-overlays"
-#: Where the sockets of a move are.
-SOCKETS = "/run/hvm/move"
 #: Debian's and Ubuntu's user of QEMU.
 QEMU_USER = "libvirt-qemu"
 
@@ -33,7 +32,7 @@ def disks(raw: t.Mapping[str, t.Sequence[t.Any]]) -> dict[str, list[overlay.Disk
     found = {str(name): [overlay.Disk(*one) for one in listed] for name, listed in raw.items()}
     for name, listed in found.items():
         for disk in listed:
-            if disk.overlay != overlay.overlay_path(name, disk.dev) or "/" in name:
+            if not re.fullmatch(r"[a-z0-9]+", disk.dev) or disk.overlay != overlay.overlay_path(name, disk.dev):
                 raise HvmError(f"{disk.overlay!r} is no overlay of VM {name}")
     return found
 
@@ -106,12 +105,17 @@ def back_to(config: PairConfig, name: str) -> None:
     :raises HvmError: when disks were written to.
     """
     datasets = inventory.read(config.datasets)
+    own = bases.libvirts(datasets)
     for dataset, entry in datasets.items():
         if not entry["snapshots"] or entry["snapshots"][-1][0] != name:
             raise HvmError(f"{dataset}: {name} is not its newest snapshot")
+        if inventory.prop(entry, "written") in ("0", "-"):
+            continue
+        if dataset not in own and not kept.untouched(dataset, name):
+            what = f"{dataset} was written to since {name}, while its VMs had overlays"
+            raise HvmError(what, f"See what it is: zfs diff {dataset}@{name}.")
         # newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given
-        if inventory.prop(entry, "written") not in ("0", "-"):
-            run(["zfs", "rollback", f"{dataset}@{name}"])
+        run(["zfs", "rollback", f"{dataset}@{name}"])
 
 
 def qemu_owner() -> tuple[int, int]:
@@ -123,12 +127,12 @@ def qemu_owner() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def sockets() -> None:
-    """The directory in which libvirt and QEMU of this host find those of the other, and only they."""
-    os.makedirs(os.path.dirname(SOCKETS), mode=0o755, exist_ok=True)
+def sockets(directory: str) -> None:
+    """The directory in which QEMU makes the sockets that it hears the other host's at."""
+    os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(SOCKETS, 0o700)
-    os.chmod(SOCKETS, 0o700)
-    os.chown(SOCKETS, *qemu_owner())
-    for name in os.listdir(SOCKETS):
-        os.unlink(os.path.join(SOCKETS, name))
+        os.mkdir(directory, 0o700)
+    os.chmod(directory, 0o700)
+    os.chown(directory, *qemu_owner())
+    for name in os.listdir(directory):
+        os.unlink(os.path.join(directory, name))

@@ -22,14 +22,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.relayed import serv
 LIBVIRT = "/run/libvirt/libvirt-sock"
 #: Sockets of QEMU, NAME.sock, while VMs move.
 MOVE = f"{role.RUN}/move"
+#: Those of VMs that come back: QEMU makes its sockets in the one, the relay in the other, and each wants to be alone there.
+BACK = f"{role.RUN}/back"
 #: The overlays that VMs write into while they move; a filesystem of its own, not replicated.
 OVERLAYS = f"{role.STATE}/overlays"
-#: The gate's first word on a host that takes VMs in.
-ARRIVING = "ARRIVING"
 #: Operations under whose lock VMs move, or come back.
 MOVING = ("migrate_unsecure", "recover")
 
-_SOCKET = re.compile(r"[a-z0-9]{1,40}\Z")
+_SOCKET = re.compile(r"(back:)?([a-z0-9]{1,40})\Z")
 _FILE = re.compile(r"(?:read|write):([A-Za-z0-9_-][A-Za-z0-9._-]{0,199})\Z")
 
 
@@ -40,8 +40,9 @@ def path_of(endpoint: str) -> str:
     """
     if endpoint == "libvirt":
         return LIBVIRT
-    if _SOCKET.match(endpoint):
-        return f"{MOVE}/{endpoint}.sock"
+    socket = _SOCKET.match(endpoint)
+    if socket:
+        return f"{BACK if socket[1] else MOVE}/{socket[2]}.sock"
     file = _FILE.match(endpoint)
     if file and not file[1].endswith(".partial"):  # half of one that is being written
         return f"{OVERLAYS}/{file[1]}"
@@ -53,7 +54,7 @@ def refusal(gate: str | None, running: str) -> str:
 
     :param gate: what the gate's file says; `running`: the operation for which the pair's lock is held here.
     """
-    if (gate or "").split()[:1] == [ARRIVING] or running in MOVING:
+    if (gate or "").split()[:1] == [role.ARRIVING] or running in MOVING:
         return ""
     return f"no VMs are moving to or from this host ({f'it is held for {running}' if running else 'no operation runs here'})"
 

@@ -51,13 +51,19 @@ RESUME_TIMEOUT = 30.0
 
 def prerequisites(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     """Look at both hosts; no effects. :raises Refused: with everything that is in the way."""
+    me, other = look(config, peer)
+    findings = guards.migrate(me, other)
+    if findings:
+        raise Refused("the migration", findings)
+    return me, other
+
+
+def look(config: PairConfig, peer: Peer) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Both hosts, with all that a migration is decided by."""
     me = observe(config, users=True)
     other = peer.call("observe")
     other["offers"] = offers.compare(me, peer.call)
     other["no_shared_ip"] = peer.call("no_shared_ip")
-    findings = guards.migrate(me, other)
-    if findings:
-        raise Refused("the migration", findings)
     return me, other
 
 
@@ -82,10 +88,10 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False) -> dict
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
             me, other = prerequisites(config, peer)  # again: somebody may have worked between the look and the locks
             running = _running(me)
-            presync = _presync(config, peer, progress, me["role"]["epoch"])
+            rounds = presync(config, peer, progress, me["role"]["epoch"])
             result = _Switch(config, peer, progress, me, other, running).execute()
-    result.update(presync=presync, total=round(time.monotonic() - started, 3))
-    result["bytes"] += sum(entry["bytes"] for entry in presync)
+    result.update(presync=rounds, total=round(time.monotonic() - started, 3))
+    result["bytes"] += sum(entry["bytes"] for entry in rounds)
     return result
 
 
@@ -106,7 +112,7 @@ def _plan_lines(config: PairConfig, running: t.Sequence[str]) -> list[str]:
     ]
 
 
-def _presync(config: PairConfig, peer: Peer, progress: Progress, epoch: int) -> list[dict[str, t.Any]]:
+def presync(config: PairConfig, peer: Peer, progress: Progress, epoch: int) -> list[dict[str, t.Any]]:
     """Hot rounds, so that little is left for the interruption."""
     rounds: list[dict[str, t.Any]] = []
     for number in range(1, ROUNDS + 1):

@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""Filesystems with disks to which nobody writes while VMs are on two hosts: read-only, and marked so that they can be found again.
+"""Filesystems with disks to which nobody writes while VMs are on two hosts: read-only, and marked, to be found again.
 
 Of zvols nothing is set: one that is opened first while it is read-only stays so until its last user has closed it
 (zvol_first_open), and QEMU keeps it open until what the VM has written is brought into it.
@@ -41,8 +41,8 @@ def _below(path: str, directory: str) -> bool:
 def shut(inventory: Inventory) -> None:
     """Mounted ones only: mounted while they are writable, QEMU (in a mount namespace of its own) can write when they are again.
 
-    ``readonly=on`` of a mounted one changes its superblock, which all namespaces share; a mount that is made read-only is so in each
-    copy.
+    ``readonly=on`` of a mounted one changes its superblock, which all namespaces share; a mount that is made read-only is so in
+    each copy.
     """
     names = images(inventory)
     if names:

@@ -405,7 +405,7 @@ class Lab:
             patch.setattr(module, "hypervisor_running", lambda: lab.at.daemon)
         for module in (hypervisor, failover):
             patch.setattr(module, "run", run)
-        patch.setattr(hypervisor, "_drop_autostart_links", lambda: None)
+        patch.setattr(hypervisor, "drop_autostart_links", lambda: None)
         patch.setattr(hypervisor, "daemon_failure", lambda: "")
         domains = serving.domains
         patch.setattr(domains, "connect", self.connect)

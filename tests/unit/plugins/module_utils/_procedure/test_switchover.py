@@ -132,7 +132,7 @@ class Pair:
         patch.setattr(hypervisor, "qemu_processes", self.qemu)
         patch.setattr(hypervisor, "hypervisor_running", lambda: self.daemon)
         patch.setattr(hypervisor, "daemon_failure", lambda: "")
-        patch.setattr(hypervisor, "_drop_autostart_links", lambda: None)
+        patch.setattr(hypervisor, "drop_autostart_links", lambda: None)
         for name in ("neutralise_autostart", "start_networks", "stop_networks"):
             patch.setattr(hypervisor.domains, name, functools.partial(self._note, name))
         for name in ("make_writable", "make_inert", "mount_all", "unmount_all", "wait_devices"):

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Private to this collection: it can change or go at any time.
+
+"""What VMs move through between the two hosts: libvirt's connection to the other one, and two sockets for each VM."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays, relaying
+
+#: The socket here that is the other host's libvirt.
+LIBVIRT = f"{relaying.MOVE}/libvirt.sock"
+#: Seconds that a socket of QEMU's is waited for on its host: libvirt has QEMU make it when it is wanted.
+WAIT = 60.0
+
+
+def socket_names(name: str) -> tuple[str, str]:
+    """Of a VM's memory and of its disks, for the relay. Pure."""
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"m{digest}", f"d{digest}"
+
+
+class Passage:
+    """:ivar libvirt: a connection to the other host's. :ivar watcher: a second one to this host's."""
+
+    libvirt: t.Any
+    watcher: t.Any
+
+    def __init__(self, config: PairConfig, peer: Peer) -> None:
+        self._config, self._peer = config, peer
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Passage:
+        try:
+            self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
+            self.libvirt = domains.connect(f"qemu+unix:///system?socket={LIBVIRT}")
+            self._stack.callback(self.libvirt.close)
+            self.watcher = domains.connect()
+            self._stack.callback(self.watcher.close)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *dummy: object) -> None:
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def way(self, name: str) -> t.Iterator[tuple[str, str]]:
+        """For a VM of this host. :return: the sockets' paths, the same on both hosts."""
+        with contextlib.ExitStack() as stack:
+            paths = []
+            for one in socket_names(name):
+                path = relaying.path_of(one)
+                made = stack.enter_context(relay.Relay(self._config, path, one, *overlays.qemu_owner(), wait=WAIT))
+                made.ready(1)
+                paths.append(path)
+            yield paths[0], paths[1]
+
+    @contextlib.contextmanager
+    def way_back(self, name: str) -> t.Iterator[tuple[str, str]]:
+        """For a VM of the other host, whose QEMU connects there, to a relay of that host's agent."""
+        names = [f"back:{one}" for one in socket_names(name)]
+        overlays.sockets(relaying.BACK)
+        self._peer.call("listen", endpoints=names)
+        try:
+            yield relaying.path_of(names[0]), relaying.path_of(names[1])
+        finally:
+            with contextlib.suppress(Exception):  # it ends with the connection in any case
+                self._peer.call("listen", endpoints=[])
+
+    def push(self, disks: t.Iterable[overlay.Disk]) -> None:
+        """Overlays of a VM that is off, to the other host."""
+        for disk in disks:
+            relay.push(self._config, os.path.basename(disk.overlay), disk.overlay)
+
+    def fetch(self, disks: t.Iterable[overlay.Disk]) -> None:
+        for disk in disks:
+            relay.fetch(self._config, os.path.basename(disk.overlay), disk.overlay)
