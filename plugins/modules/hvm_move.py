@@ -12,7 +12,8 @@ description:
   - Runs on the ACTIVE host. The memory of each VM moves while it runs; what it writes to its disks meanwhile is kept in overlays
     and moves along, so nothing is lost. An interruption is that of the last pass through its memory.
   - Steps - snapshot and sync until the rest is small > overlays for the disks > snapshot, sync, verify > the other host makes
-    ready > VM by VM, by priority > shared IP off > stop here > the other host is ACTIVE > shared IP on there > overlays into the disks.
+    ready > VM by VM, by priority > shared IP off > stop here > the other host is ACTIVE > shared IP on there > overlays into the
+    disks.
   - What fails before the role was handed over is undone - the VMs come back in the same way.
 version_added: 0.1.0
 attributes:

@@ -84,21 +84,22 @@ sys.exit(main(sys.argv[1:]))
 # libvirt calls "migrate begin" on the host to which a VM moves, right before "prepare begin" (hooks.html); no start has that.
 HOOK_TEXT = f"""#!/bin/sh
 # hvm.pair: only the ACTIVE host of the pair starts or restores a VM; one that is ARRIVING takes in those that move to it.
+gate={GATE}
 comes="{RUN}/comes/$1"
 case "$2/$3" in
   migrate/begin)
     mkdir -p {RUN}/comes && : > "$comes"
     ;;
   prepare/begin)
-    read -r gate epoch 2>/dev/null < {GATE} || :
+    read -r whom epoch 2>/dev/null < "$gate" || :
     if [ -e "$comes" ]; then
       rm -f "$comes"
-    elif [ "$gate" = ARRIVING ]; then
-      echo "hvm: VMs are moving to this host, so VM '$1' must not start here: it may run on the other one." \
+    elif [ "$whom" = ARRIVING ]; then
+      echo "hvm: VMs are moving to this host, so VM '$1' must not start here: it may run on the other one." \\
         "hvm.pair.status shows where each VM is; hvm.pair.migrate_unsecure goes on, hvm.pair.recover goes back." >&2
       exit 1
     fi
-    if [ ! -e {GATE} ]; then
+    if [ ! -e "$gate" ]; then
       echo "hvm: this host is not ACTIVE, so VM '$1' must not start here: it may run on the other one." \\
         "hvm.pair.status shows both; hvm.pair.migrate_secure brings the VMs here; after a boot or a crash: hvm.pair.recover." >&2
       exit 1
