@@ -39,14 +39,17 @@ def _below(path: str, directory: str) -> bool:
 
 
 def shut(inventory: Inventory) -> None:
-    """Mounted ones only: mounted while they are writable, QEMU (in a mount namespace of its own) can write when they are again.
+    """Mounted ones only. Their superblocks become read-only, their mounts stay as they are.
 
-    ``readonly=on`` of a mounted one changes its superblock, which all namespaces share; a mount that is made read-only is so in
-    each copy.
+    QEMU is in a mount namespace of its own, where each mount has the flags that it had when QEMU started: through one that was
+    read-only then QEMU can never write. Since 2.2 ``zfs set readonly=on`` changes the mount as well (zfs_mount_setattr); it is changed back.
     """
     names = images(inventory)
     if names:
         run(["zfs", "set", "readonly=on", f"{MARK}=on", *names])
+    points = mountable(inventory)
+    for name in names:
+        run(["mount", "-o", "remount,bind,rw", points[name]])
 
 
 def reopen(roots: t.Sequence[str]) -> list[str]:
