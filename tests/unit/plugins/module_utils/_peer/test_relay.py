@@ -196,14 +196,14 @@ def test_thirteen_at_once_and_no_more_dial_at_the_same_time_than_sshd_lets_in(
 def test_what_is_ready_is_taken_first_and_nobody_waits_for_a_connection(
     far: Far, near: t.Callable[..., Relay], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SIGNS", "0.1 1")
+    monkeypatch.setenv("SIGNS", "0.1 2")
     far.serve(echo)
-    with near(ping_every=0.1, silence=1.0) as relayed:
+    with near(ping_every=0.1, silence=2.0) as relayed:
         relayed.ready(2)
         relayed.ready(2)
         before = far.processes()
         assert len(before) == 2
-        time.sleep(1.5)  # longer than the silence
+        time.sleep(2.5)  # longer than the silence
         for expected in (2, 2, 3):
             with connect(relayed) as client:
                 client.sendall(b"?")
@@ -380,15 +380,19 @@ def test_a_connection_that_dies_in_the_midst(far: Far, near: t.Callable[..., Rel
     assert threads() == []
 
 
-def test_another_host_that_stands_still_is_gone_after_a_while(far: Far, near: t.Callable[..., Relay]) -> None:
+def test_another_host_that_stands_still_is_gone_after_a_while(
+    far: Far, near: t.Callable[..., Relay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNS", "0.1 60")
     far.serve(echo)
-    with near(ping_every=0.1, silence=1.0) as relayed:
+    with near(ping_every=0.1, silence=2.0) as relayed:
         client = connect(relayed)
-        client.sendall(b"x")
-        assert client.recv(1) == b"x"
+        for dummy in range(2):
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+            time.sleep(2.5)  # to have nothing to say is not to stand still
         os.kill(far.processes()[0], signal.SIGSTOP)
-        said = fails(relayed, client)
-        assert "it has said nothing for 1 s" in said
+        assert "it has said nothing for 2 s" in fails(relayed, client)
     until(lambda: not far.alive())
 
 
