@@ -139,8 +139,7 @@ def take(wire: Wire, path: str, meter: Meter | None = None, limiter: Limiter | N
     fd = _claim(partial)
     try:
         done = _take(wire, fd, path, meter, limiter)
-        os.replace(partial, path)
-        sync_directory(os.path.dirname(path) or ".")
+        _meanwhile(wire, lambda: _settle(fd, done.size, path))
     except BaseException as exc:
         _drop(partial)
         if isinstance(exc, OSError):
@@ -165,6 +164,8 @@ def _take(wire: Wire, fd: int, path: str, meter: Meter | None, limiter: Limiter 
     while True:
         kind, payload = wire.receive()
         if kind == AT:
+            if len(payload) != _PLACE.size:
+                raise Cut(NO_SENSE)
             (at,) = _PLACE.unpack(payload)
             digest.update(payload)
         elif kind == DATA:
@@ -185,7 +186,6 @@ def _take(wire: Wire, fd: int, path: str, meter: Meter | None, limiter: Limiter 
     done = Done(size, sent, digest.hexdigest())
     if bytes(payload) != _words(done):
         raise HvmError(f"what came of {path} is not what was sent", "Run this again.")
-    _meanwhile(wire, lambda: _settle(fd, size))
     return done
 
 
@@ -196,14 +196,19 @@ def _words(done: Done) -> bytes:
 def _known(payload: memoryview) -> tuple[int, int]:
     try:
         known = json.loads(bytes(payload))
-        return int(known["size"]), int(known["data"])
+        size, data = int(known["size"]), int(known["data"])
     except (ValueError, KeyError, TypeError) as exc:
         raise Cut(NO_SENSE) from exc
+    if size < 0:
+        raise Cut(NO_SENSE)
+    return size, data
 
 
-def _settle(fd: int, size: int) -> None:
+def _settle(fd: int, size: int, path: str) -> None:
     os.ftruncate(fd, size)
     os.fsync(fd)
+    os.replace(path + PARTIAL, path)
+    sync_directory(os.path.dirname(path) or ".")
 
 
 def _meanwhile(wire: Wire, work: t.Callable[[], None]) -> None:

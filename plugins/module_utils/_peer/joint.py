@@ -18,7 +18,7 @@ import socket
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._peer.wire import DATA, END, HEADER, PIECE, PING, STOP, Cut, Wire
+from ansible_collections.hvm.pair.plugins.module_utils._peer.wire import DATA, END, HEADER, PIECE, PING, STOP, Cut, Ended, Wire
 
 if t.TYPE_CHECKING:
     from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter
@@ -122,7 +122,7 @@ class Joint:
             if wire.target in ready:
                 self._going = self._going[wire.write([self._going]) :]
             if wire.source in ready and not wire.read():
-                raise Cut("the connection ended")
+                raise Ended()
         except Cut:
             if over:  # as expected; whether the other end had delivered all is said by what it ended with
                 return False

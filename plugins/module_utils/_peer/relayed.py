@@ -118,4 +118,4 @@ def _connect(wire: Wire, path: str, seconds: float) -> socket.socket:
                     f"nobody listens at the socket {path}" + (f", for {seconds:.0f} s" if seconds else ""),
                     "What should listen there has not begun, or has ended.",
                 ) from exc
-        wire.wait(0.05)
+        wire.idle(0.05)

@@ -51,6 +51,13 @@ class Cut(HvmError):
     """The connection ended before its time."""
 
 
+class Ended(Cut):
+    """There was nothing more to read."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection ended")
+
+
 class Told(HvmError):
     """What the other end said that it refuses or failed at."""
 
@@ -243,10 +250,17 @@ class Wire:
             left = min(self.heard + self.silence, self.said + self.ping_every, *(() if until is None else (until,))) - now
             if _wait(self.source, select.POLLIN, max(left, 0)):
                 if not self.read():
-                    raise Cut("the connection ended")
+                    raise Ended()
                 return
             if until is not None and time.monotonic() >= until:
                 return
+
+    def idle(self, seconds: float) -> None:
+        """The same while nothing is expected but signs of life."""
+        self.wait(seconds)
+        while (frame := self.next()) is not None:
+            if frame[0] != PING:
+                raise Cut(NO_SENSE)
 
     # ---- the lines before the first frame
 
@@ -275,7 +289,7 @@ class Wire:
             if not _wait(self.source, select.POLLIN, deadline - time.monotonic()):
                 raise Cut(f"it has not answered within {patience:.0f} s")
             if not self.read():
-                raise Cut("the connection ended")
+                raise Ended()
             came += self._frames.unread()
 
 

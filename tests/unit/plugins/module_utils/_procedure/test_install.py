@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import sys
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE
+from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import install
 
 
@@ -109,3 +111,28 @@ def test_what_the_timer_starts_finds_all_that_it_needs_in_the_library_that_is_in
             [sys.executable, "-I", str(script), option, str(options)], capture_output=True, text=True, timeout=120, check=False
         )
         assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_the_agents_start_as_a_relay_finds_what_it_needs_in_the_library_that_is_installed_and_no_more(
+    tmp_path: pathlib.Path,
+) -> None:
+    subprocess.run([sys.executable, "-c", INSTALL, str(tmp_path)], timeout=120, check=True)
+    script = tmp_path / "hvm-agent"
+    text = install.files()[install.AGENT][0].replace(install.HOME, str(tmp_path))
+    listing = "import atexit; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+    script.write_text(text.replace("asked =", f"{listing}asked =", 1))
+    hello = '{"protocol": 0, "pair": "office", "me": "hv1", "endpoint": "libvirt"}\n'
+    said = subprocess.run(
+        [sys.executable, "-IBS", str(script)],
+        input=hello,
+        env={"SSH_ORIGINAL_COMMAND": f"hvm-agent {RELAY}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert set(json.loads(said.stdout)) == {"error"}  # this machine has no pair; or there is one, of another version
+    loaded = {name.rpartition(".")[2] for name in said.stderr.split()}
+    assert "relayed" in loaded
+    assert loaded & {"agent", "server", "early", "inventory", "subprocess", "hashlib", "logging", "libvirt"} == set()
