@@ -46,8 +46,8 @@ options:
     type: int
   move:
     description:
-      - How C(migrate_unsecure) moves it, unless that is told otherwise. V(live) - its memory moves while it runs; V(direct) - it is
-        paused meanwhile; V(secure) - it is saved, and restored on the other host; V(auto) - what is shortest for it.
+      - How C(migrate_unsecure) moves it, unless that is told otherwise. V(live) - its memory moves while it runs; V(direct) -
+        it is paused meanwhile; V(secure) - it is saved, and restored on the other host; V(auto) - what is shortest for it.
     type: str
     choices: [auto, live, direct, secure]
   agent_channel:
@@ -92,7 +92,8 @@ vms:
   type: dict
   returned: success
   sample:
-    db: {autostart: true, priority: 1, autobackup: true, ready: "", ready_timeout: 120, delay: 0, move: auto, agent_channel: false}
+    db:
+      {autostart: true, priority: 1, autobackup: true, ready: "", ready_timeout: 120, delay: 0, move: auto, agent_channel: false}
 """
 
 import typing as t

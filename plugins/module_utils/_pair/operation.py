@@ -20,15 +20,14 @@ import os
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
-from ansible_collections.hvm.pair.plugins.module_utils._pair import role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, STATE
 
 LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
-#: The fact that a journal of a migration's target has, and its source's has not: the source's name.
-SOURCE = "source"
+SOURCE = moving.SOURCE
 
 
 def _now() -> str:
@@ -195,8 +194,12 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
 def took_part(entry: t.Mapping[str, t.Any], record: role.Role) -> bool:
     """Whether the target of a migration has something to finish: only since it is ACTIVE by it. Before that, the source has.
 
+    Not so where VMs move before their host's role does: they are the target's from when they have arrived.
+
     :param entry: the target's journal, which names the source.
     """
+    if entry.get("operation") == moving.OPERATION:
+        return True
     return record.role == role.ACTIVE and record.epoch == entry.get("epoch")
 
 
@@ -205,6 +208,9 @@ def acknowledge(check: bool, path: str = JOURNAL) -> dict[str, t.Any]:
     entry = pending(path)
     if entry and lock_holder():
         raise HvmError(f"{lock_holder()} is still running", "Wait until it has ended.")
+    findings = moving.forget(entry)
+    if findings:
+        raise Refused("this", findings)
     if entry and not check:
         write_atomic(path, json.dumps({**entry, "done": True, "outcome": "acknowledged"}, indent=1) + "\n", 0o644)
     return {"changed": bool(entry)}
