@@ -24,6 +24,12 @@ options:
         is wrong, two hosts run the same VMs.
     type: str
     default: ""
+  give_up:
+    description:
+      - The name of the other host, once more, when VMs had moved there in a C(migrate_unsecure) - what they have written there
+        since is given up, and they go on from what is here.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -107,11 +113,13 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, Progress(p["progress_file"]))
+    progress = Progress(p["progress_file"])
+    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, progress, p["give_up"])
 
 
 def main() -> None:
-    HvmModule({"peer_is_down": {"type": "str", "default": ""}, "progress_file": {"type": "path"}}).run(work)
+    words = {name: {"type": "str", "default": ""} for name in ("peer_is_down", "give_up")}
+    HvmModule({**words, "progress_file": {"type": "path"}}).run(work)
 
 
 if __name__ == "__main__":

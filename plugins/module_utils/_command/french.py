@@ -405,6 +405,180 @@ SENTENCES = {
     "{} is ACTIVE and runs": "{} est ACTIF et en marche",
     "That is a failover: hvm.pair.failover.": "C'est un failover: hvm failover.",
     "hvm.pair.failover goes on with it, with the same variables.": "'hvm failover' la poursuit, avec les mêmes options.",
+    # VMs that move: `_pair.moving`, `_pair.modes`
+    "Look for its process (virsh domstate --reason); a VM must run or be off to move.": (
+        "Chercher son processus (virsh domstate --reason); une VM doit tourner ou être arrêtée pour se déplacer."
+    ),
+    "VM {} cannot be proven stopped": "l'arrêt de la VM {} ne peut être prouvé",
+    "an operation did not end here": "une opération ne s'est pas terminée ici",
+    "hvm.pair.recover on this host puts that in order.": "'hvm recover' sur cet hôte y remet de l'ordre.",
+    "hvm.pair.recover on {} puts them where they belong.": "'hvm recover' sur {} les remet à leur place.",
+    "no VM has arrived here with the set {}": "aucune VM n'est arrivée ici avec le jeu {}",
+    "overlays are left here: {}": "il reste des overlays ici: {}",
+    "overlays of an earlier migrate_unsecure are left: {}": "il reste des overlays d'un migrate_unsecure antérieur: {}",
+    "{} did not arrive here": "pas arrivées ici: {}",
+    "On {}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
+        "Sur {}: 'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."
+    ),
+    "State: MOVING, the VMs are on both hosts": "État: MOVING, les VMs sont sur les deux hôtes",
+    "hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
+        "'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."
+    ),
+    "hvm.pair.recover brings the VMs back; then begin anew.": "'hvm recover' fait revenir les VMs; puis recommencer.",
+    "hvm.pair.recover finds out which host goes on.": "'hvm recover' trouve quel hôte continue.",
+    "it was last at '{}': from there it only goes back": "elle en était à '{}': de là on ne peut que revenir",
+    "only the journal of migrate_unsecure says where each VM is: it cannot be acknowledged": (
+        "seul le journal de migrate_unsecure dit où est chaque VM: il ne peut être acquitté"
+    ),
+    "this host is {}, and only the ACTIVE one goes on with it": "cet hôte est {}, et seul l'hôte ACTIF la poursuit",
+    "{} does not know of this move": "{} ne connaît pas ce déplacement",
+    "{} has rebooted since: the VMs that had arrived there do not run": (
+        "{} a redémarré depuis: les VMs qui y étaient arrivées ne tournent pas"
+    ),
+    "Choose that set: hvm_failover_to={}.": "Choisir ce jeu: --failover-to {}.",
+    "If it is off and lost, with what they wrote there: hvm_peer_is_down={} hvm_give_up={}.": (
+        "S'il est éteint et perdu, avec ce qu'elles y ont écrit: --peer-is-down {} --give-up {}."
+    ),
+    "Look there for their overlays. If they are lost, with what the VMs wrote: hvm_give_up={}.": (
+        "Chercher leurs overlays là-bas. S'ils sont perdus, avec ce que les VMs ont écrit: --give-up {}."
+    ),
+    "Run hvm.pair.recover, with hvm_peer_is_down={} and hvm_give_up={} if that host is off and lost.": (
+        "Lancer 'hvm recover', avec --peer-is-down {} et --give-up {} si cet hôte est éteint et perdu."
+    ),
+    "They go on as they are. If {} is lost: hvm.pair.failover shows what would be lost with it.": (
+        "Elles continuent telles quelles. Si {} est perdu: 'hvm failover' montre ce qui serait perdu avec lui."
+    ),
+    "To go on there with what it has: hvm.pair.recover on {} with hvm_give_up={}.": (
+        "Pour continuer là-bas avec ce qu'il a: 'hvm recover' sur {} avec --give-up {}."
+    ),
+    "When it answers, run this again. {}": "Quand il répondra, relancer. {}",
+    "When it answers, run this there. If it is off: hvm_peer_is_down={} shows what would be lost.": (
+        "Quand il répondra, lancer ceci là-bas. S'il est éteint: --peer-is-down {} montre ce qui serait perdu."
+    ),
+    "it has overlays of {}": "il a des overlays de {}",
+    "its hypervisor is running": "son hyperviseur est en marche",
+    "overlays of {}": "overlays de {}",
+    "since {}": "depuis {}",
+    "the overlays of {} were never merged": "les overlays de {} n'ont jamais été intégrés",
+    "{} and has moved VMs here ({}): {} recovers first, and they come back": (
+        "{} et a déplacé des VMs ici ({}): {} repart d'abord, et elles reviennent"
+    ),
+    "{} does not answer, and VMs have moved there, or may have, {}: {}": (
+        "{} ne répond pas, et des VMs s'y sont déplacées, ou peut-être, {}: {}"
+    ),
+    "{} does not answer, and all VMs have moved there: {}": "{} ne répond pas, et toutes les VMs s'y sont déplacées: {}",
+    "{} does not answer, and may be ACTIVE; VMs that have moved here: {}": (
+        "{} ne répond pas, et est peut-être ACTIF; VMs déplacées ici: {}"
+    ),
+    "{} does not know any more of the VMs that have moved there, or may have, {}: {}": (
+        "{} ne sait plus rien des VMs qui s'y sont déplacées, ou peut-être, {}: {}"
+    ),
+    "{} had handed over to {}, which is given up, by the operator's word: {} becomes ACTIVE in epoch {}": (
+        "{} avait cédé la main à {}, qui est abandonné, l'opérateur l'affirme: {} devient ACTIF en époque {}"
+    ),
+    "{} has handed its role over to {}, and its VMs have moved there": "{} a cédé son rôle à {}, et ses VMs s'y sont déplacées",
+    "{} has handed its role over to {}, where its VMs have moved": "{} a cédé son rôle à {}, où ses VMs se sont déplacées",
+    "{} has handed its role over to {}, where its VMs run": "{} a cédé son rôle à {}, où ses VMs tournent",
+    "{} has handed its role over, and its VMs have moved to {}: {} recovers first": (
+        "{} a cédé son rôle, et ses VMs se sont déplacées vers {}: {} repart d'abord"
+    ),
+    "{} has handed its role over, and {} never arrived": "{} a cédé son rôle, et n'est jamais arrivé: {}",
+    "{} is ACTIVE in epoch {} without the VMs that had moved here ({})": (
+        "{} est ACTIF en époque {} sans les VMs qui s'étaient déplacées ici ({})"
+    ),
+    "{} moved here with the set {}, and go on from it only, not from {}": (
+        "{} se sont déplacées ici avec le jeu {}, et ne continuent que de là, pas de {}"
+    ),
+    "{}; {} come back from {}": "{}; {} reviennent de {}",
+    "{}; {} go on from what is here, without what they wrote on {}": (
+        "{}; {} continuent avec ce qui est ici, sans ce qu'elles ont écrit sur {}"
+    ),
+    "{}; {} had moved here and go on as they are": "{}; {} s'étaient déplacées ici et continuent telles quelles",
+    "Allow it to be paused (hvm_move_fallback=direct) or saved (secure), give it more time (hvm_move_limit), or wait.": (
+        "Permettre de la suspendre (--move-fallback direct) ou de la sauvegarder (secure), lui donner plus de "
+        "temps (--move-limit), ou attendre."
+    ),
+    "Allow more (hvm_move_max_pause), choose another way for it (hvm_move_mode), or wait until it has less to do.": (
+        "Permettre plus (--move-max-pause), choisir une autre façon (--move-mode), ou attendre qu'elle ait moins à faire."
+    ),
+    "An earlier migrate_unsecure has left it. hvm.pair.recover merges it into the disk.": (
+        "Un migrate_unsecure antérieur l'a laissé. 'hvm recover' l'intègre au disque."
+    ),
+    "Eject it (virsh change-media), or move it below one of hvm_datasets.": (
+        "L'éjecter (virsh change-media), ou le déplacer sous un des hvm_datasets."
+    ),
+    "Let it be saved (hvm_move_mode=secure, or move=secure in its description), or shut it down first.": (
+        "La laisser sauvegarder (--move-mode secure, ou move=secure dans sa description), ou l'arrêter d'abord."
+    ),
+    "Move it below one of hvm_datasets.": "Le déplacer sous un des hvm_datasets.",
+    "Shut it down first, or detach the directory.": "L'arrêter d'abord, ou détacher le répertoire.",
+    "Shut it down first, or detach the disk.": "L'arrêter d'abord, ou détacher le disque.",
+    "Shut it down first, or give it an emulated one.": "L'arrêter d'abord, ou lui en donner un émulé.",
+    "VM {} cannot move ({}): {}": "la VM {} ne peut se déplacer ({}): {}",
+    "VM {} cannot move while it runs: {}: {}": "la VM {} ne peut se déplacer en marche: {}: {}",
+    "VM {} would stand still for {} ({}), and {} s are allowed: {}": "la VM {} s'arrêterait {} ({}), et {} s sont permises: {}",
+    "VM {} {}": "la VM {} {}",
+    "Wait until that has ended: virsh blockjob {} {} --info.": "Attendre que cela soit terminé: virsh blockjob {} {} --info.",
+    "another VM has its disk {}, too": "une autre VM a aussi son disque {}",
+    "another VM may write to its disk {}": "une autre VM peut écrire sur son disque {}",
+    "given up": "abandonné",
+    "has a device of the host as its disk {}": "a un périphérique de l'hôte comme disque {}",
+    "has a directory of the host ({})": "a un répertoire de l'hôte ({})",
+    "has a disk that libvirt works on ({})": "a un disque sur lequel libvirt travaille ({})",
+    "has a disk whose writes are thrown away ({})": "a un disque dont les écritures sont jetées ({})",
+    "has the disk {}, which is on no replicated dataset": "a le disque {}, qui n'est sur aucun volume répliqué",
+    "has the medium {}, which is on no replicated dataset": "a le support {}, qui n'est sur aucun volume répliqué",
+    "holds a device of the host": "tient un périphérique de l'hôte",
+    "is transient and would be lost": "est transitoire et serait perdue",
+    "it has a device whose other end is a program of the host ({})": (
+        "elle a un périphérique dont l'autre bout est un programme de l'hôte ({})"
+    ),
+    "it has snapshots of libvirt's": "elle a des snapshots de libvirt",
+    "it is frozen, and stays so": "elle est figée, et le reste",
+    "it is wished so": "ainsi demandé",
+    "it would not end by itself": "cela ne finirait pas tout seul",
+    "it would take longer than {} s": "cela prendrait plus de {} s",
+    "its disk {} is encrypted by QEMU": "son disque {} est chiffré par QEMU",
+    "merge the overlays into the disks": "intégrer les overlays aux disques",
+    "move to {}, by priority:": "déplacer vers {}, par priorité:",
+    "of {} of memory {} change in a second, and the link carries {}": (
+        "sur {} de mémoire {} changent en une seconde, et le lien porte {}"
+    ),
+    "overlays for the disks of {}: from then on nobody writes the disks themselves": (
+        "overlays pour les disques de {}: dès lors personne n'écrit les disques eux-mêmes"
+    ),
+    "paused and moved": "suspendue et déplacée",
+    "restore these VMs: {}": "restaurer ces VMs: {}",
+    "runs and yet has a state image": "tourne et a pourtant une sauvegarde d'état",
+    "save these VMs: {}": "sauvegarder ces VMs: {}",
+    "shared IP off on {}": "couper l'adresse IP partagée sur {}",
+    "shared IP on at {}": "activer l'adresse IP partagée sur {}",
+    "snapshot set, sync, verify": "jeu de snapshots, synchro, vérification",
+    "snapshot, sync, until the rest is small": "snapshot, synchro, jusqu'à ce que le reste soit petit",
+    "still writes into an overlay: {}": "écrit encore dans un overlay: {}",
+    "stop the hypervisor on {}, {} becomes PASSIVE": "arrêter l'hyperviseur sur {}, {} devient PASSIF",
+    "uses the TPM of the host": "utilise le TPM de l'hôte",
+    "{} becomes ACTIVE": "{} devient ACTIF",
+    "{} makes ready to take the VMs, without becoming ACTIVE": "{} se prépare à recevoir les VMs, sans devenir ACTIF",
+    "{} of memory; how fast it changes is not known": "{} de mémoire; on ne sait pas à quelle vitesse elle change",
+    "{}: secure, about {} of interruption, until all others have moved": (
+        "{}: secure, environ {} d'interruption, le temps que toutes les autres se déplacent"
+    ),
+    "{}: {}, about {} of interruption": "{}: {}, environ {} d'interruption",
+    "{}: {}, and stays frozen": "{}: {}, et reste figée",
+    "{}: {}, at most {} of interruption": "{}: {}, au plus {} d'interruption",
+    "{}; slowed down if it does not converge, then {}": "{}; ralentie si elle ne converge pas, puis {}",
+    "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back": (
+        "'hvm migrate unsecure' la poursuit, si elle peut l'être; 'hvm recover' fait revenir toutes les VMs"
+    ),
+    "hvm.pair.recover merges the overlays of {} into their disks": "'hvm recover' intègre les overlays de {} à leurs disques",
+    "hvm.pair.recover on {}, or hvm.pair.migrate_unsecure to go on there": (
+        "'hvm recover' sur {}, ou 'hvm migrate unsecure' pour continuer là-bas"
+    ),
+    "hvm.pair.recover; if the other host is lost: hvm.pair.failover goes on with the VMs that have moved here": (
+        "hvm recover; si l'autre hôte est perdu: 'hvm failover' continue avec les VMs qui se sont déplacées ici"
+    ),
+    "the other host": "l'autre hôte",
     # what comes next: `_pair.advice`
     "the next backup ends it: hvm.pair.backup_secure": "la prochaine sauvegarde la termine: hvm backup secure",
     "the next backup ends it: hvm.pair.backup_unsecure": "la prochaine sauvegarde la termine: hvm backup unsecure",

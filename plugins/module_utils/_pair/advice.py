@@ -21,6 +21,18 @@ ENDED_BY = {
 BY_A_BACKUP = ("checkpoint", "backup_unsecure")
 
 
+def _moving(found: dict[str, t.Any], alone: bool) -> str:
+    """Where VMs have moved, or were to."""
+    entry = found["pending"]
+    if "arrived" in entry and found["role"]["now"] == "PASSIVE":
+        if alone and entry["arrived"]:
+            return "hvm.pair.recover; if the other host is lost: hvm.pair.failover goes on with the VMs that have moved here"
+        return f"hvm.pair.recover on {entry.get('source') or 'the other host'}, or hvm.pair.migrate_unsecure to go on there"
+    if found["role"]["now"] == "ACTIVE" and "arrived" not in entry:
+        return "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back"
+    return "hvm.pair.recover finishes it or undoes it, and says which"
+
+
 def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
     role, now, entry = found["role"], found["role"]["now"], found["pending"]
@@ -30,6 +42,8 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return "hvm.pair.rejoin shows what it holds that the other lacks"
     if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
         return "hvm.pair.failover goes on with it, with the same variables"
+    if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):
+        return _moving(found, alone)
     by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
     if entry and (not by_a_backup or (now == "ACTIVE" and not entry.get("recovers"))):
         return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
@@ -38,6 +52,8 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return "hvm.pair.recover: it was ACTIVE before it rebooted" if known else "hvm.pair.install: it has no role yet"
     if entry:
         return "hvm.pair.recover finishes it or undoes it, and says which"
+    if now == "ACTIVE" and found.get("overlays"):
+        return f"hvm.pair.recover merges the overlays of {', '.join(sorted(found['overlays']))} into their disks"
     running = found["hypervisor"]["running"] or found["qemu"]
     if now == "ACTIVE" and not found["hypervisor"]["running"]:
         return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"

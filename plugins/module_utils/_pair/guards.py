@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair import compat
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
 
 Observation = dict[str, t.Any]
@@ -33,7 +33,9 @@ def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
         elif health != "ONLINE":
             found.append(Finding(f"pool {pool} is {health}", f"Repair it first: zpool status {pool}.", host))
     entry = me["pending"]
-    if entry and not me["lock"] and entry["operation"] not in own:
+    if entry and not me["lock"] and entry["operation"] == moving.OPERATION and moving.OPERATION not in own:
+        found.append(moving.unfinished(entry, host))
+    elif entry and not me["lock"] and entry["operation"] not in own:
         found.append(
             Finding(
                 f"{entry['operation']}, begun {entry['started']}, did not end: it was last at '{entry['step']}'",
@@ -120,29 +122,15 @@ def replicas(me: Observation, peer: Observation) -> list[Finding]:
 
 
 def landing(me: Observation, peer: Observation) -> list[Finding]:
-    """The VMs of this host can live on `peer`."""
+    """The VMs of this host can live on `peer`, and can be saved."""
+    return _savable(me) + places(me, peer)
+
+
+def _savable(me: Observation) -> list[Finding]:
     found = []
-    for name in sorted(set(peer["dataset_names"]) - set(me["dataset_names"])):
-        found.append(
-            Finding(
-                f"dataset {name} is there and not on {me['host']} (renamed or destroyed here?)",
-                f"Rename it to a place outside of {', '.join(me['datasets'])}, or destroy it.",
-                peer["host"],
-            )
-        )
-    needed = 0
-    bridges: dict[str, list[str]] = {}
     for name, vm in me["vms"].items():
-        runs = vm["state"] in ("running", "frozen")
-        for bridge in [*vm["bridges"], *(me["network_bridges"][n] for n in vm["networks"] if n in me["network_bridges"])]:
-            bridges.setdefault(bridge, []).append(name)
-        if vm["emulator"] and vm["emulator"] not in peer["emulators"]:
-            found.append(
-                Finding(f"VM {name} wants the emulator {vm['emulator']}, which is not there", "Install it there.", peer["host"])
-            )
-        if not runs:
+        if vm["state"] not in ("running", "frozen"):
             continue
-        needed += vm["memory_kib"]
         if vm["hostdevs"]:
             found.append(
                 Finding(
@@ -172,6 +160,32 @@ def landing(me: Observation, peer: Observation) -> list[Finding]:
                         me["host"],
                     )
                 )
+    return found
+
+
+def places(me: Observation, peer: Observation) -> list[Finding]:
+    """What `peer` must have for the VMs of this host."""
+    found = []
+    for name in sorted(set(peer["dataset_names"]) - set(me["dataset_names"])):
+        found.append(
+            Finding(
+                f"dataset {name} is there and not on {me['host']} (renamed or destroyed here?)",
+                f"Rename it to a place outside of {', '.join(me['datasets'])}, or destroy it.",
+                peer["host"],
+            )
+        )
+    needed = 0
+    bridges: dict[str, list[str]] = {}
+    for name, vm in me["vms"].items():
+        runs = vm["state"] in ("running", "frozen")
+        for bridge in [*vm["bridges"], *(me["network_bridges"][n] for n in vm["networks"] if n in me["network_bridges"])]:
+            bridges.setdefault(bridge, []).append(name)
+        if vm["emulator"] and vm["emulator"] not in peer["emulators"]:
+            found.append(
+                Finding(f"VM {name} wants the emulator {vm['emulator']}, which is not there", "Install it there.", peer["host"])
+            )
+        if runs:
+            needed += vm["memory_kib"]
     for bridge, names in sorted(bridges.items()):
         if bridge not in peer["bridges"]:
             found.append(
@@ -207,9 +221,10 @@ def covered(path: str, me: Observation) -> bool:
     return any(path.startswith(mount.rstrip("/") + "/") for mount in me["mountpoints"])
 
 
-def room(me: Observation) -> list[Finding]:
-    """Room for the state images of all running VMs."""
-    needed = sum(vm["memory_kib"] for vm in me["vms"].values() if vm["state"] in ("running", "frozen")) * 1024
+def room(me: Observation, names: t.Collection[str] | None = None) -> list[Finding]:
+    """Room for the state images of the running VMs: of all, or of those that are named."""
+    runs = {name: vm for name, vm in me["vms"].items() if vm["state"] in ("running", "frozen")}
+    needed = sum(vm["memory_kib"] for name, vm in runs.items() if names is None or name in names) * 1024
     if me["state_dir_free"] is not None and needed > me["state_dir_free"]:
         return [
             Finding(
@@ -260,6 +275,12 @@ def sync(me: Observation, peer: Observation) -> list[Finding]:
 
 
 def migrate(me: Observation, peer: Observation) -> list[Finding]:
+    found = _hand_over(me, peer)
+    return found + landing(me, peer) + compat.landing(me, peer, covered) + room(me)
+
+
+def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
+    """What every migration needs of both hosts."""
     found = [*is_active(me, "hand its VMs over"), *common(me), *common(peer), *roles(me, peer), *replicas(me, peer)]
     if not me["hypervisor"]["running"]:
         found.append(
@@ -283,7 +304,74 @@ def migrate(me: Observation, peer: Observation) -> list[Finding]:
                 me["host"],
             )
         )
-    return found + landing(me, peer) + compat.landing(me, peer, covered) + room(me)
+    return found
+
+
+def migrate_unsecure(me: Observation, peer: Observation, choices: t.Mapping[str, modes.Choice] | None = None) -> list[Finding]:
+    """Begin a move of VMs that run, or go on with one.
+
+    :param choices: how each VM goes (`modes.choose_all`); None: not decided yet, and nothing is said of it.
+    """
+    if moving.source(me):
+        return _move_on(me, peer)
+    found = _hand_over(me, peer) + places(me, peer) + compat.landing(me, peer, covered)
+    for name, vm in me["vms"].items():
+        if vm["state"] not in ("running", "frozen", "stopped"):
+            remedy = "Look for its process (virsh domstate --reason); a VM must run or be off to move."
+            found.append(Finding(f"VM {name} cannot be proven stopped", remedy, me["host"]))
+    for side in (me, peer):
+        left = sorted(side.get("overlays") or ())
+        if left:
+            what = f"overlays of an earlier migrate_unsecure are left: {', '.join(left)}"
+            found.append(Finding(what, f"hvm.pair.recover on {side['host']} puts them where they belong.", side["host"]))
+    if choices is not None:
+        found += [*modes.refusals(choices), *room(me, modes.of_mode(choices, modes.SECURE))]
+    return found
+
+
+def _move_on(me: Observation, peer: Observation) -> list[Finding]:
+    """One that has begun. The rest was asked when it began, and both hosts have been busy with nothing else since."""
+    found = common(me, (moving.OPERATION,)) + common(peer, (moving.OPERATION,)) + _strangers(me, peer) + moving.go_on(me, peer)
+    for side in (me, peer):
+        if side["lock"]:
+            what = f"another operation is running: {side['lock']}"
+            found.append(Finding(what, "Wait until it has ended.", side["host"]))
+    if me["shared_ip"]["in_use_by_us"]:
+        what = "this run comes in over the shared IP, which is about to move"
+        found.append(Finding(what, f"Connect to the host's own address, as {me['address']}.", me["host"]))
+    return found
+
+
+def arrive(me: Observation, epoch: int, name: str, behind: t.Sequence[str], complete: bool) -> list[Finding]:
+    """Take VMs that move, without becoming ACTIVE; asked on the host where they arrive. Once more is no fault.
+
+    :param epoch: in which this host is to become ACTIVE; `name`, `behind`, `complete`: as in `activate`.
+    """
+    if moving.is_same({"set": name}, moving.target(me)) and moving.is_ready(me):
+        return []
+    found = activate(me, epoch, name, behind, complete)
+    if not found and (me["pending"] or me.get("overlays")):
+        what = "an operation did not end here"
+        if not me["pending"]:
+            what = f"overlays are left here: {', '.join(sorted(me['overlays']))}"
+        found = [Finding(what, "hvm.pair.recover on this host puts that in order.")]
+    return found
+
+
+def take_over(me: Observation, epoch: int, name: str, vms: t.Collection[str]) -> list[Finding]:
+    """Become ACTIVE, because the other host has nothing left; asked on the host that its VMs have moved to.
+
+    :param vms: all that had to arrive; saved ones do not. Asked once more it says nothing, as long as it is the same.
+    """
+    now, mine, entry = me["role"]["now"], me["role"]["epoch"], moving.target(me)
+    if entry is None or not moving.is_same({"set": name}, entry):
+        return [Finding(f"no VM has arrived here with the set {name}", "")]
+    if now == ACTIVE and mine == epoch:
+        return []
+    if now != PASSIVE or epoch <= mine or not moving.is_ready(me):
+        return [Finding(f"this host is {now} in epoch {mine} and cannot become ACTIVE in {epoch}", "")]
+    missing = sorted(set(vms) - set(moving.arrived(me)))
+    return [Finding(f"{', '.join(missing)} did not arrive here", "")] if missing else []
 
 
 def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
@@ -408,7 +496,7 @@ def lend(me: Observation, epoch: int | None) -> list[Finding]:
     if epoch is not None and epoch < mine:
         what = f"this host has seen epoch {mine}, and the one that asks is in epoch {epoch}"
         return [Finding(what, "Its data are older than this host's: nothing is taken from it.")]
-    if me["qemu"]:
+    if me["qemu"] and not moving.is_ready(me):  # to whom they came from: that one decides by both hosts' journals
         return [Finding(f"VMs run here: {', '.join(me['qemu'])}", "Shut them down first; they run on a copy.")]
     return []
 
@@ -480,7 +568,7 @@ def unmount(me: Observation) -> list[Finding]:
 
 
 #: What the lock calls operations that move all VMs of a host, or the hypervisor from under them.
-MOVING = ("migrate_secure", "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+MOVING = ("migrate_secure", moving.OPERATION, "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
 #: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
 _COMES_BETWEEN = ("started", "restored", "saved")
 
@@ -490,9 +578,12 @@ def vms(me: Observation, verb: str, others: str) -> list[Finding]:
 
     :param others: the operation for which another process holds this host's lock; "" for none.
     """
-    if others not in MOVING or verb not in _COMES_BETWEEN:
+    if verb not in _COMES_BETWEEN:
         return []
-    return [Finding(f"another operation is running: {me['lock'] or others}", "Wait until it has ended.", me["host"])]
+    if others in MOVING:
+        return [Finding(f"another operation is running: {me['lock'] or others}", "Wait until it has ended.", me["host"])]
+    # one that is off here may run on the other host, or have its newest writes there
+    return [moving.unfinished(me["pending"], me["host"])] if moving.source(me) or moving.target(me) else []
 
 
 def last_active(me: Observation, peer: Observation | None) -> str:
@@ -521,8 +612,13 @@ def hv_start(me: Observation, peer: Observation | None) -> list[Finding]:
 
 
 def stop(me: Observation) -> list[Finding]:
-    """Stop the hypervisor here: never under a VM, and never over the address that goes with it. In any role."""
+    """Stop the hypervisor here: never under a VM, and never over the address that goes with it. In any role.
+
+    Also where VMs have moved to and none runs any more: what they wrote stays there. Not where they come from.
+    """
     found = unmount({**me, "hypervisor": {"running": False}})
+    if moving.source(me):
+        found.append(moving.unfinished(me["pending"], me["host"]))
     if me["shared_ip"]["in_use_by_us"]:
         found.append(
             Finding(

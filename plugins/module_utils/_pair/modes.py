@@ -348,13 +348,13 @@ def plan(choices: t.Mapping[str, Choice], here: str, there: str, shared_ips: t.S
     """Every step of the migration, for check mode."""
     moving, saved = of_mode(choices, LIVE, DIRECT), of_mode(choices, SECURE)
     lines = ["snapshot, sync, until the rest is small"]
-    lines += [f"save {', '.join(saved)}"] if saved else []
+    lines += [f"save these VMs: {', '.join(saved)}"] if saved else []
     lines += [f"overlays for the disks of {', '.join(moving)}: from then on nobody writes the disks themselves"] if moving else []
     lines += ["snapshot set, sync, verify", f"{there} makes ready to take the VMs, without becoming ACTIVE"]
     lines += [f"move to {there}, by priority:"] if choices else []
     lines += [plan_line(name, one) for name, one in choices.items()]
     lines += [f"shared IP off on {here}"] if shared_ips else []
     lines += [f"stop the hypervisor on {here}, {here} becomes PASSIVE", f"{there} becomes ACTIVE"]
-    lines += [f"restore {', '.join(saved)}"] if saved else []
+    lines += [f"restore these VMs: {', '.join(saved)}"] if saved else []
     lines += [f"shared IP on at {there}"] if shared_ips else []
     return lines + (["merge the overlays into the disks"] if moving else [])

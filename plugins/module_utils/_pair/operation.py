@@ -20,17 +20,14 @@ import os
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
-from ansible_collections.hvm.pair.plugins.module_utils._pair import role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, STATE
 
 LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
-#: The fact that a journal of a migration's target has, and its source's has not: the source's name.
-SOURCE = "source"
-#: The fact that the journal of a host has to which VMs come one by one: those that are there. It counts from the beginning.
-ARRIVED = "arrived"
+SOURCE = moving.SOURCE
 
 
 def _now() -> str:
@@ -160,7 +157,7 @@ class Journal:
     def of_arrival(cls, path: str = JOURNAL) -> Journal | None:
         """That of VMs that come to this host one by one; None when none do."""
         entry = pending(path)
-        if not entry or ARRIVED not in entry:
+        if not entry or moving.ARRIVED not in entry:
             return None
         found = cls(str(entry["operation"]), path)
         found.entry.update(entry)
@@ -199,7 +196,7 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
     if not isinstance(entry, dict):
         return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
-    if entry.get("done") or (SOURCE in entry and ARRIVED not in entry and not took_part(entry, role.load())):
+    if entry.get("done") or (SOURCE in entry and not took_part(entry, role.load())):
         return None
     return entry
 
@@ -207,8 +204,12 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
 def took_part(entry: t.Mapping[str, t.Any], record: role.Role) -> bool:
     """Whether the target of a migration has something to finish: only since it is ACTIVE by it. Before that, the source has.
 
+    Not so where VMs move before their host's role does: they are the target's from when they have arrived.
+
     :param entry: the target's journal, which names the source.
     """
+    if entry.get("operation") == moving.OPERATION:
+        return True
     return record.role == role.ACTIVE and record.epoch == entry.get("epoch")
 
 
@@ -217,6 +218,9 @@ def acknowledge(check: bool, path: str = JOURNAL) -> dict[str, t.Any]:
     entry = pending(path)
     if entry and lock_holder():
         raise HvmError(f"{lock_holder()} is still running", "Wait until it has ended.")
+    findings = moving.forget(entry)
+    if findings:
+        raise Refused("this", findings)
     if entry and not check:
         write_atomic(path, json.dumps({**entry, "done": True, "outcome": "acknowledged"}, indent=1) + "\n", 0o644)
     return {"changed": bool(entry)}

@@ -16,7 +16,7 @@ import datetime
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.guards import Observation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import names
@@ -41,7 +41,7 @@ MIGRATION = "migrate_secure"
 #: What the journal calls the verbs of this file.
 RECOVER, FAILOVER, REJOIN = "recover", "failover", "rejoin"
 #: Operations that `recover` ends, if they did not end by themselves.
-ENDED_BY_RECOVER = (MIGRATION, "backup_secure", *guards.BACKUPS, RECOVER, FAILOVER, REJOIN)
+ENDED_BY_RECOVER = (MIGRATION, moving.OPERATION, "backup_secure", *guards.BACKUPS, RECOVER, FAILOVER, REJOIN)
 
 
 class Decision(t.NamedTuple):
@@ -49,7 +49,11 @@ class Decision(t.NamedTuple):
     :ivar sentence: what is done and why, for the log; without its full stop when there are findings it is empty.
     :ivar findings: why it is refused; then nothing may be done.
     :ivar epoch: in which this host becomes ACTIVE, or the other one PASSIVE.
-    :ivar vms: that an interrupted migration had saved or was about to.
+    :ivar vms: that an interrupted migration had saved or was about to; of one that has moved VMs, those that run here.
+    :ivar back: VMs whose disks are on the other host, where they have moved: they come back, running or as their overlay.
+    :ivar here: VMs whose overlay on this host is what they have written; it is merged into their disks when none is to come back.
+    :ivar lost: VMs whose newest writes the other host may have. Of a refusal they are the reason; of a start, by the operator's
+        word, they are those that go on from what is here all the same.
     """
 
     do: str
@@ -57,10 +61,13 @@ class Decision(t.NamedTuple):
     findings: tuple[Finding, ...] = ()
     epoch: int = 0
     vms: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+    here: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
-def _refused(findings: t.Iterable[Finding]) -> Decision:
-    return Decision(NOTHING, "", tuple(findings))
+def _refused(findings: t.Iterable[Finding], lost: t.Iterable[str] = ()) -> Decision:
+    return Decision(NOTHING, "", tuple(findings), lost=tuple(lost))
 
 
 def _epoch(me: Observation, peer: Observation | None) -> int:
@@ -80,9 +87,11 @@ def _newest(side: Observation) -> str:
 
 
 def _vms(me: Observation, peer: Observation | None) -> tuple[str, ...]:
-    """VMs of an interrupted migration, whichever of the hosts remembers it."""
+    """VMs of an interrupted migration, whichever of the hosts remembers it, also where they are on both."""
     found: set[str] = set()
     for side in (me, peer):
+        if side is peer and side and moving.target(side) and not moving.is_same(moving.source(me), moving.target(side)):
+            continue  # of a move that this host has gone on without
         if side and side["pending"] and not side["lock"]:
             found.update(map(str, side["pending"].get("vms", [])))
     return tuple(sorted(found))
@@ -96,16 +105,25 @@ def _was(side: Observation) -> str:
     return f"{side['host']} was ACTIVE in epoch {side['role']['epoch']}"
 
 
-def _both_sides(me: Observation, peer: Observation | None, own: t.Collection[str]) -> list[Finding]:
-    """What every one of them needs: roles, pools, nobody else at work, no VM where none may be."""
+def _both_sides(
+    me: Observation, peer: Observation | None, own: t.Collection[str], moves: bool = True
+) -> list[Finding]:
+    """What every one of them needs: roles, pools, nobody else at work, no VM where none may be.
+
+    :param moves: VMs that have moved to a host that is not ACTIVE yet may run there.
+    """
     found = guards.common(me, own)
-    for side in filter(None, (me, peer)):
+    for side, across in ((me, peer), (peer, me)):
+        if side is None:
+            continue
         host, now = side["host"], side["role"]["now"]
         if side["lock"]:
             found.append(Finding(f"another operation is running: {side['lock']}", "Wait until it has ended.", host))
         if not side["role"]["since"]:
             found.append(Finding("it has no role yet", "Run the playbook hvm.pair.install on both hosts.", host))
-        if now != ACTIVE and side["qemu"]:
+        if now != ACTIVE and moves and moving.excused(side, across):
+            pass
+        elif now != ACTIVE and side["qemu"]:
             what = f"VMs run here although it is {now}: {', '.join(side['qemu'])}"
             found.append(Finding(what, "Shut them down: they run on a copy, or on data that are not the newest.", host))
         elif now != ACTIVE and side["hypervisor"]["running"]:
@@ -120,7 +138,7 @@ def _both_sides(me: Observation, peer: Observation | None, own: t.Collection[str
 # ---- recover
 
 
-def recover(me: Observation, peer: Observation | None, peer_is_down: str = "") -> Decision:
+def recover(me: Observation, peer: Observation | None, peer_is_down: str = "", give_up: str = "") -> Decision:
     """What this host has to do so that the pair is whole again: ACTIVE and running, or PASSIVE and inert, nothing pending.
 
     On the last ACTIVE host first, by role, epoch and journal of both. It makes nobody ACTIVE who was not the last, but where both
@@ -128,11 +146,22 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "") -
     complete set.
 
     :param peer: None when the other host does not answer.
+    Where a `migrate unsecure` has left VMs on both, they all end up on one: its source, as long as that has not given its role
+    away; after that its target, and on no word but the operator's the source again.
+
     :param peer_is_down: the other host's name, typed by the operator: it is off.
+    :param give_up: its name again: what only it may have of the VMs that have moved there is given up, too.
     """
     found = _both_sides(me, peer, ENDED_BY_RECOVER)
     if found:
         return _refused(found)
+    decided = _recover_moved(me, peer, peer_is_down, give_up) or _recover(me, peer, peer_is_down)
+    is_given_up = give_up == me["peer"] and (peer is not None or peer_is_down == me["peer"])
+    return _with_overlays(decided, me, peer, is_given_up) if decided.do == START else decided
+
+
+def _recover(me: Observation, peer: Observation | None, peer_is_down: str) -> Decision:
+    """By role, epoch and journal, where no VM is in between."""
     if me["role"]["role"] == DIVERGED:
         if peer is not None and peer["role"]["now"] == ACTIVE:
             host = me["host"]
@@ -212,9 +241,12 @@ def _go_on(me: Observation, peer: Observation | None) -> Decision:
     """
     here, pending = me["host"], me["pending"]
     epoch = me["role"]["epoch"]
-    if me["hypervisor"]["running"] and not pending:
+    left = [] if pending else moving.overlays(me)
+    if me["hypervisor"]["running"] and not pending and not left:
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {epoch} and runs: there is nothing to recover")
     what = f"{pending['operation']} stopped at '{pending['step']}'" if pending else "its hypervisor is stopped"
+    if left:
+        what = f"the overlays of {', '.join(left)} were never merged"
     if peer is not None and peer["role"]["epoch"] >= epoch + (peer["role"]["role"] != ACTIVE):
         epoch = _epoch(me, peer)  # one that was ACTIVE in the same epoch is left behind, too
         what = f"{what}; {peer['host']} has seen epoch {peer['role']['epoch']}"
@@ -226,6 +258,8 @@ def _pass(me: Observation, peer: Observation) -> Decision:
     here, epoch = me["host"], peer["role"]["epoch"]
     left = [f"{me['pending']['operation']} stopped at '{me['pending']['step']}'"] if me["pending"] else []
     left += me["not_inert"][:1]
+    left += ["its hypervisor is running"] if me["hypervisor"]["running"] else []
+    left += [f"it has overlays of {', '.join(lie)}"] if (lie := sorted(me.get("overlays") or ())) and not left else []
     left += ["it has not seen that epoch"] if me["role"]["epoch"] < epoch else []
     if not left:
         return Decision(NOTHING, f"{peer['host']} is ACTIVE in epoch {epoch}, {here} is PASSIVE: there is nothing to recover")
@@ -252,6 +286,108 @@ def _recover_passive(me: Observation, peer: Observation) -> Decision:
     what = f"{here} and {other} are both PASSIVE, and neither says why"
     remedy = "Look at 'status' of both for the newest set, and start the host that has it: hvm_hypervisor state=started."
     return _refused([Finding(what, remedy, here)])
+
+
+# ---- recover, with VMs that have moved
+
+
+def _recover_moved(me: Observation, peer: Observation | None, peer_is_down: str, give_up: str) -> Decision | None:
+    """Where the journals of a move say more than roles and epochs; None where these are enough."""
+    if me["role"]["role"] != PASSIVE:
+        return None
+    if moving.source(me):
+        return _has_given_away(me, peer, peer_is_down, give_up)
+    return _has_received(me, peer) if moving.target(me) else None
+
+
+def _has_given_away(me: Observation, peer: Observation | None, peer_is_down: str, give_up: str) -> Decision | None:
+    """The source recorded PASSIVE when every VM had arrived: so all that they have written since is there, and only there.
+
+    The other host goes on, also before it is ACTIVE. This one never does by itself: a proof that the other one is not ACTIVE,
+    which is enough after a `migrate secure`, says nothing of where the writes are.
+    """
+    here, other, mine = me["host"], me["peer"], moving.source(me)
+    if peer is not None and peer["role"]["role"] != PASSIVE:
+        return None  # as after every migration
+    if peer is not None and moving.is_same(mine, moving.target(peer)) and (give_up != other or _is_up(peer)):
+        said = f"{here} has handed its role over, and its VMs have moved to {other}: {other} recovers first"
+        return Decision(ELSEWHERE, said)
+    if peer is None and peer_is_down != other:
+        lost = moving.split(mine, None).unknown if mine else ()
+        what = f"{other} does not answer, and all VMs have moved there: {', '.join(lost)}"
+        remedy = f"When it answers, run this there. If it is off: hvm_peer_is_down={other} shows what would be lost."
+        return _refused([Finding(what, remedy, here)], lost)
+    new = _epoch(me, peer)
+    said = f"{here} had handed over to {other}, which is given up, by the operator's word: {here} becomes ACTIVE in epoch {new}"
+    return Decision(START, said, epoch=new, vms=_vms(me, peer))
+
+
+def _has_received(me: Observation, peer: Observation | None) -> Decision | None:
+    """The target, before it is ACTIVE: it goes on if the source has given its role away, and only then."""
+    here, other, entry = me["host"], me["peer"], t.cast("moving.Entry", moving.target(me))
+    there = ", ".join(moving.arrived(me)) or "none"
+    new = _epoch(me, peer)
+    if peer is None:
+        if entry["operation"] != moving.OPERATION:
+            return None  # a failover that has begun
+        if moving.gave_away(me):
+            why = f"{other} has handed its role over to {here}, where its VMs run"
+            return Decision(START, f"{why}: {here} becomes ACTIVE in epoch {new}", epoch=new, vms=_vms(me, None))
+        what = f"{other} does not answer, and may be ACTIVE; VMs that have moved here: {there}"
+        remedy = f"They go on as they are. If {other} is lost: hvm.pair.failover shows what would be lost with it."
+        return _refused([Finding(what, remedy, here)])
+    mine = moving.is_same(moving.source(peer), entry)
+    alone = moving.source(peer) is None and moving.arrived(me)
+    if peer["role"]["role"] == PASSIVE and (mine or alone) and entry["operation"] == moving.OPERATION:
+        missing = moving.not_arrived(me) if mine else ()
+        if missing:
+            what = f"{other} has handed its role over, and {', '.join(missing)} never arrived"
+            remedy = f"To go on there with what it has: hvm.pair.recover on {other} with hvm_give_up={here}."
+            return _refused([Finding(what, remedy, here)])
+        why = f"{other} has handed its role over to {here}, where its VMs have moved"
+        return Decision(START, f"{why}: {here} becomes ACTIVE in epoch {new}", epoch=new, vms=_vms(me, peer))
+    if peer["role"]["role"] == ACTIVE and mine:
+        said = f"{_was(peer)} and has moved VMs here ({there}): {other} recovers first, and they come back"
+        return Decision(ELSEWHERE, said)
+    if peer["role"]["now"] == ACTIVE and moving.arrived(me):
+        said = f"{other} is ACTIVE in epoch {peer['role']['epoch']} without the VMs that had moved here ({there})"
+        return Decision(ELSEWHERE, f"{said}: hvm.pair.rejoin comes next")
+    return None
+
+
+def _with_overlays(decided: Decision, me: Observation, peer: Observation | None, is_given_up: bool) -> Decision:
+    """A start, with what has to be known of VMs that have moved, or were to.
+
+    :param is_given_up: by the operator's words: a silent host needs two, since one that was only given up may live on.
+    """
+    mine = moving.source(me)
+    if mine is None:
+        # what arrived is here; what did not has its disks in the set, and so nothing of it lies in overlays
+        return decided._replace(here=moving.overlays(me))
+    found = moving.split(mine, peer)
+    if found.unknown and not is_given_up:
+        return _refused([_not_known(me, peer, mine, found.unknown)], found.unknown)
+    here = tuple(sorted({*found.here, *found.unknown} & set(moving.overlays(me))))
+    vms = tuple(name for name in decided.vms if name not in found.there)
+    said = decided.sentence
+    if found.there:
+        said = f"{said}; {', '.join(found.there)} come back from {me['peer']}"
+    if found.unknown:
+        said = f"{said}; {', '.join(found.unknown)} go on from what is here, without what they wrote on {me['peer']}"
+    return decided._replace(sentence=said, vms=vms, back=found.there, here=here, lost=found.unknown)
+
+
+def _not_known(me: Observation, peer: Observation | None, mine: moving.Entry, names: t.Sequence[str]) -> Finding:
+    here, other = me["host"], me["peer"]
+    since = f"since {mine.get('at') or mine['started']}"
+    if peer is None:
+        what = f"{other} does not answer, and VMs have moved there, or may have, {since}: {', '.join(names)}"
+        lost = f"If it is off and lost, with what they wrote there: hvm_peer_is_down={other} hvm_give_up={other}."
+        remedy = f"When it answers, run this again. {lost}"
+    else:
+        what = f"{other} does not know any more of the VMs that have moved there, or may have, {since}: {', '.join(names)}"
+        remedy = f"Look there for their overlays. If they are lost, with what the VMs wrote: hvm_give_up={other}."
+    return Finding(what, remedy, here)
 
 
 def _seen_later(later: Observation, earlier: Observation) -> Finding:
@@ -299,6 +435,15 @@ def failover(
         what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
     found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    there = moving.arrived(me)
+    if mine["role"] == PASSIVE and moving.source(me):
+        what = f"{here} has handed its role over to {other}, and its VMs have moved there"
+        remedy = f"Run hvm.pair.recover, with hvm_peer_is_down={other} and hvm_give_up={other} if that host is off and lost."
+        found.append(Finding(what, remedy, here))
+    elif there and to is not None and to != t.cast("moving.Entry", moving.target(me)).get("set"):
+        name = t.cast("moving.Entry", moving.target(me)).get("set")
+        what = f"{', '.join(there)} moved here with the set {name}, and go on from it only, not from {to}"
+        found.append(Finding(what, f"Choose that set: hvm_failover_to={name}.", here))
     if mine["role"] == DIVERGED:
         found.append(Finding(guards.DIVERGED_HERE, f"{guards.DECIDE} To go on with them: hvm_winner={here}.", here))
     elif mine["role"] == ACTIVE:
@@ -314,7 +459,10 @@ def failover(
     if peer is None:
         proof = f"{other} was fenced" if fenced == "" else f"{other} is off, by the operator's word"
     sentence = f"{here} becomes ACTIVE in epoch {new}, with the set {to}: {proof}"
-    return Decision(TAKE_OVER, sentence, epoch=new, vms=_vms(me, peer))
+    lost = moving.not_arrived(me)
+    if there:
+        sentence = f"{sentence}; {', '.join(there)} had moved here and go on as they are"
+    return Decision(TAKE_OVER, sentence, epoch=new, vms=_vms(me, peer), here=moving.overlays(me), lost=lost)
 
 
 def _is_gone(me: Observation, dead_host: str, fenced: str | None) -> list[Finding]:
@@ -393,14 +541,16 @@ class Own(t.NamedTuple):
     :ivar newer: dataset -> its snapshots that the other has never seen, oldest first.
     :ivar written: dataset -> bytes written after its newest snapshot, as far as ZFS tells.
     :ivar doubt: why more may be there than can be seen; "" for nothing.
+    :ivar overlays: VMs whose writes are beside the datasets, in overlays that nobody has merged.
     """
 
     newer: dict[str, list[str]]
     written: dict[str, int]
     doubt: str = ""
+    overlays: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.newer or self.written or self.doubt)
+        return bool(self.newer or self.written or self.doubt or self.overlays)
 
     def sentence(self) -> str:
         """Without its full stop; "" for nothing."""
@@ -409,6 +559,8 @@ class Own(t.NamedTuple):
             said.append(f"{sum(map(len, self.newer.values()))} snapshots of its own on {', '.join(sorted(self.newer))}")
         if self.written:
             said.append(f"{sum(self.written.values())} bytes written since on {', '.join(sorted(self.written))}")
+        if self.overlays:
+            said.append(f"overlays of {', '.join(self.overlays)}")
         return "; ".join([*said, *([self.doubt] if self.doubt else [])])
 
 
@@ -433,7 +585,10 @@ def own(side: Observation, mine: t.Mapping[str, t.Any], theirs: t.Mapping[str, t
             written[name] = int(count)
     # writes that a guest was told are on disk can be in an intent log only, of which neither "written" nor a snapshot tells
     crashed = side["role"]["role"] == ACTIVE and not side["role"]["clean"]
-    return Own(newer, written, "it was not stopped in good order, so its intent logs may hold writes" if crashed else "")
+    doubt = "it was not stopped in good order, so its intent logs may hold writes" if crashed else ""
+    # a source that has handed its role over has none: what lies there is what its VMs were when they moved
+    copies = side["role"]["role"] == PASSIVE and moving.source(side)
+    return Own(newer, written, doubt, () if copies else moving.overlays(side))
 
 
 def rejoin(
@@ -453,7 +608,7 @@ def rejoin(
     if peer is None:
         return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
     # the winner's start ends what it did not; an ACTIVE host recovers first
-    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER)
+    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER, moves=False)
     found += guards.common(peer, ENDED_BY_RECOVER)
     if choice == DISCARD and discard != other:
         what = f"{discard!r} is not the host that comes back" if discard else f"the host whose own data go is not named: {other}"
@@ -483,7 +638,7 @@ def _take_back(me: Observation, peer: Observation, theirs: Own, choice: str) -> 
             return Decision(NOTHING, f"{other} is PASSIVE and has nothing of its own: there is nothing to do")
         return Decision(JOIN, f"{since} and has nothing of its own: it becomes PASSIVE in epoch {epoch}", epoch=epoch)
     said = f"{since} and has what {me['host']} lacks: {theirs.sentence()}"
-    if choice == KEEP or (role == PASSIVE and choice == ""):
+    if choice == KEEP or (role == PASSIVE and choice == "" and not theirs.overlays):
         # a PASSIVE host's own was never a VM's, so nobody need be asked; kept it is all the same
         return Decision(KEEP, f"{said}. It is kept beside, and {other} becomes PASSIVE in epoch {epoch}", epoch=epoch)
     if choice == DISCARD:
@@ -515,4 +670,4 @@ def _win(me: Observation, peer: Observation) -> Decision:
         f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
         f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
     )
-    return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer))
+    return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer), here=moving.overlays(me))

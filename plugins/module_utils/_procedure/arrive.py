@@ -20,15 +20,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, relaying
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
 
-OPERATION = "migrate_unsecure"
-Disks = t.Mapping[str, t.Sequence[overlay.Disk]]
+OPERATION = moving.OPERATION
 
 
 def journal_here() -> operation.Journal:
@@ -45,11 +44,12 @@ def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[d
     :param facts: ``{set, epoch, vms, frozen, saved, overlays}`` as in the source's journal.
     """
     name, epoch = str(facts["set"]), int(facts["epoch"])
-    me = observe(config)
-    findings = guards.activate(me, epoch, name, *_set_state(config, name))
+    findings = guards.arrive(observe(config), epoch, name, *_set_state(config, name))
     if findings:
         raise HvmError(findings[0].what, findings[0].remedy)
     disks = overlays.disks(facts["overlays"])
+    if operation.Journal.of_arrival() is not None:
+        return {}  # it was ready already
     journal = operation.Journal(OPERATION, **dict(facts), arrived=[], **{operation.SOURCE: config.peer.name})
     journal.step("arrive")
     try:
@@ -172,6 +172,7 @@ def depart(config: PairConfig) -> dict[str, t.Any]:
     hypervisor.stop(config, Progress())
     overlays.back_to(config, str(journal.entry["set"]))
     overlays.forget(overlays.disks(journal.entry["overlays"]))
+    role.shut_gate()
     journal.done("the VMs are on the other host")
     return {"changed": True}
 
@@ -190,9 +191,9 @@ def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) ->
     progress, watch = Told(), Stopwatch()
     journal = journal_here()
     entry = journal.entry
-    missing = sorted(set(entry["overlays"]).difference(entry["arrived"]))
-    if missing:
-        raise HvmError(f"VMs have not arrived: {', '.join(missing)}")
+    findings = guards.take_over(observe(config), int(entry["epoch"]), str(entry["set"]), list(entry["overlays"]))
+    if findings:
+        raise HvmError(findings[0].what, findings[0].remedy)
     journal.step("take over")
     bases.reopen(config.datasets)
     role.record(role.ACTIVE, int(entry["epoch"]), f"{role.TOOK_OVER} {OPERATION}")
@@ -213,7 +214,7 @@ def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) ->
             errors["the shared IP"] = str(exc)
         watch.step("target: shared IP on")
         warnings += operation.noted(lambda: journal.step("commit"))
-        failed = overlays.fold(config, conn, overlays.disks(entry["overlays"]), progress)
+        failed = overlays.fold(conn, overlays.disks(entry["overlays"]), progress)
         errors.update(failed)
         watch.step("target: overlays into the disks")
     finally:

@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, comeback, recover, rollback, serving, switch
@@ -72,7 +72,8 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
         result.update(set=name or "", lost=lost)
         if decision.do == recovery.TAKE_OVER and name:
             result.update(role=role.ACTIVE, epoch=decision.epoch)
-            aim = recover.back_to(config, name)
+            # what has moved here is on that set already, and runs, or goes on from its overlays
+            aim = trees.Aim("", "", "", "") if moving.target(found.me) else recover.back_to(config, name)
             if check:
                 result["plan"] = plan(config, decision.epoch, aim, words, found.other is not None)
             else:
@@ -144,6 +145,10 @@ def _take_over(
     config: PairConfig, found: both.Decided, decision: recovery.Decision, name: str, aim: trees.Aim, progress: Progress
 ) -> dict[str, t.Any]:
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "set": name, "peer": config.peer.name}
+    entry = moving.target(found.me)
+    if entry:
+        here = {vm: disks for vm, disks in entry["overlays"].items() if vm in entry[moving.ARRIVED]}
+        facts.update({moving.ARRIVED: entry[moving.ARRIVED], "overlays": here, "frozen": entry["frozen"]})
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")

@@ -13,9 +13,10 @@ import os
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
@@ -35,28 +36,14 @@ def go_back(
     :return: name of a VM or a thing -> error.
     """
     entry = journal.entry
-    operation.noted(lambda: journal.step("coming back"))
+    operation.noted(lambda: journal.step(moving.COMING_BACK))
+    bases.reopen(config.datasets)
     if stopped:
         conn = hypervisor.start(config, int(entry["epoch"]), "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    errors: dict[str, str] = {}
-    disks = overlays.disks(entry["overlays"])
-    there = _arrived(peer)
-    if there is not None:
-        with _passage(config, peer, there) as way:
-            for name in sorted(disks):
-                try:
-                    if name in there:
-                        bring(conn, way, peer, name, disks[name], name in entry["frozen"])
-                        progress.say(f"{name} is back")
-                    elif name in entry["begun"]:
-                        peer.call("drop", vm=name)
-                except Exception as exc:  # noqa: BLE001  the others come back all the same
-                    errors[name] = str(exc)
-        if not errors:
-            peer.call("depart", LONG)
-    errors.update(here(config, conn, disks, entry, progress))
+    errors = bring_back(config, peer, conn, journal, progress)
+    errors.update(here(conn, entry, progress))
     if entry["saved"]:
         saved, back = entry["saved"], list[str]()
         errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))
@@ -67,57 +54,70 @@ def go_back(
     return errors
 
 
-def _arrived(peer: Peer) -> set[str] | None:
-    """VMs that are on the other host; None when it takes none in."""
-    entry = peer.call("observe")["pending"]
-    return set(entry["arrived"]) if entry and "arrived" in entry else None
-
-
-@contextlib.contextmanager
-def _passage(config: PairConfig, peer: Peer, there: t.Collection[str]) -> t.Iterator[t.Any]:
-    if not there:
-        yield None
-        return
+def bring_back(
+    config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress
+) -> dict[str, str]:
+    """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
+    entry, other = journal.entry, peer.call("observe")
+    disks, errors = overlays.of_journal(entry), dict[str, str]()
+    if moving.target(other) is None:
+        return errors  # it has not begun, or has ended, its part
+    there = moving.arrived(other)
     with passage.Passage(config, peer) as way:
-        yield way
+        for name in sorted(disks):
+            try:
+                if name in there:
+                    _bring(conn, way, peer, name, disks[name], other, name in entry["frozen"])
+                    progress.say(f"{name} is back")
+                elif name in entry["begun"]:
+                    peer.call("drop", vm=name)
+            except Exception as exc:  # noqa: BLE001  the others come back all the same
+                errors[name] = str(exc)
+    if not errors:
+        peer.call("depart", LONG)
+    return errors
 
 
-def bring(
-    conn: t.Any, way: passage.Passage, peer: Peer, name: str, disks: t.Sequence[overlay.Disk], frozen: bool
+def _bring(
+    conn: t.Any,
+    way: passage.Passage,
+    peer: Peer,
+    name: str,
+    disks: t.Sequence[overlay.Disk],
+    other: guards.Observation,
+    frozen: bool,
 ) -> None:
-    """One VM that is the other host's: it moves here, or its overlays are fetched when it is off there."""
+    """One VM that is the other host's: it moves here, or its overlays are fetched when it is off there.
+
+    It is the other host's until that one has written down that it is not; only then it goes on here.
+    """
+    running = name in other["qemu"]
     for disk in disks:
         if os.path.lexists(disk.overlay):
             os.replace(disk.overlay, f"{disk.overlay}.old")
-    running = next((one for one in way.libvirt.listAllDomains(1) if one.name() == name), None)  # VIR_CONNECT_LIST_DOMAINS_ACTIVE
-    if running is None:
-        way.fetch(disks)
-    else:
+    if running:
         overlays.make(disks)
         with way.way_back(name) as (memory, nbd):
-            moving.move(way.libvirt, conn, name, disks, moving.Way(memory, nbd))
+            migration.move(way.libvirt, conn, name, disks, migration.Way(memory, nbd))
         overlays.durable(disks)
+    else:
+        way.fetch(disks)
     peer.call("left", vm=name)
     for disk in disks:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{disk.overlay}.old")
-    if running is not None and not frozen:
+    if running and not frozen:
         conn.lookupByName(name).resume()
+    elif not running and not moving.is_ready(other):  # it ran until that host ended; else it has ended by itself
+        conn.lookupByName(name).create()
 
 
-def here(
-    config: PairConfig,
-    conn: t.Any,
-    disks: t.Mapping[str, t.Sequence[overlay.Disk]],
-    entry: t.Mapping[str, t.Any],
-    progress: Progress,
-) -> dict[str, str]:
-    """Those that are on this host go on, and what they have written comes into their disks."""
-    bases.reopen(config.datasets)
-    for name in disks:
-        if name in qemu_processes() and name not in entry["frozen"]:
+def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress) -> dict[str, str]:
+    """Those that are on this host go on, and what they have written comes into their disks. :return: name -> error"""
+    disks = overlays.of_journal(entry)
+    for name in set(disks).intersection(qemu_processes()).difference(entry["frozen"]):
+        with contextlib.suppress(Exception):  # `fold` tells what is wrong with it
             dom = conn.lookupByName(name)
-            with contextlib.suppress(Exception):  # it runs
-                if vm_state.state_of(dom) == vm_state.FROZEN:
-                    dom.resume()
-    return overlays.fold(config, conn, disks, progress)
+            if vm_state.state_of(dom) == vm_state.FROZEN:
+                dom.resume()
+    return overlays.fold(conn, disks, progress)

@@ -60,9 +60,8 @@ def prerequisites(config: PairConfig, peer: Peer, options: Options) -> tuple[dic
     :raises Refused: with everything that is in the way.
     """
     me, other = switchover.look(config, peer)
-    findings = guards.migrate(me, other)
     choices = modes.choose_all(me["vms"], options.policy, {}, lambda path: guards.covered(path, me), config.me.name)
-    findings += modes.refusals(choices)
+    findings = guards.migrate_unsecure(me, other, choices)
     if findings:
         raise Refused("the migration", findings)
     return me, other, choices

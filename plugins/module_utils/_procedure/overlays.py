@@ -65,9 +65,7 @@ def durable(listed: t.Iterable[overlay.Disk]) -> None:
             os.close(fd)
 
 
-def fold(
-    config: PairConfig, conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress: Progress
-) -> dict[str, str]:
+def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress: Progress) -> dict[str, str]:
     """All that was written comes into the disks, VM by VM. :return: name -> error; such a VM goes on with its overlay."""
     errors: dict[str, str] = {}
     for name, listed in sorted(found.items()):
@@ -79,6 +77,11 @@ def fold(
             if said:
                 progress.say(said)
     return errors
+
+
+def of_journal(entry: t.Mapping[str, t.Any]) -> dict[str, list[overlay.Disk]]:
+    """VM -> its disks with overlays, as an operation has noted them; none for most operations."""
+    return disks(entry.get("overlays") or {})
 
 
 def forget(found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
@@ -109,12 +112,13 @@ def back_to(config: PairConfig, name: str) -> None:
     for dataset, entry in datasets.items():
         if not entry["snapshots"] or entry["snapshots"][-1][0] != name:
             raise HvmError(f"{dataset}: {name} is not its newest snapshot")
-        if inventory.prop(entry, "written") in ("0", "-"):
+        if dataset not in own and inventory.prop(entry, "written") in ("0", "-"):
             continue
         if dataset not in own and not kept.untouched(dataset, name):
             what = f"{dataset} was written to since {name}, while its VMs had overlays"
             raise HvmError(what, f"See what it is: zfs diff {dataset}@{name}.")
-        # newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given
+        # Newest snapshot only: zfs-rollback(8) refuses when there is a newer one, and -r is never given. Those of libvirt in any
+        # case: after a power cut an intent log may hold what "written" does not tell.
         run(["zfs", "rollback", f"{dataset}@{name}"])
 
 

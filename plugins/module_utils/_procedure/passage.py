@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import typing as t
@@ -32,29 +33,32 @@ def socket_names(name: str) -> tuple[str, str]:
 
 
 class Passage:
-    """:ivar libvirt: a connection to the other host's. :ivar watcher: a second one to this host's."""
-
-    libvirt: t.Any
-    watcher: t.Any
+    """A context manager; what it needs is opened when it is first wanted."""
 
     def __init__(self, config: PairConfig, peer: Peer) -> None:
         self._config, self._peer = config, peer
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Passage:
-        try:
-            self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
-            self.libvirt = domains.connect(f"qemu+unix:///system?socket={LIBVIRT}")
-            self._stack.callback(self.libvirt.close)
-            self.watcher = domains.connect()
-            self._stack.callback(self.watcher.close)
-        except BaseException:
-            self._stack.close()
-            raise
         return self
 
     def __exit__(self, *dummy: object) -> None:
         self._stack.close()
+
+    @functools.cached_property
+    def libvirt(self) -> t.Any:
+        """A connection to the other host's."""
+        self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
+        conn = domains.connect(f"qemu+unix:///system?socket={LIBVIRT}")
+        self._stack.callback(conn.close)
+        return conn
+
+    @functools.cached_property
+    def watcher(self) -> t.Any:
+        """A second one to this host's."""
+        conn = domains.connect()
+        self._stack.callback(conn.close)
+        return conn
 
     @contextlib.contextmanager
     def way(self, name: str) -> t.Iterator[tuple[str, str]]:

@@ -17,9 +17,20 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, both, rollback, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    arrive,
+    both,
+    goback,
+    overlays,
+    rollback,
+    serving,
+    switch,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
@@ -50,14 +61,22 @@ def from_images(me: both.Observation) -> bool:
     return bool(took_over and str(entry.get("set", "")).endswith("_B"))
 
 
-def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress) -> dict[str, t.Any]:
-    """:return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
+def apply(
+    config: PairConfig, peer_is_down: str, check: bool, progress: Progress, give_up: str = ""
+) -> dict[str, t.Any]:
+    """:param peer_is_down, give_up: as `recovery.recover` has them.
+    :return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
     :raises Refused: when it cannot be decided, or may not be done; nothing was changed then.
     :raises HvmError: when this host is ACTIVE and not every VM of it runs.
     """
     with contextlib.ExitStack() as stack:
         found = both.decide(
-            config, recovery.RECOVER, lambda me, other, dummy: recovery.recover(me, other, peer_is_down), check, stack, progress
+            config,
+            recovery.RECOVER,
+            lambda me, other, dummy: recovery.recover(me, other, peer_is_down, give_up),
+            check,
+            stack,
+            progress,
         )
         decision = found.decision
         result = found.result(decision.do in (recovery.START, recovery.PASS))
@@ -74,7 +93,8 @@ def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress
 def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progress) -> dict[str, t.Any]:
     decision, me = found.decision, found.me
     aim = Aim("", "", "", "")
-    if me["role"]["role"] == role.PASSIVE:  # what it goes on from is a set, whole: its own last one, or one that was received
+    # what it goes on from is a set, whole: its own last one, or one that was received
+    if me["role"]["role"] == role.PASSIVE and not moving.target(me):
         aim = back_to(config, "last")
     if check:
         back = [f"go back to {aim.set}; what is newer is kept"] if aim.do else []
@@ -88,15 +108,30 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     journal.entry[AS_SAVED] = as_saved(me)
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
     frozen = {str(name) for one in pending for name in one.get("frozen", [])}
-    wanted = serving.Wanted(decision.vms, frozen, from_images(me), decision.vms if as_saved(me) else ())
+    fresh = decision.vms if as_saved(me) else ()
+    wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, decision.back)
     progress.say(decision.sentence)
     warnings = []
     if aim.do:
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
-    journal.done(f"recovered: {config.me.name} is ACTIVE")
+    if moving.source(me) and found.peer is not None:
+        done["errors"].update(_bring_back(config, found.peer, journal, progress))
+    if not (done["errors"] and overlays.left()):  # what is in them is for the next run
+        journal.done(f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)
+
+
+def _bring_back(config: PairConfig, peer: Peer, journal: operation.Journal, progress: Progress) -> dict[str, str]:
+    """VMs that have moved to the other host. :return: name -> error."""
+    journal.step(moving.COMING_BACK)
+    conn = domains.connect()
+    try:
+        errors = goback.bring_back(config, peer, conn, journal, progress)
+        return {**errors, **goback.here(conn, journal.entry, progress)}
+    finally:
+        conn.close()
 
 
 def ended(config: PairConfig, done: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -148,10 +183,13 @@ def pass_plan(config: PairConfig) -> list[str]:
 
 def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
     """Inert, then PASSIVE on disk, then nothing pending. The caller has looked that nothing runs here. :return: warnings."""
+    if operation.Journal.of_arrival() is not None:
+        arrive.depart(config)
     warnings = let_go(config)
     role.record(role.PASSIVE, epoch, reason)
     journal = operation.Journal.of_pending()
     if journal:
+        overlays.forget(overlays.of_journal(journal.entry))  # the VMs that they were of have moved
         journal.done(f"recovered: {reason}")
     return warnings
 

@@ -19,8 +19,17 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, 
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, backup, checkpoint, hypervisor, states, verbs
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    backup,
+    checkpoint,
+    hypervisor,
+    overlays,
+    states,
+    verbs,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
 #: Seconds in which a job of libvirt's in a VM must have ended: a save whose client is gone.
 SETTLE = 60.0
@@ -31,12 +40,14 @@ class Wanted(t.NamedTuple):
     :ivar frozen: of these, the ones that somebody had frozen.
     :ivar images: whether every VM with a state image goes on from it, as after a rollback to a set with VM states (B).
     :ivar fresh: VMs of which it is known that nothing has written to their zvols since they were saved.
+    :ivar elsewhere: VMs that are on the other host, as its journal has it: never started here.
     """
 
     ran: t.Collection[str] = ()
     frozen: t.Collection[str] = ()
     images: bool = False
     fresh: t.Collection[str] = ()
+    elsewhere: t.Collection[str] = ()
 
 
 class Todo(t.NamedTuple):
@@ -52,7 +63,8 @@ class Todo(t.NamedTuple):
 def todo(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str], wanted: Wanted) -> Todo:
     """Pure. Those that ran, those with autostart=yes, on request those with an image; one that somebody had frozen stays so."""
     shall = {*wanted.ran, *(name for name, vm in infos.items() if vm["autostart"]), *(saved if wanted.images else ())}
-    off = [name for name, vm in infos.items() if vm["state"] == domains.STOPPED]
+    shall -= set(wanted.elsewhere)
+    off = [name for name, vm in infos.items() if vm["state"] == domains.STOPPED and name not in wanted.elsewhere]
     return Todo(
         bring=sorted({*shall.intersection(off), *shall.intersection(saved).difference(infos)}),
         unfreeze=sorted(
@@ -82,6 +94,7 @@ def serve(
     journal.step("the shared IP is asked for")
     prepared, warnings = _address(config)
     journal.step("start the hypervisor")
+    bases.reopen(config.datasets)
     conn = hypervisor.start(config, epoch, reason, progress, seen)
     watch.step("start the hypervisor")
     errors: dict[str, str] = {}
@@ -115,6 +128,11 @@ def serve(
         errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
+        here = {vm: disks for vm, disks in overlays.of_journal(journal.entry).items() if vm not in wanted.elsewhere}
+        if here:
+            warnings += operation.noted(lambda: journal.step("overlays into the disks"))
+            errors.update(overlays.fold(conn, here, progress))
+            watch.step("overlays into the disks")
     finally:
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)

@@ -42,7 +42,8 @@ def shut(inventory: Inventory) -> None:
     """Mounted ones only. Their superblocks become read-only, their mounts stay as they are.
 
     QEMU is in a mount namespace of its own, where each mount has the flags that it had when QEMU started: through one that was
-    read-only then QEMU can never write. Since 2.2 ``zfs set readonly=on`` changes the mount as well (zfs_mount_setattr); it is changed back.
+    read-only then QEMU can never write. Since 2.2 ``zfs set readonly=on`` changes the mount as well (zfs_mount_setattr); it is
+    changed back.
     """
     names = images(inventory)
     if names:

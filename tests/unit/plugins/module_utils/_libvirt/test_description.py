@@ -93,7 +93,15 @@ _WORDS = {
     "delay": "delay{0}={0}3",
     "move": "move{0}={0}live",
 }
-_SAID = {"autostart": True, "priority": 7, "autobackup": False, "ready": "tcp:db:22", "ready_timeout": 9, "delay": 3, "move": "live"}
+_SAID = {
+    "autostart": True,
+    "priority": 7,
+    "autobackup": False,
+    "ready": "tcp:db:22",
+    "ready_timeout": 9,
+    "delay": 3,
+    "move": "live",
+}
 
 
 @given(

@@ -223,7 +223,7 @@ def test_the_plan() -> None:
     found = modes.choose_all(vms, POLICY, {"web": 10 * MIB, "busy": 200 * MIB}, covered, "hv1")
     assert modes.plan(found, "hv1", "hv2", ["192.0.2.1/24"]) == [
         "snapshot, sync, until the rest is small",
-        "save db",
+        "save these VMs: db",
         "overlays for the disks of busy, ice, web: from then on nobody writes the disks themselves",
         "snapshot set, sync, verify",
         "hv2 makes ready to take the VMs, without becoming ACTIVE",
@@ -241,7 +241,7 @@ def test_the_plan() -> None:
         "shared IP off on hv1",
         "stop the hypervisor on hv1, hv1 becomes PASSIVE",
         "hv2 becomes ACTIVE",
-        "restore db",
+        "restore these VMs: db",
         "shared IP on at hv2",
         "merge the overlays into the disks",
     ]
