@@ -94,7 +94,8 @@ def serve(
     journal.step("the shared IP is asked for")
     prepared, warnings = _address(config)
     journal.step("start the hypervisor")
-    bases.reopen(config.datasets)
+    if journal.entry.get("overlays") or overlays.left():
+        bases.reopen(config.datasets)
     conn = hypervisor.start(config, epoch, reason, progress, seen)
     watch.step("start the hypervisor")
     errors: dict[str, str] = {}
