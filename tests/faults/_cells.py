@@ -85,8 +85,8 @@ STEPS: dict[str, list[Step]] = {
         Step("move: second VM", SOURCE, {"moved": 1}, memory=BOTH, room=_VMS_RUN),
         *_noted("migrate_unsecure", "shared IP off", "stop here", memory=TARGET, room=_VMS_RUN),
         *_noted("migrate_unsecure", "hand over", memory=TARGET, libvirtd=False, room=_VMS_RUN),
-        Step("target: take over", TARGET, {"journal": ["migrate_unsecure", "take over"]}, memory=TARGET, room=_VMS_RUN),
-        Step("target: commit", TARGET, {"journal": ["migrate_unsecure", "commit"]}, memory=TARGET, room=_VMS_RUN),
+        Step("take over", TARGET, {"journal": ["migrate_unsecure", "take over"]}, memory=TARGET, room=_VMS_RUN),
+        Step("commit", TARGET, {"journal": ["migrate_unsecure", "commit"]}, memory=TARGET, room=_VMS_RUN),
     ],
     FAILOVER: [
         *_noted("failover", "back to the set", "the shared IP is asked for", host=TARGET, memory="", libvirtd=False),
