@@ -5,8 +5,8 @@
 
 """How long VMs stand still for a migration: migrate_unsecure beside migrate_secure, there and back, on the same VMs.
 
-The lab's five VMs on files, qcow2 and zvols, with more memory, all of which write to RAM and disk all the time. What is measured is
-what is heard of them from outside: the longest time between two of their counts.
+The lab's five VMs on files, qcow2 and zvols, with more memory, all of which write to RAM and disk all the time. What is measured
+is what is heard of them from outside: the longest time between two of their counts.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Bench:
         raise LabError(f"not every VM counts after {timeout:.0f} s: {counts}")
 
     def _migrate(self, procedure: str) -> None:
-        """:raises LabError: for anything that a witness holds against a VM: a count lost, memory of one moment on disks of another."""
+        """:raises LabError: for anything that the witness holds against a VM: a count lost, its memory and its disks disagree."""
         self._heard()
         began = time.time()
         _scene.ansible(self.lab, "ansible-playbook", f"{procedure}.yml")
@@ -104,10 +104,10 @@ class Bench:
 SECTION = """\
 {heading}
 
-From one run of `make bench-moves` on {date}: {moves} times `migrate_unsecure` and {saves} times `migrate_secure`, there and back.
-Five VMs of {memory} MiB on files, qcow2 and zvols, which write {load} KiB of RAM and {sectors} sectors on each disk in each turn of
-0.11 s of their own time; both hosts emulated on {cores} cores. Measured from outside, by one clock: the longest time between two counts
-of a VM, each VM in each migration. After each, the witness has found no count lost and no memory of one moment on disks of another.
+From one run of `make bench-moves` on {date}: {moves} times `migrate_unsecure` and {saves} times `migrate_secure`, there and
+back. Five VMs of {memory} MiB on files, qcow2 and zvols, which write {load} KiB of RAM and {sectors} sectors on each disk in each
+turn of 0.11 s of their own time; both hosts emulated on {cores} cores. Measured from outside, by one clock: the longest time between
+two counts of a VM, each VM in each migration. After each, the witness has found no count lost, and that memory and disks agree.
 
 | figure | value | goal | |
 |---|---:|---:|---|

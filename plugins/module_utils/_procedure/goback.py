@@ -12,6 +12,7 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
@@ -42,8 +43,13 @@ def go_back(
         conn = hypervisor.start(config, int(entry["epoch"]), "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    errors = bring_back(config, peer, conn, journal, progress)
-    errors.update(here(conn, entry, progress))
+    _go_on(conn, entry)
+    try:
+        errors = bring_back(config, peer, conn, journal, progress)
+    except HvmError as exc:
+        errors = {config.peer.name: str(exc)}
+    if not (errors and entry["begun"]):  # with a VM there, or maybe there, the disks stay as they are on both hosts
+        errors.update(here(conn, entry, progress))
     if entry["saved"]:
         saved, back = entry["saved"], list[str]()
         errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))
@@ -114,10 +120,14 @@ def _bring(
 
 def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress) -> dict[str, str]:
     """Those that are on this host go on, and what they have written comes into their disks. :return: name -> error"""
-    disks = overlays.of_journal(entry)
-    for name in set(disks).intersection(qemu_processes()).difference(entry["frozen"]):
-        with contextlib.suppress(Exception):  # `fold` tells what is wrong with it
+    _go_on(conn, entry)
+    return overlays.fold(conn, overlays.of_journal(entry), progress)
+
+
+def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any]) -> None:
+    """VMs that a move which failed has left standing."""
+    for name in set(entry["overlays"]).intersection(qemu_processes()).difference(entry["frozen"]):
+        with contextlib.suppress(Exception):  # whoever needs it to run finds out
             dom = conn.lookupByName(name)
             if vm_state.state_of(dom) == vm_state.FROZEN:
                 dom.resume()
-    return overlays.fold(conn, disks, progress)
