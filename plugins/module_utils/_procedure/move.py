@@ -233,10 +233,10 @@ class _Move:
             if time.monotonic() < told[0] + TELL_EVERY:
                 return
             told[0] = time.monotonic()
-            words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_left >= 0 else []
+            words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_total > 0 else []
             words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
-            words += [f"it would stand still for {seen.downtime} ms"] if seen.downtime > 0 else []
-            self.progress.say(f"{name}: {', '.join(words)} left" if words else f"{name}: begins to move")
+            expected = f"; it would stand still for {seen.downtime} ms now" if seen.downtime > 0 else ""
+            self.progress.say(f"{name}: {' and '.join(words)} left{expected}" if words else f"{name}: its disks are made ready")
 
         return tell
 
