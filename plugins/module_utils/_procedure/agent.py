@@ -153,6 +153,7 @@ class Agent:
 
         epoch = arguments.get("epoch")
         me = {"role": {"epoch": role.load().epoch}, "qemu": glance.qemu_processes()}
+        me.update(pending=operation.pending(), gate=role.gate())
         findings = guards.lend(me, None if epoch is None else int(epoch))
         if findings:
             raise HvmError(findings[0].what, findings[0].remedy)
