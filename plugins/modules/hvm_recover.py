@@ -24,6 +24,15 @@ options:
         is wrong, two hosts run the same VMs.
     type: str
     default: ""
+  give_up:
+    description:
+      - The name of the other host once more, when C(migrate_unsecure) was cut off and VMs have moved there, or may have. Without
+        it they are not started here, and the refusal names them.
+      - It is the operator's word that what they wrote there is lost. When that host comes back, what it has of its own is held
+        (M(hvm.pair.hvm_rejoin)).
+      - A host that does not answer must be named in O(peer_is_down), too.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -107,11 +116,13 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, Progress(p["progress_file"]))
+    progress = Progress(p["progress_file"])
+    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, progress, give_up=p["give_up"])
 
 
 def main() -> None:
-    HvmModule({"peer_is_down": {"type": "str", "default": ""}, "progress_file": {"type": "path"}}).run(work)
+    words = {name: {"type": "str", "default": ""} for name in ("peer_is_down", "give_up")}
+    HvmModule({**words, "progress_file": {"type": "path"}}).run(work)
 
 
 if __name__ == "__main__":

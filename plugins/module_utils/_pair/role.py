@@ -157,6 +157,11 @@ def shut_gate() -> None:
         pass
 
 
+def gate_says() -> str:
+    """ACTIVE, what `_pair.moving` calls it on a host where VMs arrive, or "" when it is shut."""
+    return (read_text(GATE) or "").partition(" ")[0].strip()
+
+
 def gate_is_open() -> bool:
     return os.path.exists(GATE)
 
