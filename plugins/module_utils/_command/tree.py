@@ -300,7 +300,12 @@ _ZFS = Node(
 
 #: The playbooks of the same names, and what the command itself needs.
 _OURS = (
-    Node("recover", action="recover", options=(_PEER_IS_DOWN,), changes=True),
+    Node(
+        "recover",
+        action="recover",
+        options=(_PEER_IS_DOWN, Option(("--give-up",), "give_up", default="", kinds=HOSTS)),
+        changes=True,
+    ),
     Node(
         "failover",
         action="failover",

@@ -69,13 +69,15 @@ def roll_back(config: PairConfig, progress: Progress, state: str, to: str, check
     return rolling.apply(config, state, to, check, progress)
 
 
-def recover(config: PairConfig, progress: Progress, peer_is_down: str, check: bool) -> dict[str, t.Any]:
+def recover(
+    config: PairConfig, progress: Progress, peer_is_down: str, check: bool, give_up: str = ""
+) -> dict[str, t.Any]:
     """What this host has to do after a crash; once it is ACTIVE, the other one comes back as its replica.
 
     :raises Refused: when the other host comes first.
     :return: as `recover.apply`; ``rejoin`` is what became of the other host, where it was asked.
     """
-    done = recovering.apply(config, peer_is_down, check, progress)
+    done = recovering.apply(config, peer_is_down, check, progress, give_up)
     if done["do"] == recovery.ELSEWHERE:
         raise Refused(recovery.RECOVER, [Finding(done["sentence"], f"Go on there, on {config.peer.name}.", config.me.name)])
     done["rejoin"] = None

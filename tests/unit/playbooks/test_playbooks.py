@@ -277,7 +277,7 @@ def test_recover_starts_one_then_the_other_follows_then_comes_back(world: World)
     crashed(world)
     run = world.play("recover")
     assert not run.failed, run.text
-    word = {"peer_is_down": ""}
+    word = {"peer_is_down": "", "give_up": ""}
     assert run.asked == [
         ["hv1", "hvm_recover", word, True],
         ["hv2", "hvm_recover", word, True],
@@ -439,7 +439,7 @@ def test_scheduled_that_fails_on_the_host_that_works_fails(world: World) -> None
 #: playbook -> its words -> what the host that acts is told when all of them are empty
 EMPTY = [
     ("failover", "hvm_dead_host hvm_give_up hvm_failover_to", "hvm_failover", {"dead_host": "", "give_up": "", "fence": []}),
-    ("recover", "hvm_peer_is_down", "hvm_recover", {"peer_is_down": ""}),
+    ("recover", "hvm_peer_is_down hvm_give_up", "hvm_recover", {"peer_is_down": "", "give_up": ""}),
     ("hv_start", "hvm_start_host hvm_peer_is_down", "hvm_hypervisor", {"state": "started", "peer_is_down": ""}),
     ("rejoin", "hvm_rejoin hvm_discard hvm_winner", "hvm_rejoin", {"discard": "", "winner": ""}),
     ("rollback", "hvm_rollback_state hvm_rollback_to hvm_rollback_kept", "hvm_zfs_rollback", {}),

@@ -60,6 +60,7 @@ MORE = [
     "zfs mount --peer_is_down hv2",
     "zfs unmount --check",
     "recover --peer-is-down hv2",
+    "recover --peer-is-down hv2 --give-up hv2",
     "recover --check",
     "failover --dead-host hv2 --give-up hv2 --failover-to last_state --check",
     "rejoin --rejoin discard --discard hv2",
