@@ -454,6 +454,15 @@ def test_the_end_ends_everything_at_once(far: Far, near: t.Callable[..., Relay],
     relayed.close()
 
 
+def test_what_is_dialled_while_it_ends_does_not_stay(near: t.Callable[..., Relay]) -> None:
+    with near(command=["sleep", "60"]) as relayed:
+        pass
+    began = time.monotonic()
+    with pytest.raises(PeerLost, match="ssh ended with -9"):
+        relayed.ready(1)
+    assert time.monotonic() - began < relay.HELLO / 2
+
+
 def test_one_that_does_not_want_to_end_is_killed(near: t.Callable[..., Relay], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "PATIENCE", 0.5)
     relayed = near(command=["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
