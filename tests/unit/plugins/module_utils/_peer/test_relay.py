@@ -599,7 +599,11 @@ def test_a_file_whose_connection_is_cut(far: Far, tmp_path: pathlib.Path, way: s
         (directory / "disk").write_bytes(os.urandom(5_000_000))
         (directory / "old").write_bytes(b"old")
     meter = Meter("disk")
-    timer = threading.Timer(0.6, lambda: meter.abort())  # noqa: PLW0108  it is another one by then
+
+    def cut() -> None:
+        meter.abort()  # what it is by then
+
+    timer = threading.Timer(0.6, cut)
     timer.start()
     slow = Limiter(2_000_000)
     with pytest.raises(PeerLost, match="the connection to hv2 for"):
