@@ -96,6 +96,7 @@ def serve(
     prepared, warnings = _address(config)
     journal.step("start the hypervisor")
     if journal.entry.get("overlays") or overlays.left():
+        overlays.directory(config)
         bases.reopen(config.datasets)
     conn = hypervisor.start(config, epoch, reason, progress, seen)
     watch.step("start the hypervisor")
