@@ -43,6 +43,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         install,
         mount,
         offers,
+        pools,
         preflight,
         prune,
         recover,
@@ -60,8 +61,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
+        *(mount, offers, pools, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
         *(vm_settings, vms),
     )
 
