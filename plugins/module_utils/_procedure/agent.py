@@ -54,6 +54,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         switch,
         switchover,
         sync,
+        uninstall,
         verbs,
         vm_settings,
         vms,
@@ -61,8 +62,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, pools, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
-        *(vm_settings, vms),
+        *(mount, offers, pools, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync),
+        *(uninstall, verbs, vm_settings, vms),
     )
 
 

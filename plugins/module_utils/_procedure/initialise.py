@@ -88,6 +88,7 @@ def initialise(
         run(["systemctl", "stop", "libvirtd.service", *SOCKETS])
         _make_above(lacking)
         if wanted == role.ACTIVE:
+            _take_back(config)
             for dataset in lacking.filesystems:
                 what = filesystems[dataset]
                 _make_filesystem(dataset, what)
@@ -158,6 +159,15 @@ def _refuse_used(mountpoints: t.Sequence[str]) -> None:
                 f"{point} is not empty, and a new dataset of hvm_filesystems is to be mounted there",
                 "Move away what is there, then run this again, and move it back into the dataset.",
             )
+
+
+def _take_back(config: PairConfig) -> None:
+    """What a removal has left to be mounted at boot is `hv start`'s again: a replica of it would be mounted at boot, too."""
+    there = inventory.read_datasets(config.datasets, more=[layout.LET_GO])
+    marked = [name for name, entry in there.items() if entry["props"].get(layout.LET_GO, ["-", "-"])[1] in ("local", "received")]
+    if marked:
+        run(["zfs", "set", "canmount=noauto", *marked])
+        run(["zfs", "inherit", layout.LET_GO, *marked])
 
 
 def _make_above(lacking: Missing) -> None:

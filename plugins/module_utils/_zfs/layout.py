@@ -31,6 +31,9 @@ FILESYSTEM_PROPERTIES: t.Mapping[str, t.Any] = {
     "canmount": "off",
 }
 
+#: On filesystems that a removal has left to be mounted at boot, with the name of the pair: an installation takes that back.
+LET_GO = "hvm:let-go"
+
 #: As zpool create says them -> as zpool status does; "": for data.
 USES = {"": "", "log": "logs", "cache": "cache", "spare": "spares", "special": "special", "dedup": "dedup"}
 DISK = "disk"

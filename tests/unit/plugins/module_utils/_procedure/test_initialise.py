@@ -64,7 +64,7 @@ class Here:
         monkeypatch.setattr(initialise, "qemu_processes", list)
         monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
         monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
-        monkeypatch.setattr(initialise.inventory, "read_datasets", lambda roots: {one: {} for one in self.there})
+        monkeypatch.setattr(initialise.inventory, "read_datasets", lambda roots, more=(): {one: {"props": {}} for one in self.there})
         monkeypatch.setattr(initialise, "_take_over", lambda dataset, point, mode: self.did.append(f"take over {dataset}"))
         closing = types.SimpleNamespace(close=lambda: None)
         monkeypatch.setattr(initialise.hypervisor, "start", lambda *words: self.did.append("start") or closing)
