@@ -68,7 +68,8 @@ def refusals(found: Found, despite: t.Collection[str]) -> list[Finding]:
         for word, what, remedy in reasons
         if word not in despite
     ]
-    if found["qemu"] and not stands(found):
+    # without a role it is the end of a removal, or the pair was never made
+    if found["qemu"] and found["role"]["since"] and not stands(found):
         findings.append(
             Finding(
                 f"VMs run here: {', '.join(found['qemu'])}, although it is not the host that goes on with them",
@@ -109,7 +110,7 @@ def left(found: Found, released: bool) -> list[str]:
                 f"shared IP: {', '.join(found['addresses'])} on {found['interface']}, until the next boot. To keep it, write it into "
                 "the host's own network configuration"
             )
-    else:
+    elif found["role"]["since"]:
         lines.append(
             "they are a copy, read-only and not mounted, and libvirt stays off. To go on with them, when the other host does not: "
             f"zfs set readonly=off volmode=dev {roots}; zfs set canmount=on and zfs mount, for each filesystem; "

@@ -232,8 +232,7 @@ def _listed() -> list[str]:
 
 def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """Everything of it again, with the files `more`; configuration and state stay."""
-    paths = dict.fromkeys([*ours(), *more, *_listed(), *UNITS, HOME])
-    there = [path for path in paths if os.path.lexists(path)]
+    there = [path for path in dict.fromkeys([*files(), *more, *_listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)]
     if not check:
         if UNITS[0] in there:
             run(["systemctl", "disable", "--now", TIMER])
@@ -248,11 +247,9 @@ def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     return {"changed": bool(there), "diff": {"before": "".join(f"{path}\n" for path in there), "after": ""}}
 
 
-def ours() -> t.Iterator[str]:
-    """Without a hook that somebody has put in the place of ours."""
-    for path in files():
-        if path != HOOK or (read_text(path) or "").startswith(HOOK_HEAD):
-            yield path
+def is_ours(path: str) -> bool:
+    """Not so a hook that somebody has put in the place of ours."""
+    return path != HOOK or (read_text(path) or "").startswith(HOOK_HEAD)
 
 
 def _link() -> str:

@@ -144,8 +144,8 @@ def _kept(config: PairConfig) -> list[str]:
 
 def _there(more: t.Sequence[str]) -> list[str]:
     """What of ours is on the host, outside of /run."""
-    paths = [*install.ours(), *more, *install.UNITS, install.HOME, *CONFIGURATION, *RECORDS, *LAST]
-    found = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
+    paths = [*install.files(), *more, *install.UNITS, install.HOME, *CONFIGURATION, *RECORDS, *LAST]
+    found = [path for path in dict.fromkeys(paths) if os.path.lexists(path) and install.is_ours(path)]
     if removal.without_agent(_authorized(), install.AGENT) != _authorized():
         found.append(f"{AUTHORIZED} (the other host's key)")
     return found

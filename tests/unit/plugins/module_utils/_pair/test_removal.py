@@ -38,7 +38,7 @@ PENDING = {"operation": "migrate", "started": "10:00", "step": "save"}
     [
         (found(ACTIVE), []),
         (found(PASSIVE), []),
-        (found(UNKNOWN, role={"now": UNKNOWN, "since": "", "epoch": 0}), []),
+        (found(UNKNOWN, role={"now": UNKNOWN, "since": "", "epoch": 0}, qemu=["web"]), []),
         (
             found(ACTIVE, pending=PENDING),
             [
@@ -100,7 +100,7 @@ def test_each_word_takes_one_reason_away_and_no_word_lets_vms_run_on_a_copy(seen
     some = removal.refusals(seen, despite)
     assert [one for one in every if not any(one.remedy.endswith(f"={word}.") for word in despite)] == some
     none = removal.refusals(seen, removal.WORDS)
-    assert bool(none) == bool(seen["qemu"] and not removal.stands(seen))
+    assert bool(none) == bool(seen["qemu"] and seen["role"]["since"] and not removal.stands(seen))
     # what is mounted at boot is mounted on a host that goes on, and nowhere else
     assert bool(removal.boots(seen)) == (seen["role"]["now"] == ACTIVE and seen["gate_open"] and seen["hypervisor"])
 
@@ -129,6 +129,7 @@ def test_what_stays_on_the_copy_with_its_holds_and_how_they_go() -> None:
         "all these holds and bookmarks go with hvm_uninstall_holds=release",
     ]
     assert len(removal.left(seen, True)) == 2
+    assert len(removal.left({**seen, "role": {"now": UNKNOWN, "since": ""}}, True)) == 1  # it is not known what they are
 
 
 KEYS = ["ssh-ed25519 AAAA me@home\n", "# a comment\n", 'command="/usr/bin/other" ssh-ed25519 BBBB x\n', "\n"]

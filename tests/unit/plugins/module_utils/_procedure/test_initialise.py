@@ -56,6 +56,7 @@ class Here:
         self.role = role.UNKNOWN
         self.pending: t.Any = None
         self.gate = True
+        self.let_go: set[str] = set()
         self.place = place
         self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
         other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, __enter__=None)
@@ -64,7 +65,7 @@ class Here:
         monkeypatch.setattr(initialise, "qemu_processes", list)
         monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
         monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
-        monkeypatch.setattr(initialise.inventory, "read_datasets", lambda roots, more=(): {one: {"props": {}} for one in self.there})
+        monkeypatch.setattr(initialise.inventory, "read_datasets", self._datasets)
         monkeypatch.setattr(initialise, "_take_over", lambda dataset, point, mode: self.did.append(f"take over {dataset}"))
         closing = types.SimpleNamespace(close=lambda: None)
         monkeypatch.setattr(initialise.hypervisor, "start", lambda *words: self.did.append("start") or closing)
@@ -82,6 +83,10 @@ class Here:
         if command[:2] == ["zfs", "mount"]:
             (self.place / "img").mkdir(exist_ok=True)
         return ""
+
+    def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
+        marked = {"hvm:let-go": ["p", "local"]} if more else {}
+        return {one: {"props": marked if one in self.let_go else {}} for one in sorted(self.there)}
 
     def __call__(self, check: bool = False, **words: t.Any) -> dict[str, t.Any]:
         self.did = []
@@ -169,3 +174,13 @@ def test_nothing_is_made_where_it_could_take_the_place_of_something(here: Here, 
     here.gate = why != "stopped"
     here.pools["rot"] = "missing" if why == "no pool" else "ONLINE"
     assert here(create=why != "not wanted")["changed"] is False and here.did == []
+
+
+def test_what_a_removal_has_left_to_be_mounted_at_boot_is_taken_back(here: Here) -> None:
+    """A replica gets its canmount: it would be mounted at boot, on the PASSIVE host."""
+    here.there = {"ssd/hvm", "ssd/hvm/a", "ssd/hvm/a/lib", "rot/b", "rot/b/img"}
+    here.let_go = {"ssd/hvm/a/lib", "rot/b/img"}
+    assert here()["datasets"] == []
+    both = "rot/b/img ssd/hvm/a/lib"
+    assert here.did[1:] == [f"zfs set canmount=noauto {both}", f"zfs inherit hvm:let-go {both}", "start"]
+    assert here(active="hv2")["role"] == role.PASSIVE and here.did[1:] == ["stop", "record PASSIVE"]
