@@ -51,6 +51,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         offers,
         overlays,
         passage,
+        pools,
         preflight,
         prune,
         recover,
@@ -62,6 +63,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         switch,
         switchover,
         sync,
+        uninstall,
         verbs,
         vm_settings,
         vms,
@@ -69,8 +71,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, arrive, backup, brief, cancelling, checkpoint, comeback, constraints, cycle, failover, goback),
-        *(hypervisor, initialise, install, mount, move, offers, overlays, passage, preflight, prune, recover, rejoin, relaying),
-        *(rollback, scheduled, snapshots, switch, switchover, sync, verbs, vm_settings, vms, relay),
+        *(hypervisor, initialise, install, mount, move, offers, overlays, passage, pools, preflight, prune, recover, rejoin),
+        *(relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall, verbs, vm_settings, vms, relay),
     )
 
 
