@@ -42,6 +42,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         initialise,
         install,
         mount,
+        networks,
         offers,
         preflight,
         prune,
@@ -60,9 +61,8 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(address, alone, backup, brief, checkpoint, comeback, constraints, cycle, failover, hypervisor, initialise, install),
-        *(mount, offers, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync, verbs),
-        *(vm_settings, vms),
+        *(mount, networks, offers, preflight, prune, recover, rejoin, rollback, scheduled, snapshots, switch, switchover, sync),
+        *(verbs, vm_settings, vms),
     )
 
 
@@ -254,6 +254,12 @@ class Agent:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
 
         return constraints.told(self._config, str(arguments["told"]))
+
+    def networks(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Without the pair's lock, as constraints; what removes a bridge takes it for itself."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+        return networks.told(self._config, str(arguments["do"]), str(arguments["told"]))
 
     def prune(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         """By the rules of the host whose scheduled run it is; what this host itself needs stays, whatever they say."""
