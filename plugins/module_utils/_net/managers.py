@@ -41,7 +41,7 @@ SYSTEM = "/etc/systemd/system"
 _UNIT = f"{SYSTEM}/hvm-vlan-"
 #: Where files of ours may lie: what a host looks at to know what was made.
 PATTERNS = (f"{_IFUPDOWN}*", f"{_NETWORKD}*", f"{_UNIT}*.service", f"{SYSTEM}/*.wants/hvm-vlan-*.service")
-_MARK = "# hvm.pair.network: "
+_MARK = "# declared: "
 
 #: Path -> text; of a link (below a directory *.wants) where it leads.
 Files = dict[str, str]

@@ -98,34 +98,47 @@ def _row(
     }
 
 
-def put(config: PairConfig, raw: t.Mapping[str, t.Any], check: bool = False) -> Result:
+def put(config: PairConfig, raws: t.Sequence[t.Any], check: bool = False) -> Result:
     """`hvm net add`, on both hosts.
 
-    :param raw: as `_net.networks.parse` takes one.
+    :param raws: as `_net.networks.parse` takes them.
     :return: ``{changed, sentence, actions: {host: [...]}, plan: {host: [...]}, networks, diff, warnings}``
-    :raises HvmError: when it cannot be used. :raises Refused: when a host refuses it; nothing was changed.
+    :raises HvmError: when one cannot be used. :raises Refused: when a host refuses it; nothing was changed.
     """
-    network = networks.parse(
-        [{key: value for key, value in raw.items() if value not in (None, "", [], {}, ())}], _names(config)
-    )[0]
-    return _both(config, lambda book: books.put(book, network, _now()), check)
-
-
-def take_out(config: PairConfig, name: str, check: bool = False) -> Result:
-    """`hvm net remove`, on both hosts. :return, :raises: as `put`."""
+    said = networks.parse(_said(raws), _names(config), config.shared_ips)
 
     def edit(book: Book) -> tuple[Book, str]:
-        entry = book.get(name)
-        if entry is None or entry.network is None:
-            names = ", ".join(one.name for one in books.there(book)) or "none"
-            if entry is None and name not in managers.made(bridges.Host().files()):
-                raise HvmError(f"there is no network {name}", f"There are: {names}.")
-        return books.take_out(book, name, _now())
+        sentences = []
+        for network in said:
+            book, sentence = books.put(book, network, _now())
+            sentences.append(sentence)
+        return book, " ".join(sentences)
 
-    known = networks_file.read(config).book.get(name)
+    return _both(config, edit, check)
+
+
+def take_out(config: PairConfig, names: t.Sequence[str], check: bool = False) -> Result:
+    """`hvm net remove`, on both hosts. :return, :raises: as `put`; also for a name that nobody knows."""
+    declared = []
+
+    def edit(book: Book) -> tuple[Book, str]:
+        sentences = []
+        for name in names:
+            entry = book.get(name)
+            if entry is None and name not in managers.made(bridges.Host().files()):
+                there = ", ".join(one.name for one in books.there(book)) or "none"
+                raise HvmError(f"there is no network {name}", f"There are: {there}.")
+            if entry is not None and entry.network is not None and entry.origin == books.INVENTORY:
+                declared.append(name)
+            book, sentence = books.take_out(book, name, _now())
+            sentences.append(sentence)
+        return book, " ".join(sentences)
+
     done = _both(config, edit, check)
-    if known is not None and known.network is not None and known.origin == books.INVENTORY:
-        done["warnings"].append(f"{name} is in the inventory (hvm_networks), so the next hvm.pair.install brings it back")
+    if declared:
+        done["warnings"].append(
+            f"in the inventory (hvm_networks) there is still {', '.join(declared)}: the next hvm.pair.install brings it back"
+        )
     return done
 
 
@@ -139,7 +152,7 @@ def declare(config: PairConfig, raws: t.Sequence[t.Any], manager: str = managers
 
     :return: as `put`.
     """
-    declared = networks.parse(raws, _names(config), config.shared_ips)
+    declared = networks.parse(_said(raws), _names(config), config.shared_ips)
     warnings: list[str] = []
     with _changing(check):
         kept = networks_file.read(config)
@@ -150,8 +163,8 @@ def declare(config: PairConfig, raws: t.Sequence[t.Any], manager: str = managers
     others = books.besides(book)
     if others:
         warnings.append(
-            f"networks that are not in the inventory stay: {', '.join(others)}. Declare them in hvm_networks, or remove them on a "
-            "host (hvm_network state=absent)"
+            f"networks that are not in the inventory stay: {', '.join(others)}. Declare them in hvm_networks, or remove them "
+            "(hvm_network state=absent)"
         )
     warnings += done.left
     if not check:
@@ -421,6 +434,11 @@ def summary(config: PairConfig) -> Result:
 
 def _names(config: PairConfig) -> list[str]:
     return [one.name for one in config.hosts]
+
+
+def _said(raws: t.Sequence[t.Any]) -> list[t.Any]:
+    """Without what was not said: Ansible fills it in."""
+    return [{key: one for key, one in raw.items() if one not in (None, "")} if isinstance(raw, dict) else raw for raw in raws]
 
 
 def _now() -> datetime.datetime:

@@ -49,7 +49,7 @@ def sentences() -> list[str]:
 #: Of the inventory, not of this host: its remedy is the playbook hvm.pair.install.
 INVENTORY = {"hvm_hosts", "hvm_datasets", "hvm_service_iface", "hvm_filesystems", "hvm_shared_ip", "hvm_gateway", "hvm_state_dir"}
 #: Whole families of variables.
-INVENTORY |= {"hvm_mail_", "hvm_schedule_"}
+INVENTORY |= {"hvm_mail_", "hvm_schedule_", "hvm_networks", "hvm_network_manager"}
 #: No sentences: the name of a key or of an argument.
 BARE = {"peer_is_down"}
 
