@@ -63,12 +63,10 @@ def query(config: PairConfig) -> Result:
     here = _wrong(config, kept.book)
     known = books.meet(kept.book, theirs or {})
     rows = [_row(config, network, kept.book, theirs, here, there) for network in books.there(known)]
-    # removed on one of them, and still there on the other
-    rows += [
-        _row(config, one, kept.book, theirs, here, there)
-        for one in books.there({**(theirs or {}), **kept.book})
-        if known[one.name].network is None
-    ]
+    for name in books.differing(kept.book, theirs or {}):
+        if known[name].network is None:  # removed on one of them, and still there on the other
+            left = next(book[name].network for book in (kept.book, theirs or {}) if name in book and book[name].network)
+            rows += [_row(config, left, kept.book, theirs, here, there)] if left else []
     return {"changed": False, "networks": sorted(rows, key=lambda row: str(row["name"])), "warnings": warnings}
 
 
@@ -158,7 +156,14 @@ def declare(config: PairConfig, raws: t.Sequence[t.Any], manager: str = managers
         kept = networks_file.read(config)
         book = books.declare(kept.book, declared, _now())
         after = Kept(book, manager)
-        done = _here(config, after, check)
+        done = _plan(config, after)
+        findings = list(done.findings)
+        if _removes(done):
+            findings += _needed_there(config, done, kept.book, book)
+        if findings:
+            raise Refused(_CHANGE, findings)
+        if not check:
+            _do_here(config, after, done)
         changed = done.changes or books.dump(after) != books.dump(kept)
     others = books.besides(book)
     if others:
@@ -212,10 +217,23 @@ def _both(config: PairConfig, edit: Edit, check: bool) -> Result:
 def _alone(config: PairConfig, plan: Plan, before: Book, after: Book) -> list[Finding]:
     """The other host may have VMs on what is to go, and would find no bridge here when it hands them over."""
     gone = [name for name, entry in after.items() if entry.network is None and before.get(name) != entry]
-    if not (gone or any(": removed" in action for action in plan.actions)) or role.load().now(role.boot_id()) == role.ACTIVE:
+    if not (gone or _removes(plan)) or role.load().now(role.boot_id()) == role.ACTIVE:
         return []
     what = f"{config.peer.name} does not answer, and its VMs may need what is to be removed"
     return [Finding(what, "Wait until it answers; or do it on the host that is ACTIVE.", config.me.name)]
+
+
+def _needed_there(config: PairConfig, plan: Plan, before: Book, after: Book) -> list[Finding]:
+    """What the other host has against it, though it hears it for itself: it may have the VMs."""
+    try:
+        with Peer(config) as peer:
+            return list(_ask(config, peer, PLAN, after)["plan"].findings)
+    except HvmError:
+        return _alone(config, plan, before, after)
+
+
+def _removes(plan: Plan) -> bool:
+    return any(": removed" in action for action in plan.actions)
 
 
 def _do_there(config: PairConfig, peer: Peer, book: Book) -> list[str]:
@@ -294,16 +312,6 @@ def told(config: PairConfig, do: str, text: str) -> Result:
 # ---- this host
 
 
-def _here(config: PairConfig, kept: Kept, check: bool) -> Plan:
-    """:raises Refused: nothing was changed then."""
-    plan = _plan(config, kept)
-    if plan.findings:
-        raise Refused(_CHANGE, plan.findings)
-    if not check:
-        _do_here(config, kept, plan)
-    return plan
-
-
 def _plan(config: PairConfig, kept: Kept) -> Plan:
     there = books.there(kept.book)
     networks.parse([one.record() for one in there], _names(config), config.shared_ips)  # two may want the same
@@ -319,8 +327,7 @@ def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:
     if not plan.changes:
         return
     host = bridges.Host()
-    removes = any(": removed" in action for action in plan.actions)
-    with operation.Lock().held("network", operation.owner()) if removes else contextlib.nullcontext():
+    with operation.Lock().held("network", operation.owner()) if _removes(plan) else contextlib.nullcontext():
         before = host.links()
         reasons = links.protected(before, _reasons(config, host, before))
         try:
