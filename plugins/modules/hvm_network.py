@@ -42,10 +42,12 @@ options:
     choices: [declared, present, absent, applied, query]
     default: declared
   networks:
-    description: The networks. Of O(state=absent) only the names count.
+    description:
+      - The networks. Of O(state=absent) only the names count.
+      - Required when O(state) is V(declared), V(present) or V(absent). An empty list with V(declared) removes all that the
+        inventory had.
     type: list
     elements: dict
-    default: []
     suboptions:
       name:
         description:
@@ -195,7 +197,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "networks": {
         "type": "list",
         "elements": "dict",
-        "default": [],
         "options": {
             "name": {"type": "str", "required": True},
             "interface": {"type": "raw"},
@@ -223,7 +224,8 @@ def work(module: HvmModule) -> dict[str, t.Any]:
 
 
 def main() -> None:
-    HvmModule(ARGUMENT_SPEC, required_if=[("state", "present", ("networks",)), ("state", "absent", ("networks",))]).run(work)
+    wanted = [("state", state, ("networks",)) for state in ("declared", "present", "absent")]
+    HvmModule(ARGUMENT_SPEC, required_if=wanted).run(work)
 
 
 if __name__ == "__main__":
