@@ -52,7 +52,7 @@ options:
       name:
         description:
           - Name of the bridge, as VMs have it in C(<source bridge='...'/>). It begins with a letter and has 15 letters, digits,
-            dashes and underscores at most.
+            dashes and underscores at most; not C(vlanN), which ifupdown takes for a VLAN.
         type: str
         required: true
       interface:

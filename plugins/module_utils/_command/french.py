@@ -689,10 +689,10 @@ SENTENCES = {
     "{}: {} is no name of an interface": "{}: {} n'est pas un nom d'interface",
     "{}: {} must be a number from {} to {}, not {}": "{}: {} doit être un nombre de {} à {}, pas {}",
     "{} and {} both want {} on {}": "{} et {} veulent tous deux {} sur {}",
-    "A network has a name (a bridge, 15 letters, digits, dashes and underscores at most), and, as it needs them, interface, "
-    "vlan (1 to 4094), mtu and, by host, addresses.": (
-        "Un réseau a un nom (un pont, 15 lettres, chiffres, tirets et soulignés au plus) et, s'il en a besoin, interface, vlan "
-        "(1 à 4094), mtu et, par hôte, des adresses."
+    "A network has a name (a bridge; 15 letters, digits, dashes and underscores at most, and not vlanN, which ifupdown takes "
+    "for a VLAN) and, as it needs them, interface, vlan (1 to 4094), mtu and, by host, addresses.": (
+        "Un réseau a un nom (un pont; 15 lettres, chiffres, tirets et soulignés au plus, et pas vlanN, qu'ifupdown prend pour un "
+        "VLAN) et, s'il en a besoin, interface, vlan (1 à 4094), mtu et, par hôte, des adresses."
     ),
     "{} cannot be asked: {}. This is what {} knows.": "{} ne peut être interrogé: {}. Voici ce que sait {}.",
     "not known": "inconnu",

@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import par
 
 #: IFNAMSIZ without its null.
 LONGEST = 15
-_BRIDGE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}\Z")
+_BRIDGE = re.compile(r"(?!vlan\d)[A-Za-z][A-Za-z0-9_-]{0,14}\Z")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 #: 0 and 4095 are reserved (IEEE 802.1Q).
 VLANS = range(1, 4095)
@@ -31,8 +31,8 @@ VLANS = range(1, 4095)
 MTUS = range(1280, 65536)
 
 REMEDY = (
-    "A network has a name (a bridge, 15 letters, digits, dashes and underscores at most), and, as it needs them, interface, vlan "
-    "(1 to 4094), mtu and, by host, addresses."
+    "A network has a name (a bridge; 15 letters, digits, dashes and underscores at most, and not vlanN, which ifupdown takes "
+    "for a VLAN) and, as it needs them, interface, vlan (1 to 4094), mtu and, by host, addresses."
 )
 
 

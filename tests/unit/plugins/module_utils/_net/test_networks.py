@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hvm.pair.plugins.module_utils._command import french
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import networks
 from ansible_collections.hvm.pair.plugins.module_utils._net.networks import Bridge
@@ -68,6 +69,7 @@ def test_a_vlan_has_a_name_that_the_kernel_takes(parent: str, port: str) -> None
         (["br0"], "'br0' is no network"),
         ([{"interface": "eno1"}], "None is no name of a bridge"),
         ([{"name": "br-much-too-long"}], "'br-much-too-long' is no name of a bridge"),
+        ([{"name": "vlan10"}], "'vlan10' is no name of a bridge"),
         ([{"name": "br0.10"}], "'br0.10' is no name of a bridge"),
         ([{"name": "br0;reboot"}], "'br0;reboot' is no name of a bridge"),
         ([{"name": "br0\n"}], "'br0\\n' is no name of a bridge"),
@@ -106,6 +108,10 @@ def test_what_cannot_be_used_is_named(raws: t.Any, said: str) -> None:
     with pytest.raises(HvmError) as caught:
         networks.parse(raws, HOSTS, ["10.0.0.9/24"])
     assert said in caught.value.what
+
+
+def test_the_remedy_is_known_in_french() -> None:
+    assert networks.REMEDY in french.SENTENCES
 
 
 def test_all_mistakes_at_once() -> None:
