@@ -50,7 +50,7 @@ def sentences() -> list[str]:
 INVENTORY = {"hvm_hosts", "hvm_datasets", "hvm_service_iface", "hvm_filesystems", "hvm_shared_ip", "hvm_gateway", "hvm_state_dir"}
 INVENTORY |= {"hvm_pools", "hvm_create_datasets", "hvm_uninstall", "hvm_uninstall_despite", "hvm_uninstall_holds"}
 #: Whole families of variables.
-INVENTORY |= {"hvm_mail_", "hvm_schedule_"}
+INVENTORY |= {"hvm_mail_", "hvm_schedule_", "hvm_networks", "hvm_network_manager"}
 #: No sentences: the name of a key or of an argument.
 BARE = {"peer_is_down"}
 
