@@ -26,8 +26,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, ke
 class Missing(t.NamedTuple):
     """Datasets that are to be made, each list in the order in which that is possible.
 
-    :ivar parents: what lies above the roots: a replica needs it, too. :ivar roots: and :ivar filesystems: of the ACTIVE host only;
-        the other one gets them by the first sync.
+    :ivar parents: what lies above the roots: a replica needs it, too. :ivar roots: and :ivar filesystems: of the ACTIVE host
+        only; the other one gets them by the first sync.
     """
 
     parents: list[str]
@@ -60,8 +60,8 @@ def initialise(
     config: PairConfig, active: str, filesystems: dict[str, dict[str, t.Any]], check: bool, create: bool = True
 ) -> dict[str, t.Any]:
     """:param active: name of the host that becomes ACTIVE in a new pair.
-    :param filesystems: dataset -> ``{mountpoint, properties, mode}``; made on the ACTIVE host when missing. In a new pair with what
-        lies at the mountpoint.
+    :param filesystems: dataset -> ``{mountpoint, properties, mode}``; made on the ACTIVE host when missing. In a new pair with
+        what lies at the mountpoint.
     :param create: whether datasets are made at all; else a missing one is refused.
     """
     config.host(active)

@@ -40,7 +40,7 @@ def test_what_is_made_where(there: tuple[str, ...], active: bool, found: Missing
 
 
 def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
-    with pytest.raises(HvmError, match="dataset rot/bb/x is not below the pair's datasets. Correct hvm_filesystems"):
+    with pytest.raises(HvmError, match=r"dataset rot/bb/x is not below the pair's datasets\. Correct hvm_filesystems"):
         initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
 
 
@@ -61,7 +61,7 @@ class Here:
         self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
         other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, __enter__=None)
         monkeypatch.setattr(initialise, "Peer", lambda config: _Held(other))
-        monkeypatch.setattr(initialise, "run", lambda command: self._run(command))
+        monkeypatch.setattr(initialise, "run", self._run)
         monkeypatch.setattr(initialise, "qemu_processes", list)
         monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
         monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
@@ -113,7 +113,7 @@ ROOT = "zfs create -o mountpoint=none -o canmount=noauto -o atime=off"
 
 
 def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_needs(here: Here) -> None:
-    made = "zfs create -p -o atime=off -o canmount=noauto -o mountpoint={}/img rot/b/img".format(here.place)
+    made = f"zfs create -p -o atime=off -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
     planned = here(check=True)
     assert planned["datasets"] == ["ssd/hvm", "ssd/hvm/a", "rot/b", "rot/b/img"] and here.did == []
     assert here()["datasets"] == planned["datasets"]
