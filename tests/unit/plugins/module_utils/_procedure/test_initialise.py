@@ -44,6 +44,9 @@ def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
         initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
 
 
+MOUNTED = {"mounted": ["yes", "-"]}
+
+
 class Here:
     """This host, with ZFS, systemd, libvirt and the other host replaced."""
 
@@ -57,9 +60,11 @@ class Here:
         self.pending: t.Any = None
         self.gate = True
         self.let_go: set[str] = set()
+        self.mounted: set[str] = set()
+        self.theirs: dict[str, t.Any] = {}
         self.place = place
         self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
-        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, __enter__=None)
+        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, call=lambda op: {"datasets": self.theirs}[op])
         monkeypatch.setattr(initialise, "Peer", lambda config: _Held(other))
         monkeypatch.setattr(initialise, "run", self._run)
         monkeypatch.setattr(initialise, "qemu_processes", list)
@@ -86,7 +91,11 @@ class Here:
 
     def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
         marked = {"hvm:let-go": ["p", "local"]} if more else {}
-        return {one: {"props": marked if one in self.let_go else {}} for one in sorted(self.there)}
+        where = {"mountpoint": ["/x", "local"]}
+        return {
+            one: {"props": {**(marked if one in self.let_go else {}), **(where | MOUNTED if one in self.mounted else where)}}
+            for one in sorted(self.there)
+        }
 
     def __call__(self, check: bool = False, **words: t.Any) -> dict[str, t.Any]:
         self.did = []
@@ -184,3 +193,19 @@ def test_what_a_removal_has_left_to_be_mounted_at_boot_is_taken_back(here: Here)
     both = "rot/b/img ssd/hvm/a/lib"
     assert here.did[1:] == [f"zfs set canmount=noauto {both}", f"zfs inherit hvm:let-go {both}", "start"]
     assert here(active="hv2")["role"] == role.PASSIVE and here.did[1:] == ["stop", "record PASSIVE"]
+
+
+def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(here: Here) -> None:
+    """After a removal the roles are forgotten; whichever of the two hosts looks first, nothing is changed on either."""
+    entry = {"props": {"mountpoint": ["/var/lib/libvirt", "local"]}}
+    here.theirs = {"rot/b/lib": {"props": {**entry["props"], **MOUNTED}}, "rot/b": entry}
+    with pytest.raises(HvmError, match="are mounted on hv2, which is to become PASSIVE: rot/b/lib") as error:
+        here()
+    assert "hvm_first_active=hv2" in error.value.remedy and here.did == []
+    assert here(active="hv2")["role"] == role.PASSIVE  # the other way round it is right
+    here.theirs, here.there, here.mounted = {}, {"rot/b", "rot/b/lib"}, {"rot/b/lib"}
+    for check in (True, False):
+        with pytest.raises(HvmError, match="are mounted on hv1, which is to become PASSIVE: rot/b/lib"):
+            here(check=check, active="hv2")
+        assert here.did == []
+    assert here()["role"] == role.ACTIVE
