@@ -10,8 +10,8 @@ short_description: The older scripts' local.conf as variables
 version_added: 0.1.0
 author: The hvm.pair developers (@hvm-pair)
 description:
-  - Reads C(HVM_HOSTS), C(HVM_SERVICE_IFACE), C(HVM_SHARED_IP) and C(HVM_GATEWAY). The file is never run, so only plain assignments
-    count. Anything else is a failure that names it.
+  - Reads C(HVM_HOSTS), C(HVM_SERVICE_IFACE), C(HVM_SHARED_IP) and C(HVM_GATEWAY). The file is never run, so only plain
+    assignments count. Anything else is a failure that names it.
   - The files of both hosts must agree.
 options:
   _input:

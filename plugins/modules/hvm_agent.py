@@ -24,7 +24,7 @@ options:
     default: present
     choices: [present, absent]
   wait:
-    description: Seconds to wait for an operation on this host to end, before another version takes the place of the one it began with.
+    description: Seconds to wait for an operation on this host to end, before another version is installed.
     type: int
     default: 60
   despite_pending:

@@ -32,8 +32,8 @@ options:
     default: {}
   create_datasets:
     description:
-      - Whether what is missing is made. The ACTIVE host gets the roots and O(filesystems), the PASSIVE one only what lies above the
-        roots, where a replica cannot be received without.
+      - Whether what is missing is made. The ACTIVE host gets the roots and O(filesystems), the PASSIVE one only what lies above
+        the roots, where a replica cannot be received without.
       - With V(false), a new pair is refused while one is missing.
     type: bool
     default: true

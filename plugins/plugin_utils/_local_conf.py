@@ -36,8 +36,8 @@ _HARMLESS = re.compile(r"export(?:[ \t]+[A-Za-z_][A-Za-z0-9_]*)+\Z")
 
 
 class Read(t.NamedTuple):
-    """:ivar values: HVM_… -> its words. :ivar wrong: what could not be understood, each with its line. :ivar left_out: assignments
-    of other variables.
+    """:ivar values: HVM_… -> its words. :ivar wrong: what could not be understood, each with its line. :ivar left_out:
+    assignments of other variables.
     """
 
     values: dict[str, list[str]]
@@ -48,37 +48,32 @@ class Read(t.NamedTuple):
 def _statements(text: str) -> t.Iterator[tuple[int, str]]:
     """Line number and text of each statement, without comments; an array or a quoted text may go over several lines."""
     start, line, depth, quote, words = 1, 1, 0, "", ""
+    fresh = True  # no word has begun: only there `#` begins a comment
     characters = iter(enumerate(text))
     for at, char in characters:
         line += char == "\n"
-        if quote:
-            following = next(characters, (0, ""))[1] if char == "\\" and quote == '"' else ""
-            line += following == "\n"
-            words += "" if following == "\n" else char + following
+        following = next(characters, (0, ""))[1] if char == "\\" and quote != "'" else ""
+        line += following == "\n"
+        began, fresh = fresh, not quote and char in " \t\n;("
+        if following == "\n":  # a backslash before it: both are nothing
+            fresh = began
+        elif quote:
+            words += char + following
             quote = "" if char == quote else quote
-        elif char == "\\":
-            following = next(characters, (0, ""))[1]
-            line += following == "\n"
-            words += "" if following == "\n" else char + following
-        elif char == "#" and (at == 0 or text[at - 1] in " \t\n;("):
-            for _after, char in characters:
-                if char == "\n":
-                    line += 1
-                    break
-            else:
-                char = "\n"
-        elif char in "'\"":
-            quote, words = char, words + char
-        elif char not in "\n;":
-            depth += (char == "(") - (char == ")")
-            words += char
-        if char in "\n;" and not quote:
-            if depth > 0 and char == "\n":
-                words += " "
-                continue
+        elif char == "#" and began:
+            end = text.find("\n", at)
+            for dummy in range((len(text) if end < 0 else end) - at - 1):
+                next(characters)
+        elif char == "\n" and depth > 0:
+            words += " "
+        elif char in "\n;":
             if words.strip():
                 yield start, words.strip()
             words = ""
+        else:
+            quote = char if char in "'\"" else ""
+            depth += (char == "(") - (char == ")")
+            words += char + following
         if not words.strip():
             start, words = line, ""
     if words.strip():
@@ -203,8 +198,8 @@ def take_over(texts: t.Mapping[str, str], host: str, given: t.Mapping[str, t.Any
     strangers = [name for name in hosts if name not in texts]
     if strangers:
         wrong.append(
-            f"HVM_HOSTS names {' and '.join(strangers)}, and the hosts of this run are {', '.join(sorted(texts))}: call them alike "
-            "in the inventory, or set hvm_hosts there"
+            f"HVM_HOSTS names {' and '.join(strangers)}, and the hosts of this run are {', '.join(sorted(texts))}: call them "
+            "alike in the inventory, or set hvm_hosts there"
         )
     elif hosts and host not in hosts:
         wrong.append(f"HVM_HOSTS names {' and '.join(hosts)} on {host}: which is neither of them")

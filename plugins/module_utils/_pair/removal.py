@@ -92,8 +92,10 @@ def left(found: Found, released: bool) -> list[str]:
     """
     roots = " ".join(found["datasets"])
     lines = [
-        f"datasets: {', '.join(found['datasets'])}, with everything below, {found['snapshots']} snapshots in {found['sets']} sets of "
-        f"the pair (zfs list -r -t all {roots})"
+        (
+            f"datasets: {', '.join(found['datasets'])}, with everything below, {found['snapshots']} snapshots in {found['sets']} "
+            f"sets of the pair (zfs list -r -t all {roots})"
+        )
     ]
     if stands(found):
         points = ", ".join(found["mountable"].values())
@@ -107,13 +109,13 @@ def left(found: Found, released: bool) -> list[str]:
             )
         if found["addresses"]:
             lines.append(
-                f"shared IP: {', '.join(found['addresses'])} on {found['interface']}, until the next boot. To keep it, write it into "
-                "the host's own network configuration"
+                f"shared IP: {', '.join(found['addresses'])} on {found['interface']}, until the next boot. To keep it, write it "
+                "into the host's own network configuration"
             )
     elif found["role"]["since"]:
         lines.append(
-            "they are a copy, read-only and not mounted, and libvirt stays off. To go on with them, when the other host does not: "
-            f"zfs set readonly=off volmode=dev {roots}; zfs set canmount=on and zfs mount, for each filesystem; "
+            "they are a copy, read-only and not mounted, and libvirt stays off. To go on with them, when the other host does "
+            f"not: zfs set readonly=off volmode=dev {roots}; zfs set canmount=on and zfs mount, for each filesystem; "
             "systemctl enable --now libvirtd"
         )
     if found["saved"]:

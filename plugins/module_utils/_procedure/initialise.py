@@ -26,8 +26,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, ke
 class Missing(t.NamedTuple):
     """Datasets that are to be made, each list in the order in which that is possible.
 
-    :ivar parents: what lies above the roots: a replica needs it, too. :ivar roots: and :ivar filesystems: of the ACTIVE host only;
-        the other one gets them by the first sync.
+    :ivar parents: what lies above the roots: a replica needs it, too. :ivar roots: and :ivar filesystems: of the ACTIVE host
+        only; the other one gets them by the first sync.
     """
 
     parents: list[str]
@@ -60,8 +60,8 @@ def initialise(
     config: PairConfig, active: str, filesystems: dict[str, dict[str, t.Any]], check: bool, create: bool = True
 ) -> dict[str, t.Any]:
     """:param active: name of the host that becomes ACTIVE in a new pair.
-    :param filesystems: dataset -> ``{mountpoint, properties, mode}``; made on the ACTIVE host when missing. In a new pair with what
-        lies at the mountpoint.
+    :param filesystems: dataset -> ``{mountpoint, properties, mode}``; made on the ACTIVE host when missing. In a new pair with
+        what lies at the mountpoint.
     :param create: whether datasets are made at all; else a missing one is refused.
     """
     config.host(active)
@@ -70,6 +70,7 @@ def initialise(
         return _complete(config, current, filesystems, check, create)
     with Peer(config) as peer:
         theirs = peer.hello["role"]
+        their_datasets: inventory.Inventory = peer.call("datasets")
     wanted = role.ACTIVE if active == config.me.name else role.PASSIVE
     if theirs["role"] in (role.ACTIVE, role.DIVERGED):
         wanted = role.PASSIVE  # a host that was rebuilt joins the pair that goes on
@@ -78,6 +79,7 @@ def initialise(
             f"VMs run on {config.me.name} ({', '.join(qemu_processes())}) while the pair is being made",
             "Shut them down for the installation.",
         )
+    _refuse_standing(config, wanted, their_datasets)
     lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create)
     result = {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0, "datasets": lacking.all()}
     if check:
@@ -101,6 +103,31 @@ def initialise(
             hypervisor.stop(config, progress)
             role.record(role.PASSIVE, 0, "PASSIVE host of a new pair")
     return {**result, "epoch": role.load().epoch}
+
+
+def _refuse_standing(config: PairConfig, wanted: str, theirs: inventory.Inventory) -> None:
+    """A host that mounts datasets of the pair has been ACTIVE, or alone; the other one's may be an old copy of them.
+
+    Both hosts look, each before it changes anything: whoever is first, neither takes the wrong role.
+    """
+    passive = config.me if wanted == role.PASSIVE else config.peer
+    seen = inventory.read_datasets(config.datasets) if wanted == role.PASSIVE else theirs
+    mounted = standing(seen)
+    if mounted:
+        raise HvmError(
+            f"datasets of the pair are mounted on {passive.name}, which is to become PASSIVE: {', '.join(mounted)}",
+            f"If its data are those to go on with: hvm_first_active={passive.name}, unless the other host has a role already. "
+            "If they are not, unmount them there, and set canmount=noauto.",
+        )
+
+
+def standing(datasets: inventory.Inventory) -> list[str]:
+    """Filesystems with a real mountpoint that are mounted. Pure."""
+    return [
+        name
+        for name, entry in datasets.items()
+        if inventory.prop(entry, "mounted") == "yes" and inventory.prop(entry, "mountpoint").startswith("/")
+    ]
 
 
 def _complete(

@@ -226,10 +226,10 @@ def alone(busy: Busy, wait: float, despite_pending: bool, check: bool) -> t.Iter
         entry = operation.pending()
         if entry and not despite_pending:
             raise HvmError(
-                f"{entry['operation']} by {entry.get('owner', 'somebody')}, begun {entry['started']} on {os.uname().nodename}, did "
-                f"not end: it was last at '{entry['step']}'",
-                "The version that began it ends it: 'hvm recover' on that host. If the two hosts have different versions already, "
-                "so that this is refused, too: hvm.pair.install with hvm_install_despite_pending=true.",
+                f"{entry['operation']} by {entry.get('owner', 'somebody')}, begun {entry['started']} on {os.uname().nodename}, "
+                f"did not end: it was last at '{entry['step']}'",
+                "The version that began it ends it: 'hvm recover' on that host. If the two hosts have different versions "
+                "already, so that this is refused, too: hvm.pair.install with hvm_install_despite_pending=true.",
             )
         yield
     finally:
@@ -250,7 +250,9 @@ def _listed() -> list[str]:
 
 def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """Everything of it again, with the files `more`; configuration and state stay."""
-    there = [path for path in dict.fromkeys([*files(), *more, *_listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)]
+    there = [
+        path for path in dict.fromkeys([*files(), *more, *_listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)
+    ]
     if not check:
         if UNITS[0] in there:
             run(["systemctl", "disable", "--now", TIMER])

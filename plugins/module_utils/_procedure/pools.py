@@ -51,7 +51,8 @@ def ensure(described: t.Mapping[str, t.Any], check: bool, execute: Run = run) ->
         for command in commands:
             _create(command, execute)
     warnings += [
-        f"pool {pool} is not as hvm_pools describes it, and stays as it is: {'; '.join(how)}" for pool, how in plan.differs.items()
+        f"pool {pool} is not as hvm_pools describes it, and stays as it is: {'; '.join(how)}"
+        for pool, how in plan.differs.items()
     ]
     return {
         "changed": bool(commands),

@@ -24,7 +24,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import config as co
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, removal, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer import dial
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, early, holds, install, observe, rollback, scheduled
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    early,
+    holds,
+    install,
+    observe,
+    rollback,
+    scheduled,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, layout, names, protect
 
@@ -71,17 +79,14 @@ def uninstall(
         if findings:
             raise Refused("removal", findings)
         before = _there(more)
-        if check:
-            done, warnings = _planned(found, release), []
-        else:
-            done, warnings = _remove(config, found, release, more)
+        warnings = [] if check else _remove(config, found, release, more)
     left = removal.left(found, release) if found else []
     left += [f"{path}, which is not of this collection" for path in _foreign()] if not check else []
     return {
         "changed": True,
         "pair": config.pair if config else "",
         "role": found["role"]["now"] if found else role.UNKNOWN,
-        "done": done,
+        "done": _planned(found, release),
         "left": [*left, "the packages (libvirt, QEMU, ZFS)"],
         "diff": {"before": "".join(f"{path}\n" for path in before), "after": ""},
         "warnings": warnings,
@@ -164,9 +169,8 @@ def _planned(found: dict[str, t.Any] | None, release: bool) -> list[str]:
     return [*steps, "keys, command, library, configuration and records go"]
 
 
-def _remove(
-    config: PairConfig | None, found: dict[str, t.Any] | None, release: bool, more: t.Sequence[str]
-) -> tuple[list[str], list[str]]:
+def _remove(config: PairConfig | None, found: dict[str, t.Any] | None, release: bool, more: t.Sequence[str]) -> list[str]:
+    """:return: warnings: what could not be done, and keeps nothing from being removed."""
     warnings: list[str] = []
     if found and removal.boots(found):
         # neither mounts nor unmounts anything (zfsprops(7)); marked, so that an installation can take it back
@@ -187,7 +191,7 @@ def _remove(
     for path in (*DIRECTORIES, role.RUN):
         if os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
-    return _planned(found, release), warnings
+    return warnings
 
 
 def _release(config: PairConfig, found: dict[str, t.Any]) -> list[str]:
@@ -213,7 +217,7 @@ def _shut_out() -> None:
 
 
 def _enable() -> list[str]:
-    """As Debian has it. libvirtd runs, and is not touched; libvirt-guests has to be started once, to act when the host goes down."""
+    """As Debian has it. libvirtd runs, and is not touched; libvirt-guests has to be started to act when the host goes down."""
     warnings = []
     for command in (*(["systemctl", "enable", unit] for unit in SERVICES), ["systemctl", "start", SERVICES[-1]]):
         try:

@@ -85,7 +85,7 @@ class Device(t.NamedTuple):
 
 
 class Plan(t.NamedTuple):
-    """:ivar create: the pools to be made. :ivar findings: why nothing is made. :ivar differs: pool -> how it is not as described."""
+    """:ivar create: the pools to be made. :ivar findings: why none is made. :ivar differs: pool -> how it is not as described."""
 
     create: list[Wanted]
     findings: list[Finding]

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbook `install` with its role, by ansible-playbook, on two directories instead of two hosts: what is asked of the modules,
-and what becomes of a host whose other one is off, refuses, or is new."""
+"""The playbook `install` with its role, by ansible-playbook, on two directories instead of two hosts: what is asked of the
+modules, and what becomes of a host whose other one is off, refuses, or is new."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from test_playbooks import ANSIBLE, OLD_STYLE, ROOT, Run, World  # noqa: E402
+from test_playbooks import ANSIBLE, OLD_STYLE, ROOT, Run, World
 
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
 
@@ -35,9 +35,7 @@ class Installation(World):
         tree = directory / "collections/ansible_collections/hvm/pair"
         shutil.copytree(ROOT / "roles", tree / "roles")
         for module in FOREIGN:
-            (tree / f"plugins/modules/{module}.py").write_text(
-                OLD_STYLE.replace("NAME", module).replace("WORLD", str(directory))
-            )
+            (tree / f"plugins/modules/{module}.py").write_text(OLD_STYLE.replace("NAME", module).replace("WORLD", str(directory)))
         for path in (tree / "roles/host/tasks").glob("*.yml"):
             text = path.read_text()
             for module in FOREIGN:
@@ -98,7 +96,9 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
 
 def test_pools_that_are_described_are_made_before_anything_else_of_ours(pair: Installation) -> None:
     pools = {"ssd": {"vdevs": [["mirror", "/dev/disk/by-id/a", "/dev/disk/by-id/b"]]}}
-    pair.says(hvm_pair="office", hvm_hosts=["hv1", "hv2"], hvm_datasets=["ssd/shared"], hvm_pools=pools, hvm_create_datasets=False)
+    pair.says(
+        hvm_pair="office", hvm_hosts=["hv1", "hv2"], hvm_datasets=["ssd/shared"], hvm_pools=pools, hvm_create_datasets=False
+    )
     run = pair.install()
     assert not run.failed, run.text
     assert [name for host, name in run.calls() if host == "hv1" and name not in FOREIGN] == ["pool", "agent", "agent", "role"]

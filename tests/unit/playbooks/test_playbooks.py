@@ -504,7 +504,8 @@ def test_uninstall_shows_and_wants_the_name_of_the_pair(world: World) -> None:
     assert [one[1:] for one in run.asked] == [["hvm_uninstall", told, check] for check in (True, True, False, False)]
     checked = world.play("uninstall", "--check")
     assert not checked.failed and all(check for *_rest, check in checked.asked)
-    world.answers["hv1"] = world.answers["hv2"] = {"hvm_uninstall": {**GOES, "changed": False, "pair": "", "done": [], "left": []}}
+    gone = {**GOES, "changed": False, "pair": "", "done": [], "left": []}
+    world.answers["hv1"] = world.answers["hv2"] = {"hvm_uninstall": gone}
     nothing = world.play("uninstall")
     assert not nothing.failed and "Nothing of the pair is on hv1" in nothing.text
 

@@ -30,7 +30,9 @@ SAID = {"hvm_hosts": ["hv1", "hv2"], "hvm_service_iface": "eth0", "hvm_shared_ip
 
 
 def taken(one: str, other: str | None = None, host: str = "hv1", given: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-    return local_conf.take_over({"hv1": one, "hv2": one if other is None else other, "hv3": ""}, host, given or {}, "/x/local.conf")
+    return local_conf.take_over(
+        {"hv1": one, "hv2": one if other is None else other, "hv3": ""}, host, given or {}, "/x/local.conf"
+    )
 
 
 def refused(*words: t.Any, **more: t.Any) -> str:
@@ -106,7 +108,9 @@ def test_values_that_no_pair_can_have_are_named_in_each_file(old: str, new: str,
 
 
 def test_two_files_that_differ_are_compared_variable_by_variable() -> None:
-    other = PLAIN.replace("=eth0", "=eno1").replace("192.0.2.10/24", "192.0.2.11/24").replace("export HVM_GATEWAY=192.0.2.1\n", "")
+    other = (
+        PLAIN.replace("=eth0", "=eno1").replace("192.0.2.10/24", "192.0.2.11/24").replace("export HVM_GATEWAY=192.0.2.1\n", "")
+    )
     assert refused(PLAIN, other) == (
         "HVM_SERVICE_IFACE is eth0 on hv1 and eno1 on hv2; HVM_SHARED_IP is 192.0.2.10/24 on hv1 and 192.0.2.11/24 on hv2; "
         "HVM_GATEWAY is 192.0.2.1 on hv1 and not set on hv2"
@@ -119,8 +123,8 @@ def test_two_files_that_differ_are_compared_variable_by_variable() -> None:
 def test_hosts_must_be_called_as_in_the_inventory() -> None:
     text = PLAIN.replace("hv1 hv2", "HOST-01 hv2")
     assert refused(text) == (
-        "HVM_HOSTS names HOST-01, and the hosts of this run are hv1, hv2, hv3: call them alike in the inventory, or set hvm_hosts "
-        "there"
+        "HVM_HOSTS names HOST-01, and the hosts of this run are hv1, hv2, hv3: call them alike in the inventory, or set "
+        "hvm_hosts there"
     )
     assert taken(text, given={"hvm_hosts": ["hv2", "hv1"]})["variables"] == {k: v for k, v in SAID.items() if k != "hvm_hosts"}
     assert refused(PLAIN, PLAIN, "hv3") == "hv3: HVM_HOSTS is not set"
@@ -133,18 +137,41 @@ def test_what_the_inventory_says_wins_and_other_variables_are_left_out_and_named
     text = f"{PLAIN}HVM_MAIL='a b'\nHVM_LIST=(a b)\n"
     found = taken(text, given={"hvm_gateway": "198.51.100.1"})
     assert found["variables"] == {name: value for name, value in SAID.items() if name != "hvm_gateway"}
-    assert found["left_out"] == [f"{host}: line {n}: {v}" for host in ("hv1", "hv2") for n, v in ((7, "HVM_MAIL"), (8, "HVM_LIST"))]
+    assert found["left_out"] == [
+        f"{host}: line {n}: {v}" for host in ("hv1", "hv2") for n, v in ((7, "HVM_MAIL"), (8, "HVM_LIST"))
+    ]
 
 
 def test_the_filter_fails_with_the_sentence() -> None:
     read = hvm_local_conf.FilterModule().filters()["hvm_local_conf"]
     assert read({"hv1": PLAIN, "hv2": PLAIN}, "hv1")["variables"] == SAID
-    with pytest.raises(hvm_local_conf.AnsibleFilterError, match=r"local.conf cannot be taken over: hv1: HVM_HOSTS is not set.*not run"):
+    with pytest.raises(
+        hvm_local_conf.AnsibleFilterError, match=r"local.conf cannot be taken over: hv1: HVM_HOSTS is not set.*not run"
+    ):
         read({"hv1": "", "hv2": ""}, "hv1")
 
 
 PIECES = st.sampled_from(
-    ["HVM_HOSTS", "HVM_GATEWAY", "FOO", "=", "(", ")", "hv1", "10.0.0.1", " ", " ", "\n", "\n", '"', "'", "\\", "#", ";", "export "]
+    [
+        "HVM_HOSTS",
+        "HVM_GATEWAY",
+        "FOO",
+        "=",
+        "(",
+        ")",
+        "hv1",
+        "10.0.0.1",
+        " ",
+        " ",
+        "\n",
+        "\n",
+        '"',
+        "'",
+        "\\",
+        "#",
+        ";",
+        "export ",
+    ]
 )
 
 
@@ -162,7 +189,9 @@ def test_what_is_taken_is_what_bash_makes_of_it(text: str) -> None:
     if made.returncode:  # no file that the scripts could have used
         return
     bash = {line.split()[0]: line.split()[1:] for line in made.stdout.splitlines()}
-    assert {name: words for name, words in found.values.items() if words} == {name: words for name, words in bash.items() if words}
+    assert {name: words for name, words in found.values.items() if words} == {
+        name: words for name, words in bash.items() if words
+    }
 
 
 @hypothesis.given(st.text(max_size=60))

@@ -23,7 +23,8 @@ AGENT = "/usr/lib/hvm/hvm-agent"
 def found(now: str = PASSIVE, **more: t.Any) -> dict[str, t.Any]:
     on = now == ACTIVE
     return {
-        "host": "hv1", "pair": "office", "role": {"now": now, "since": "yesterday", "epoch": 3}, "gate_open": on, "hypervisor": on,
+        "host": "hv1", "pair": "office", "role": {"now": now, "since": "yesterday", "epoch": 3}, "gate_open": on,
+        "hypervisor": on,
         "pending": None, "qemu": ["web"] if on else [], "saved": [], "state_dir": "/vm/state", "datasets": ["ssd/a", "rot/b"],
         "mountable": {"ssd/a/qemu": "/etc/libvirt/qemu", "rot/b/lib": "/var/lib/libvirt"}, "snapshots": 12, "sets": 3,
         "tag": "hvm:office", "holds": {}, "bookmarks": [], "kept": [], "autostart": [], "addresses": [], "interface": "", **more,
@@ -42,36 +43,46 @@ PENDING = {"operation": "migrate", "started": "10:00", "step": "save"}
         (
             found(ACTIVE, pending=PENDING),
             [
-                "hv1: migrate, begun 10:00, did not end: it was last at 'save'. hvm.pair.recover finishes it or undoes it. "
-                "Or remove it all the same: hvm_uninstall_despite=pending."
+                (
+                    "hv1: migrate, begun 10:00, did not end: it was last at 'save'. hvm.pair.recover finishes it or undoes it. "
+                    "Or remove it all the same: hvm_uninstall_despite=pending."
+                )
             ],
         ),
         (
             found(ACTIVE, saved=["db", "mail"]),
             [
-                "hv1: VMs have state images: db, mail. Restore them (hvm_vm state=restored); without this collection nothing proves "
-                "that an image fits its disks. Or remove it all the same: hvm_uninstall_despite=saved."
+                (
+                    "hv1: VMs have state images: db, mail. Restore them (hvm_vm state=restored); without this collection nothing "
+                    "proves that an image fits its disks. Or remove it all the same: hvm_uninstall_despite=saved."
+                )
             ],
         ),
         (
             found(ACTIVE, gate_open=False, hypervisor=False, qemu=[]),
             [
-                "hv1: it is ACTIVE, and its hypervisor is stopped. Start it (hvm_hypervisor state=started), so that the host stands "
-                "by itself afterwards. Or remove it all the same: hvm_uninstall_despite=stopped."
+                (
+                    "hv1: it is ACTIVE, and its hypervisor is stopped. Start it (hvm_hypervisor state=started), so that the host "
+                    "stands by itself afterwards. Or remove it all the same: hvm_uninstall_despite=stopped."
+                )
             ],
         ),
         (
             found(UNKNOWN),
             [
-                "hv1: it was ACTIVE before it rebooted, and nobody has said since whether it still is. hvm.pair.recover finds out. "
-                "Or remove it all the same: hvm_uninstall_despite=unknown."
+                (
+                    "hv1: it was ACTIVE before it rebooted, and nobody has said since whether it still is. hvm.pair.recover "
+                    "finds out. Or remove it all the same: hvm_uninstall_despite=unknown."
+                )
             ],
         ),
         (
             found(DIVERGED),
             [
-                "hv1: it is DIVERGED: it holds writes that the other host lacks. Decide about them first (hvm.pair.rejoin). "
-                "Or remove it all the same: hvm_uninstall_despite=diverged."
+                (
+                    "hv1: it is DIVERGED: it holds writes that the other host lacks. Decide about them first (hvm.pair.rejoin). "
+                    "Or remove it all the same: hvm_uninstall_despite=diverged."
+                )
             ],
         ),
         (
@@ -106,7 +117,9 @@ def test_each_word_takes_one_reason_away_and_no_word_lets_vms_run_on_a_copy(seen
 
 
 def test_what_stays_on_the_host_that_goes_on() -> None:
-    seen = found(ACTIVE, autostart=["db"], addresses=["192.0.2.10/24"], interface="br0", saved=["mail"], kept=["20261124T081500Z"])
+    seen = found(
+        ACTIVE, autostart=["db"], addresses=["192.0.2.10/24"], interface="br0", saved=["mail"], kept=["20261124T081500Z"]
+    )
     assert removal.left(seen, True) == [
         "datasets: ssd/a, rot/b, with everything below, 12 snapshots in 3 sets of the pair (zfs list -r -t all ssd/a rot/b)",
         "they are mounted at each boot from now on (canmount=on): /etc/libvirt/qemu, /var/lib/libvirt",
@@ -121,9 +134,11 @@ def test_what_stays_on_the_host_that_goes_on() -> None:
 def test_what_stays_on_the_copy_with_its_holds_and_how_they_go() -> None:
     seen = found(holds={SET: ["ssd/a", "rot/b", "rot/b/c"]}, bookmarks=[f"ssd/a#{SET}", f"rot/b#{SET}"])
     assert removal.left(seen, False)[1:] == [
-        "they are a copy, read-only and not mounted, and libvirt stays off. To go on with them, when the other host does not: "
-        "zfs set readonly=off volmode=dev ssd/a rot/b; zfs set canmount=on and zfs mount, for each filesystem; "
-        "systemctl enable --now libvirtd",
+        (
+            "they are a copy, read-only and not mounted, and libvirt stays off. To go on with them, when the other host does "
+            "not: zfs set readonly=off volmode=dev ssd/a rot/b; zfs set canmount=on and zfs mount, for each filesystem; "
+            "systemctl enable --now libvirtd"
+        ),
         f"{SET} is held (hvm:office) on 3 datasets: zfs release -r hvm:office ssd/a@{SET}; zfs release -r hvm:office rot/b@{SET}",
         f"2 bookmarks of sets, such as: zfs destroy 'ssd/a#{SET}'",
         "all these holds and bookmarks go with hvm_uninstall_holds=release",

@@ -40,8 +40,11 @@ def test_what_is_made_where(there: tuple[str, ...], active: bool, found: Missing
 
 
 def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
-    with pytest.raises(HvmError, match="dataset rot/bb/x is not below the pair's datasets. Correct hvm_filesystems"):
+    with pytest.raises(HvmError, match=r"dataset rot/bb/x is not below the pair's datasets\. Correct hvm_filesystems"):
         initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
+
+
+MOUNTED = {"mounted": ["yes", "-"]}
 
 
 class Here:
@@ -57,11 +60,13 @@ class Here:
         self.pending: t.Any = None
         self.gate = True
         self.let_go: set[str] = set()
+        self.mounted: set[str] = set()
+        self.theirs: dict[str, t.Any] = {}
         self.place = place
         self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
-        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, __enter__=None)
+        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, call=lambda op: {"datasets": self.theirs}[op])
         monkeypatch.setattr(initialise, "Peer", lambda config: _Held(other))
-        monkeypatch.setattr(initialise, "run", lambda command: self._run(command))
+        monkeypatch.setattr(initialise, "run", self._run)
         monkeypatch.setattr(initialise, "qemu_processes", list)
         monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
         monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
@@ -86,7 +91,11 @@ class Here:
 
     def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
         marked = {"hvm:let-go": ["p", "local"]} if more else {}
-        return {one: {"props": marked if one in self.let_go else {}} for one in sorted(self.there)}
+        where = {"mountpoint": ["/x", "local"]}
+        return {
+            one: {"props": {**(marked if one in self.let_go else {}), **(where | MOUNTED if one in self.mounted else where)}}
+            for one in sorted(self.there)
+        }
 
     def __call__(self, check: bool = False, **words: t.Any) -> dict[str, t.Any]:
         self.did = []
@@ -113,7 +122,7 @@ ROOT = "zfs create -o mountpoint=none -o canmount=noauto -o atime=off"
 
 
 def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_needs(here: Here) -> None:
-    made = "zfs create -p -o atime=off -o canmount=noauto -o mountpoint={}/img rot/b/img".format(here.place)
+    made = f"zfs create -p -o atime=off -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
     planned = here(check=True)
     assert planned["datasets"] == ["ssd/hvm", "ssd/hvm/a", "rot/b", "rot/b/img"] and here.did == []
     assert here()["datasets"] == planned["datasets"]
@@ -184,3 +193,19 @@ def test_what_a_removal_has_left_to_be_mounted_at_boot_is_taken_back(here: Here)
     both = "rot/b/img ssd/hvm/a/lib"
     assert here.did[1:] == [f"zfs set canmount=noauto {both}", f"zfs inherit hvm:let-go {both}", "start"]
     assert here(active="hv2")["role"] == role.PASSIVE and here.did[1:] == ["stop", "record PASSIVE"]
+
+
+def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(here: Here) -> None:
+    """After a removal the roles are forgotten; whichever of the two hosts looks first, nothing is changed on either."""
+    entry = {"props": {"mountpoint": ["/var/lib/libvirt", "local"]}}
+    here.theirs = {"rot/b/lib": {"props": {**entry["props"], **MOUNTED}}, "rot/b": entry}
+    with pytest.raises(HvmError, match="are mounted on hv2, which is to become PASSIVE: rot/b/lib") as error:
+        here()
+    assert "hvm_first_active=hv2" in error.value.remedy and here.did == []
+    assert here(active="hv2")["role"] == role.PASSIVE  # the other way round it is right
+    here.theirs, here.there, here.mounted = {}, {"rot/b", "rot/b/lib"}, {"rot/b/lib"}
+    for check in (True, False):
+        with pytest.raises(HvmError, match="are mounted on hv1, which is to become PASSIVE: rot/b/lib"):
+            here(check=check, active="hv2")
+        assert here.did == []
+    assert here()["role"] == role.ACTIVE

@@ -198,7 +198,12 @@ def test_a_version_takes_the_place_of_another_one_with_all_that_only_that_one_ha
     second = install.install(False)
     assert (second["previous"], second["changed"]) == (first["version"], True) and second["diff"] == planned["diff"]
     assert place.there() == {"agent", "qemu", "new"} and (place.root / "agent").read_text() == "2"
-    assert install.install(False) == {**second, "changed": False, "previous": second["version"], "diff": {"before": "", "after": ""}}
+    assert install.install(False) == {
+        **second,
+        "changed": False,
+        "previous": second["version"],
+        "diff": {"before": "", "after": ""},
+    }
     # who began with the first one finds the rest of it; the next version takes it away
     assert place.libraries() == {f"lib-{first['version']}", f"lib-{second['version']}"}
     place.becomes("3")
@@ -223,7 +228,7 @@ def test_while_an_operation_runs_no_other_version_comes_and_it_is_said_whose_it_
         assert install.install(False)["changed"] is False  # the same version is in nobody's way
         place.becomes("2")
         for check in (False, True):
-            with pytest.raises(HvmError, match="another operation is running on .*: sync by bob from 10.0.0.7 since ") as error:
+            with pytest.raises(HvmError, match=r"another operation is running on .*: sync by bob from 10.0.0.7 since ") as error:
                 install.install(check)
             assert error.value.remedy == "Wait until it has ended, then run this again."
     assert (place.root / "agent").read_text() == "1"
@@ -258,7 +263,7 @@ def test_the_version_that_began_an_operation_ends_it(place: Place) -> None:
     assert install.install(False)["changed"] is False
     place.becomes("2")
     for check in (True, False):
-        with pytest.raises(HvmError, match="migrate by ann from 10.0.0.9, begun 10:00 on .*, did not end: .* 'save'") as error:
+        with pytest.raises(HvmError, match=r"migrate by ann from 10.0.0.9, begun 10:00 on .*, did not end: .* 'save'") as error:
             install.install(check)
         assert "'hvm recover' on that host" in error.value.remedy
         assert "hvm_install_despite_pending=true" in error.value.remedy
@@ -271,7 +276,10 @@ def test_a_hook_that_somebody_has_put_there_is_not_taken_away(place: Place) -> N
     (place.root / "qemu").write_text("#!/bin/sh\n# somebody's\n")
     (place.root / "timer").touch()
     assert install.remove(False)["changed"] is True
-    assert place.there() == {"qemu"} and place.asked[-2:] == ["systemctl disable --now hvm-scheduled.timer", "systemctl daemon-reload"]
+    assert place.there() == {"qemu"} and place.asked[-2:] == [
+        "systemctl disable --now hvm-scheduled.timer",
+        "systemctl daemon-reload",
+    ]
     assert install.remove(False)["changed"] is False
 
 
@@ -283,10 +291,15 @@ def test_what_an_older_version_has_left_is_removed_by_a_newer_one(place: Place) 
     assert place.there() == set() and not (place.root / "home").exists()
 
 
-@pytest.mark.parametrize("text", [install.AGENT_TEXT, install.ANNOUNCER_TEXT, install.SCHEDULED_TEXT], ids=["agent", "announcer", "run"])
+@pytest.mark.parametrize(
+    "text", [install.AGENT_TEXT, install.ANNOUNCER_TEXT, install.SCHEDULED_TEXT], ids=["agent", "announcer", "run"]
+)
 def test_what_is_started_goes_by_the_library_as_it_was_then(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "lib-1").mkdir()
     (tmp_path / "current").symlink_to(tmp_path / "lib-1")
-    head = text.split("asked = ")[0].split("from ansible")[0].replace(install.HOME, str(tmp_path)) + "\nprint(sys.path[0])\n"
+    head = (
+        text.split("asked = ", maxsplit=1)[0].split("from ansible", maxsplit=1)[0].replace(install.HOME, str(tmp_path))
+        + "\nprint(sys.path[0])\n"
+    )
     said = subprocess.run([sys.executable, "-I", "-c", head], capture_output=True, text=True, timeout=60, check=True)
     assert said.stdout.strip() == str(tmp_path / "lib-1")

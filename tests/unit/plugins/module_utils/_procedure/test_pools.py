@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a host is asked before a pool is made there, and what is done; devices are real loop devices where the machine has them."""
+"""What a host is asked before a pool is made there, and what is done; devices are loop devices where the machine has them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_missing_pool_is_made_once_and_check_mode_only_says_so(zfs: Zfs) -> No
 
 def test_nothing_is_made_while_one_of_several_is_refused(zfs: Zfs) -> None:
     zfs.devices[B] = Device("/dev/sdb", ("has a signature of ext4",))
-    with pytest.raises(Refused, match="making the pools is refused, nothing was changed: pool rot: .*is not empty"):
+    with pytest.raises(Refused, match=r"making the pools is refused, nothing was changed: pool rot: .*is not empty"):
         pools.ensure({"ssd": {"vdevs": [[A]]}, "rot": {"vdevs": [[B]]}}, False, zfs)
     assert zfs.changes() == []
 
@@ -93,7 +93,9 @@ def test_nothing_described_asks_for_nothing(zfs: Zfs) -> None:
     assert pools.ensure({}, False, zfs)["changed"] is False and zfs.asked == []
 
 
-@pytest.mark.parametrize("failure", [(1, "The ZFS modules cannot be auto-loaded.\nTry running ..."), (127, "zpool: command not found")])
+@pytest.mark.parametrize(
+    "failure", [(1, "The ZFS modules cannot be auto-loaded.\nTry running ..."), (127, "zpool: command not found")]
+)
 def test_a_host_without_zfs_is_told_what_to_install(zfs: Zfs, failure: tuple[int, str]) -> None:
     zfs.fails["zpool list"] = failure
     with pytest.raises(HvmError, match="ZFS does not work on this host: ") as error:
@@ -123,7 +125,11 @@ def test_a_whole_disk_is_known_by_its_first_partition(tmp_path: pathlib.Path) ->
     block.mkdir()
     (block / "sdb").symlink_to(disk)
     (block / "sdb1").symlink_to(disk / "sdb1")
-    assert [pools._disk_of(f"/dev/{name}", str(block)) for name in ("sdb1", "sdb", "gone")] == ["/dev/sdb", "/dev/sdb", "/dev/gone"]
+    assert [pools._disk_of(f"/dev/{name}", str(block)) for name in ("sdb1", "sdb", "gone")] == [
+        "/dev/sdb",
+        "/dev/sdb",
+        "/dev/gone",
+    ]
 
 
 # Real devices

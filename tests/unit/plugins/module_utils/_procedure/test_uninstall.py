@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The collection taken off a host below a directory: ZFS, libvirt and systemd only say what they were asked for; files, records and
-the lock are real. Whatever step is the last one, the same again ends it."""
+"""The collection taken off a host below a directory: ZFS, libvirt and systemd only say what they were asked for; files, records
+and the lock are real. Whatever step is the last one, the same again ends it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATASETS: dict[str, t.Any] = {
     "ssd/a/lib": {"type": "filesystem", "props": {"mountpoint": ["/var/lib/libvirt"], "canmount": ["noauto"]}},
     "ssd/a/vm": {"type": "volume", "props": {}},
 }
-for _name, _entry in DATASETS.items():
+for _entry in DATASETS.values():
     _entry.update(snapshots=[[SET, "1", 1], ["mine", "2", 2]], bookmarks=[[SET, "1", 1], ["other", "3", 3]])
 
 
@@ -43,7 +43,10 @@ class Host:
         self.kill_at: int | None = None
         self.more = [self.path("/usr/local/sbin/hvm")]
         self.seen: dict[str, t.Any] = {"qemu": [], "saved": [], "vms": {}, "addresses": {}, "running": False}
-        modules = ((install, "HOME CONFIG STATE HOOK AGENT UNITS"), (uninstall, "AUTHORIZED CONFIGURATION RECORDS NEW RUNNING LAST DIRECTORIES"))
+        modules = (
+            (install, "HOME CONFIG STATE HOOK AGENT UNITS"),
+            (uninstall, "AUTHORIZED CONFIGURATION RECORDS NEW RUNNING LAST DIRECTORIES"),
+        )
         for module, words in modules:
             for name in words.split():
                 value = getattr(module, name)
@@ -58,12 +61,16 @@ class Host:
         monkeypatch.setattr(install, "files", lambda: texts)
         for module in (install, uninstall):
             monkeypatch.setattr(module, "run", self.run)
-            monkeypatch.setattr(module, "succeeds", lambda command: self.did.append(" ".join(command)) if "stop" in command else False)
+            monkeypatch.setattr(
+                module, "succeeds", lambda command: self.did.append(" ".join(command)) if "stop" in command else False
+            )
         monkeypatch.setattr(uninstall.early, "read_datasets", lambda config: DATASETS)
         monkeypatch.setattr(uninstall.observe, "observe", self.observe)
         monkeypatch.setattr(uninstall.protect, "held", lambda roots, pair: {SET: ["ssd/a", "ssd/a/lib"]})
         monkeypatch.setattr(uninstall.protect, "release", lambda roots, name, pair: self.run(["release", name, pair]))
-        monkeypatch.setattr(uninstall.protect, "destroy_bookmarks", lambda names: [one for one in names if not self.run(["unmark", one])])
+        monkeypatch.setattr(
+            uninstall.protect, "destroy_bookmarks", lambda names: [one for one in names if not self.run(["unmark", one])]
+        )
         monkeypatch.setattr(uninstall.rollback, "kept_list", lambda config: [])
         for name in ("unlink", "rmdir"):
             real = getattr(uninstall.os, name)
@@ -90,8 +97,8 @@ class Host:
     def observe(self, config: configs.PairConfig, datasets: t.Any) -> dict[str, t.Any]:
         return {
             "role": role.as_dict(role.load()), "gate_open": (self.root / "run/hvm/gate").exists(), "pending": operation.pending(),
-            "hypervisor": {"running": self.seen["running"]}, "shared_ip": {"addresses": self.seen["addresses"], "interface": "br0"},
-            **{key: self.seen[key] for key in ("qemu", "saved", "vms")},
+            "hypervisor": {"running": self.seen["running"]}, "shared_ip": {"addresses": self.seen["addresses"], "interface":
+            "br0"}, **{key: self.seen[key] for key in ("qemu", "saved", "vms")},
         }  # fmt: skip
 
     def put(self) -> None:
@@ -115,7 +122,13 @@ class Host:
 
     def becomes(self, which: str) -> None:
         """ACTIVE: with its hypervisor running and a VM."""
-        entry = role.Role(role.ACTIVE if which == role.UNKNOWN else which, 3, "then", "so", "before" if which == role.UNKNOWN else role.boot_id())
+        entry = role.Role(
+            role.ACTIVE if which == role.UNKNOWN else which,
+            3,
+            "then",
+            "so",
+            "before" if which == role.UNKNOWN else role.boot_id(),
+        )
         pathlib.Path(role.RECORD).write_text(json.dumps(entry._asdict()))
         if which == role.ACTIVE:
             pathlib.Path(role.GATE).touch()
@@ -125,7 +138,9 @@ class Host:
     def left(self) -> list[str]:
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if not path.is_dir())
 
-    def __call__(self, name: str = "office", check: bool = False, release: bool = False, despite: t.Collection[str] = ()) -> dict[str, t.Any]:
+    def __call__(
+        self, name: str = "office", check: bool = False, release: bool = False, despite: t.Collection[str] = ()
+    ) -> dict[str, t.Any]:
         self.did = []
         return uninstall.uninstall(name, despite, release, check, self.more)
 
@@ -147,7 +162,8 @@ def test_the_active_host_goes_on_by_itself(host: Host) -> None:
     assert done["left"] == planned["left"] and done["diff"] == planned["diff"] and done["warnings"] == []
     assert host.did == [
         "zfs set canmount=on hvm:let-go=office ssd/a/lib", "systemctl stop hvm-announce.service",
-        "systemctl disable --now hvm-scheduled.timer", "systemctl daemon-reload", *ENABLED, "systemctl start libvirt-guests.service",
+        "systemctl disable --now hvm-scheduled.timer", "systemctl daemon-reload", *ENABLED,
+        "systemctl start libvirt-guests.service",
     ]  # fmt: skip
     assert host.left() == ["root/.ssh/authorized_keys"]
     keys = pathlib.Path(uninstall.AUTHORIZED)
@@ -172,7 +188,7 @@ def test_any_other_host_stays_a_copy_with_libvirt_off(host: Host, which: str) ->
 def test_nothing_goes_without_the_name_of_the_pair(host: Host) -> None:
     before = host.left()
     for name in ("", "home"):
-        with pytest.raises(HvmError, match="belongs to the pair office, and .* was named: nothing was removed") as error:
+        with pytest.raises(HvmError, match=r"belongs to the pair office, and .* was named: nothing was removed") as error:
             host(name)
         assert error.value.remedy == "To remove it: hvm_uninstall=office."
     assert host("", check=True)["changed"] is True
@@ -188,7 +204,9 @@ def test_what_refuses_changes_nothing_and_a_word_takes_it_away(host: Host) -> No
     pathlib.Path(operation.JOURNAL).write_text(json.dumps(entry))
     before = host.left()
     for check in (True, False):
-        with pytest.raises(Refused, match=r"removal is refused, nothing was changed: \(1\) hv1: backup.*\(2\) hv1: VMs have state"):
+        with pytest.raises(
+            Refused, match=r"removal is refused, nothing was changed: \(1\) hv1: backup.*\(2\) hv1: VMs have state"
+        ):
             host(check=check)
         with pytest.raises(Refused, match="hvm_uninstall_despite=saved"):
             host(check=check, despite=["pending"])
@@ -200,7 +218,7 @@ def test_an_operation_that_runs_is_waited_for_whatever_is_said(host: Host) -> No
     host.becomes(role.ACTIVE)
     with operation.Lock().held("migrate", "ann"):
         for check in (True, False):
-            with pytest.raises(HvmError, match="another operation is running on .*: migrate by ann"):
+            with pytest.raises(HvmError, match=r"another operation is running on .*: migrate by ann"):
                 host(check=check, despite=ALL)
     assert host.did == []
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_a_pool_is_named(described: dict[str, t.Any], said: str) 
 
 
 def test_every_mistake_is_said_at_once() -> None:
-    with pytest.raises(HvmError, match="no name for a pool.*rot: 'vdevs'"):
+    with pytest.raises(HvmError, match=r"no name for a pool.*rot: 'vdevs'"):
         layout.parse({"c0t0": {"vdevs": [[A]]}, "rot": {"vdevs": {}}})
 
 
@@ -100,14 +100,21 @@ def test_every_mistake_is_said_at_once() -> None:
     [
         (
             {A: Device("")},
-            ["pool ssd: there is no block device /dev/disk/by-id/a. Correct hvm_pools: ls -l /dev/disk/by-id shows what there is."],
+            [
+                (
+                    "pool ssd: there is no block device /dev/disk/by-id/a. "
+                    "Correct hvm_pools: ls -l /dev/disk/by-id shows what there is."
+                )
+            ],
         ),
         (
             {A: Device("/dev/sda", ("has the partition /dev/sda1", "is mounted at / (/dev/sda1)"))},
             [
-                "pool ssd: /dev/disk/by-id/a is not empty: it has the partition /dev/sda1, it is mounted at / (/dev/sda1). Nothing "
-                "here erases a device. Name another one; or, if nobody needs what is on it, end its use and empty it by hand "
-                "(wipefs --all /dev/disk/by-id/a, its partitions first)."
+                (
+                    "pool ssd: /dev/disk/by-id/a is not empty: it has the partition /dev/sda1, it is mounted at / (/dev/sda1). "
+                    "Nothing here erases a device. Name another one; or, if nobody needs what is on it, end its use and empty it "
+                    "by hand (wipefs --all /dev/disk/by-id/a, its partitions first)."
+                )
             ],
         ),
         (
@@ -173,7 +180,9 @@ NAMES = st.sampled_from(["ssd", "rot", "tank"])
 DEVICES = st.lists(st.sampled_from([A, B, C, D]), min_size=1, max_size=4, unique=True)
 VDEV = st.tuples(st.sampled_from([[], ["mirror"], ["raidz"], ["log"], ["spare"]]), DEVICES).map(lambda pair: [*pair[0], *pair[1]])
 POOLS = st.dictionaries(NAMES, st.fixed_dictionaries({"vdevs": st.lists(VDEV, min_size=1, max_size=2)}), min_size=1)
-FOUND = st.one_of(st.just(Device("")), st.builds(Device, st.sampled_from(["/dev/sda", "/dev/sdb"]), st.sampled_from([(), ("has X",)])))
+FOUND = st.one_of(
+    st.just(Device("")), st.builds(Device, st.sampled_from(["/dev/sda", "/dev/sdb"]), st.sampled_from([(), ("has X",)]))
+)
 
 
 @hypothesis.given(POOLS, st.sets(NAMES), st.sets(NAMES), st.fixed_dictionaries(dict.fromkeys((A, B, C, D), FOUND)))
@@ -245,7 +254,9 @@ def test_the_tree_of_zpool_status_is_read() -> None:
 
 
 def test_pools_that_could_be_imported_are_read() -> None:
-    text = "   pool: old\n     id: 1234\n  state: ONLINE\n action: The pool can be imported\n config:\n\n\told  ONLINE\n   pool: b\n"
+    text = (
+        "   pool: old\n     id: 1234\n  state: ONLINE\n action: The pool can be imported\n config:\n\n\told  ONLINE\n   pool: b\n"
+    )
     assert layout.parse_importable(text) == ["old", "b"] and layout.parse_importable("") == []
 
 
@@ -278,7 +289,8 @@ def test_values_are_read_in_both_ways() -> None:
             },
             [{"type": "gpt", "label": None}],
             [
-                "has a signature of gpt", "has the partition /dev/sda1", "is swap space (/dev/sda1)", "has the partition /dev/sda2",
+                "has a signature of gpt", "has the partition /dev/sda1", "is swap space (/dev/sda1)",
+                "has the partition /dev/sda2",
                 "is used by the lvm /dev/mapper/vg-root", "is mounted at / (/dev/mapper/vg-root)",
             ],
         ),
