@@ -206,9 +206,11 @@ def _by_target(side: Observation) -> dict[str, Place]:
 
 def lines(me: Observation, peer: Observation | None) -> list[str]:
     """For `status`: the state, and a line for each VM."""
-    if not state(me, peer):
-        return []
-    found = where(me, peer)
+    return told(where(me, peer)) if state(me, peer) else []
+
+
+def told(found: t.Mapping[str, Place]) -> list[str]:
+    """The lines for what `where` has found."""
     width = max(map(len, found), default=0)
     said = [f"  {name:<{width}}  {one.host or 'unknown'}  {one.how}" for name, one in found.items()]
     return ["State: MOVING, the VMs are on both hosts", *said]

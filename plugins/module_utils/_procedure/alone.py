@@ -22,6 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, reco
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup as checkpoints
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, cycle, preflight, switchover
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import move as moving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover as recovering
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import rejoin as rejoining
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback as rolling
@@ -63,19 +64,28 @@ def migrate(config: PairConfig, progress: Progress, check: bool) -> dict[str, t.
     return {**done, "warnings": warnings + list(done.get("warnings", []))}
 
 
+def move(config: PairConfig, progress: Progress, options: moving.Options, check: bool) -> dict[str, t.Any]:
+    """`migrate unsecure`, with what its playbook asks before. :return: as `move.migrate`."""
+    warnings = begin(config, "migrate_unsecure")
+    done = moving.migrate(config, progress, check, options)
+    return {**done, "warnings": warnings + list(done.get("warnings", []))}
+
+
 def roll_back(config: PairConfig, progress: Progress, state: str, to: str, check: bool) -> dict[str, t.Any]:
     """:param state, to: as `rollback.apply` has them. :return: as that."""
     begin(config, "rollback")
     return rolling.apply(config, state, to, check, progress)
 
 
-def recover(config: PairConfig, progress: Progress, peer_is_down: str, check: bool) -> dict[str, t.Any]:
+def recover(
+    config: PairConfig, progress: Progress, peer_is_down: str, check: bool, give_up: str = ""
+) -> dict[str, t.Any]:
     """What this host has to do after a crash; once it is ACTIVE, the other one comes back as its replica.
 
     :raises Refused: when the other host comes first.
     :return: as `recover.apply`; ``rejoin`` is what became of the other host, where it was asked.
     """
-    done = recovering.apply(config, peer_is_down, check, progress)
+    done = recovering.apply(config, peer_is_down, check, progress, give_up)
     if done["do"] == recovery.ELSEWHERE:
         raise Refused(recovery.RECOVER, [Finding(done["sentence"], f"Go on there, on {config.peer.name}.", config.me.name)])
     done["rejoin"] = None
@@ -124,4 +134,4 @@ def shut_down(config: PairConfig, progress: Progress, name: str, check: bool) ->
 def status(config: PairConfig) -> dict[str, t.Any]:
     """Everything, as `hvm_info` returns it."""
     found = observe(config)
-    return {"changed": False, "hvm": found, "status": brief.lines(found)}
+    return {"changed": False, "hvm": found, "status": brief.lines(found), "moving": preflight.places(config, found)}
