@@ -31,15 +31,17 @@ FAULTS = {
     LIBVIRTD: "libvirtd",
 }
 
-MIGRATE, BACKUP, FAILOVER = "migrate_secure", "backup_secure", "failover"
+MIGRATE, BACKUP, FAILOVER, MOVE = "migrate_secure", "backup_secure", "failover", "migrate_unsecure"
+#: Where VMs run while they move one by one.
+BOTH = "both"
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
     """:ivar host: on which it runs.
     :ivar sign: by what `_watch.py` knows there that it has begun.
-    :ivar memory: the host whose power cut may cost VMs their memory: they run there, or have just been saved; "" when it is on
-        disk for good, in files that nobody writes to any more.
+    :ivar memory: the host whose power cut may cost VMs their memory: they run there, or have just been saved; BOTH when some run
+        on either; "" when it is on disk for good, in files that nobody writes to any more.
     :ivar libvirtd: whether one runs there in this step.
     :ivar room: why a pool of the target that fills up now is no fault of this step; "" when it is one.
     """
@@ -76,6 +78,15 @@ STEPS: dict[str, list[Step]] = {
         Step("snapshot", SOURCE, {"images": ".state"}),
         Step("sync", SOURCE, {"send": "sync"}),
         Step("prune", SOURCE, {"lock": "prune"}, room="pruning only makes room"),
+    ],
+    MOVE: [
+        Step("hot sync", SOURCE, {"send": "migrate_unsecure"}),
+        *_noted("migrate_unsecure", "overlays", "last snapshot", "last sync", "arrive there", "move"),
+        Step("move: second VM", SOURCE, {"moved": 1}, memory=BOTH, room=_VMS_RUN),
+        *_noted("migrate_unsecure", "shared IP off", "stop here", memory=TARGET, room=_VMS_RUN),
+        *_noted("migrate_unsecure", "hand over", memory=TARGET, libvirtd=False, room=_VMS_RUN),
+        Step("take over", TARGET, {"journal": ["migrate_unsecure", "take over"]}, memory=TARGET, room=_VMS_RUN),
+        Step("commit", TARGET, {"journal": ["migrate_unsecure", "commit"]}, memory=TARGET, room=_VMS_RUN),
     ],
     FAILOVER: [
         *_noted("failover", "back to the set", "the shared IP is asked for", host=TARGET, memory="", libvirtd=False),
@@ -117,7 +128,13 @@ class Cell:
     @property
     def may_boot(self) -> bool:
         """Whether VMs may lose their memory: where it was the power went. The set that a failover goes back to has it."""
-        return bool(self.step.memory) and self.fault == {SOURCE: POWER_SOURCE, TARGET: POWER_TARGET}[self.step.memory]
+        cuts = {"": (), SOURCE: (POWER_SOURCE,), TARGET: (POWER_TARGET,), BOTH: (POWER_SOURCE, POWER_TARGET)}
+        return self.fault in cuts[self.step.memory]
+
+    @property
+    def may_stay_off(self) -> bool:
+        """Whether VMs without autostart may stay off: nobody has written down that they ran, as a move does when it begins."""
+        return self.may_boot and (self.procedure != MOVE or self.step.name == "hot sync")
 
     @property
     def may_go_back(self) -> bool:

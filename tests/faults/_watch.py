@@ -55,6 +55,9 @@ def begun(sign: dict[str, t.Any]) -> bool:
         entry = read(JOURNAL)
         here = str(entry.get("step", ""))
         return entry.get("operation") == operation and not entry.get("done") and (here == step or here.startswith(f"{step}:"))
+    if "moved" in sign:
+        entry = read(JOURNAL)
+        return not entry.get("done") and len(entry.get("moved", ())) >= sign["moved"]
     if "lock" in sign:
         return read(LOCK).get("operation") == sign["lock"]
     if "role" in sign:

@@ -102,7 +102,7 @@ def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -
     scene.run()
     record.update(waited=round(scene.healed - scene.fault, 1), boot=round(world.booting, 1))
     record.update(advice=world.follow_advice())
-    names = world.autostart if cell.may_boot else world.names
+    names = world.autostart if cell.may_stay_off else world.names
     world.heard(names=names)
     record.update(serving=_judge.serving(world.beats(), names, scene.fault, time.time()))
     if cell.procedure == FAILOVER:  # the dead host is repaired, and comes back

@@ -108,8 +108,8 @@ def left(seen: Seen) -> str:
     words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_total > 0 else []
     words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
     if not words:
-        return "begins to move"
-    still = f"; it would stand still for {seen.downtime} ms" if seen.downtime > 0 and seen.memory_total > 0 else ""
+        return "its disks are made ready"
+    still = f"; it would stand still for {seen.downtime} ms now" if seen.downtime > 0 and seen.memory_total > 0 else ""
     return f"{' and '.join(words)} left{still}"
 
 

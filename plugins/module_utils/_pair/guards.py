@@ -347,9 +347,12 @@ def arrive(me: Observation, epoch: int, name: str, behind: t.Sequence[str], comp
 
     :param epoch: in which this host is to become ACTIVE; `name`, `behind`, `complete`: as in `activate`.
     """
-    if moving.is_same({"set": name}, moving.target(me)) and moving.is_ready(me):
+    again = moving.is_same({"set": name}, moving.target(me))
+    if again and moving.is_ready(me):
         return []
     found = activate(me, epoch, name, behind, complete)
+    if again and not moving.arrived(me):
+        return found  # it was cut off before it was ready
     if not found and (me["pending"] or me.get("overlays")):
         what = "an operation did not end here"
         if not me["pending"]:
@@ -643,9 +646,7 @@ def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
     found = common(me, ROLLBACK)
     host = me["host"]
     if me["hypervisor"]["running"]:
-        found.append(
-            Finding("the hypervisor is running on the present datasets", "Stop it: hvm_hypervisor state=stopped.", host)
-        )
+        found.append(Finding("the hypervisor is running on the present datasets", "Stop it: hvm_hypervisor state=stopped.", host))
     if me["qemu"]:
         found.append(Finding(f"VMs are running: {', '.join(me['qemu'])}", "Shut them down, or save them.", host))
     if me["role"]["role"] != ACTIVE:
@@ -680,9 +681,7 @@ def _not_the_last_active(me: Observation) -> Finding:
             me["host"],
         )
     if role == DIVERGED:
-        return Finding(
-            "this host is DIVERGED: it holds writes that the other lacks", "Decide about them first.", me["host"]
-        )
+        return Finding("this host is DIVERGED: it holds writes that the other lacks", "Decide about them first.", me["host"])
     return Finding("this host has no role yet", "Run the playbook hvm.pair.install on both hosts.", me["host"])
 
 

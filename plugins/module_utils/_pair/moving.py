@@ -101,6 +101,16 @@ def split(mine: Entry, peer: Observation | None) -> Split:
     return Split(*(tuple(sorted(found)) for found in (here, there, unknown)))
 
 
+def given_up() -> dict[str, t.Any]:
+    """What the source's journal says from when its target was given up, with step COMING_BACK: before a VM is started here, or an
+    overlay merged.
+
+    Without this a target that is found again would be taken for the other half of this move, and what it has for what is to come
+    back: an overlay over disks that have been written since.
+    """
+    return {"set": "", "begun": [], "moved": []}
+
+
 def arrived(side: Observation) -> tuple[str, ...]:
     return tuple(sorted(names(target(side), "arrived")))
 
@@ -263,11 +273,11 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
         return [Finding(f"it was last at '{mine['step']}': from there it only goes back", back, host)]
     if peer["role"]["now"] != PASSIVE:
         return [Finding(f"{other} is {peer['role']['now']}", "hvm.pair.recover finds out which host goes on.", other)]
+    if not may_be_there(mine) and (theirs is None or is_same(mine, theirs)) and not arrived(peer):
+        return []  # nothing is there: it is made ready, again or for the first time
     if not is_same(mine, theirs):
-        if mine["step"] == ARRIVE_THERE and not may_be_there(mine):
-            return []  # it has not heard of it yet
         return [Finding(f"{other} does not know of this move", back, other)]
-    if not is_ready(peer):
+    if not is_ready(peer) or not peer["hypervisor"]["running"]:
         return [Finding(f"{other} has rebooted since: the VMs that had arrived there do not run", back, other)]
     return []
 

@@ -12,6 +12,7 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
@@ -42,8 +43,12 @@ def go_back(
         conn = hypervisor.start(config, int(entry["epoch"]), "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    errors = bring_back(config, peer, conn, journal, progress)
-    errors.update(here(conn, entry, progress))
+    _go_on(conn, entry, ())  # none of them has begun to come back, so one that stands here has never run there
+    try:
+        errors = bring_back(config, peer, conn, journal, progress)
+    except HvmError as exc:
+        errors = {config.peer.name: str(exc), **dict.fromkeys(entry["begun"], "it may be there")}
+    errors.update(here(conn, entry, progress, errors))
     if entry["saved"]:
         saved, back = entry["saved"], list[str]()
         errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))
@@ -92,6 +97,14 @@ def _bring(
     It is the other host's until that one has written down that it is not; only then it goes on here.
     """
     running = name in other["qemu"]
+    if name in qemu_processes():
+        if not running:  # it has moved here, and only that host's word was missing
+            overlays.durable(disks)
+            peer.call("left", vm=name)
+            if not frozen:
+                conn.lookupByName(name).resume()
+            return
+        conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
     for disk in disks:
         if os.path.lexists(disk.overlay):
             os.replace(disk.overlay, f"{disk.overlay}.old")
@@ -112,12 +125,22 @@ def _bring(
         conn.lookupByName(name).create()
 
 
-def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress) -> dict[str, str]:
-    """Those that are on this host go on, and what they have written comes into their disks. :return: name -> error"""
-    disks = overlays.of_journal(entry)
-    for name in set(disks).intersection(qemu_processes()).difference(entry["frozen"]):
-        with contextlib.suppress(Exception):  # `fold` tells what is wrong with it
+def here(
+    conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]
+) -> dict[str, str]:
+    """Those that are on this host go on, and what they have written comes into their disks.
+
+    :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
+    """
+    _go_on(conn, entry, elsewhere)
+    mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
+    return overlays.fold(conn, mine, progress)
+
+
+def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], elsewhere: t.Collection[str]) -> None:
+    """VMs that a move which failed has left standing."""
+    for name in set(entry["overlays"]).intersection(qemu_processes()).difference(entry["frozen"], elsewhere):
+        with contextlib.suppress(Exception):  # whoever needs it to run finds out
             dom = conn.lookupByName(name)
             if vm_state.state_of(dom) == vm_state.FROZEN:
                 dom.resume()
-    return overlays.fold(conn, disks, progress)

@@ -129,7 +129,7 @@ def _bring_back(config: PairConfig, peer: Peer, journal: operation.Journal, prog
     conn = domains.connect()
     try:
         errors = goback.bring_back(config, peer, conn, journal, progress)
-        return {**errors, **goback.here(conn, journal.entry, progress)}
+        return {**errors, **goback.here(conn, journal.entry, progress, errors)}
     finally:
         conn.close()
 

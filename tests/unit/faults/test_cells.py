@@ -10,7 +10,7 @@ import re
 
 import _cells
 import pytest
-from _cells import BACKUP, CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, MIGRATE, POWER_SOURCE, POWER_TARGET, SOURCE, TARGET
+from _cells import BACKUP, CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, MIGRATE, MOVE, POWER_SOURCE, POWER_TARGET, SOURCE, TARGET
 
 LIBRARY = pathlib.Path(__file__).resolve().parents[3] / "plugins/module_utils/_procedure"
 
@@ -111,7 +111,9 @@ def noted(name):
     [
         (MIGRATE, ["switchover.py"], {"going back", "waiting for the other host", *TAKING}),  # how it is undone
         (BACKUP, ["backup.py"], set()),
-        (FAILOVER, ["failover.py", "serving.py"], {"the other stands down"}),  # it has no power
+        # it has no power; and nothing has moved
+        (FAILOVER, ["failover.py", "serving.py"], {"the other stands down", "overlays into the disks"}),
+        (MOVE, ["move.py"], {"waiting for the other host", "stays as it is"}),  # how it ends otherwise
     ],
 )
 def test_every_step_that_the_journal_names_is_in_the_matrix(procedure, names, not_here):

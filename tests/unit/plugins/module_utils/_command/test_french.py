@@ -214,10 +214,10 @@ def test_reports_are_french_line_by_line() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("alpha: begins to move", "alpha: le déplacement commence"),
+        ("alpha: its disks are made ready", "alpha: ses disques sont préparés"),
         ("alpha: 64.0 KiB of its disks left", "alpha: reste 64.0 KiB de ses disques"),
-        ("alpha: 1.0 MiB of 32.5 MiB of memory and 2 B of its disks left; it would stand still for 300 ms",
-         "alpha: reste 1.0 MiB de mémoire sur 32.5 MiB et 2 B de ses disques; elle s'arrêterait 300 ms"),
+        ("alpha: 1.0 MiB of 32.5 MiB of memory and 2 B of its disks left; it would stand still for 300 ms now",
+         "alpha: reste 1.0 MiB de mémoire sur 32.5 MiB et 2 B de ses disques; elle s'arrêterait 300 ms maintenant"),
         ("alpha has moved (live) in 11.5 s; it stood still for 1.7 s", "alpha s'est déplacée (live) en 11.5 s; interrompue 1.7 s"),
         ("hva: alpha: what it has written is in its disks", "hva: alpha: ce qu'elle a écrit est dans ses disques"),
         ("overlays for no VM", "overlays pour aucune VM"),

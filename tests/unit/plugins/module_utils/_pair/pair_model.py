@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A pair of hosts in a few hundred lines: disks as sets of writes, role records, gates, locks, journals, one link.
+"""A pair of hosts in some hundred lines: disks as sets of writes, role records, gates, locks, journals, one link; VMs that move
+from one to the other while they run, each with an overlay over its disks.
 
 Every procedure is a generator that stops after each step, so that a schedule can put anything in between: a power cut, a cut
 link, a killed process, another procedure. What may be done is never decided here: it is asked of `_pair.guards` and
@@ -17,14 +18,20 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback
 
 DATASETS = ("ssd/a", "rot/b")
+#: Each writes to both datasets.
+VMS = ("db", "web")
 ACTIVE, PASSIVE, DIVERGED = "ACTIVE", "PASSIVE", "DIVERGED"
 Steps = t.Iterator[None]
 #: What needs nothing of the other host.
 UNLOCKED = (recovery.NOTHING, recovery.ELSEWHERE, recovery.PASS)
+#: What the other host's agent goes on with when its connection is cut.
+AGENTS = ("activate", "arrive", "land", "takeover")
+#: What the lock calls a procedure, where it is another name.
+CALLED = {"migrate": "migrate_secure", "move": moving.OPERATION, "start": "hv start", "stop": "hv stop"}
 
 
 class Lost(Exception):
@@ -64,7 +71,11 @@ class Host:
         self.role, self.epoch, self.recorded_in = role, epoch, 1
         self.journal: dict[str, t.Any] | None = None
         self.disks = {name: Disk() for name in DATASETS}
-        self.writable = self.gate = self.running = self.vms = role == ACTIVE
+        self.writable = self.running = role == ACTIVE
+        self.gate = ACTIVE if role == ACTIVE else ""
+        self.vms = set(VMS) if role == ACTIVE else set()
+        self.paused: set[str] = set()  # of a move: processes that stand still, on the one host or the other
+        self.overlays: dict[str, int] = {}  # what each has written since its disks were left alone
         self.seen = 0
         self.clean = role != ACTIVE  # since it was ACTIVE it has been stopped in good order
         self.kept: list[int] = []
@@ -81,26 +92,38 @@ class Host:
         if role == ACTIVE:
             self.clean = False
         else:
-            self.gate = False
+            self.gate = ""
 
     def writes(self) -> int:
+        """In the datasets, and in overlays that are a VM's."""
         found = 0
         for disk in self.disks.values():
             found |= disk.head
+        for vm in self.counting():
+            found |= self.overlays[vm]
         return found
+
+    def arrived(self) -> set[str]:
+        return set(self.journal.get("arrived", ())) if self.journal else set()
+
+    def counting(self) -> set[str]:
+        """VMs whose overlay is no half copy."""
+        is_target = self.journal is not None and "arrived" in self.journal
+        return set(self.overlays) & self.arrived() if is_target else set(self.overlays)
 
     def everything(self) -> int:
         found = self.writes()
         for disk in self.disks.values():
             for snap in disk.snapshots:
                 found |= snap[2]
-        for kept in self.kept:
-            found |= kept
+        for one in (*self.kept, *self.overlays.values()):
+            found |= one
         return found
 
     def power_off(self, log_only: bool) -> None:
-        self.log_only = self.log_only or (self.vms and log_only)
-        self.up = self.gate = self.running = self.vms = False
+        self.log_only = self.log_only or (bool(self.vms) and self.writable and log_only)
+        self.up = self.running = False
+        self.gate, self.vms, self.paused = "", set(), set()
         self.lock = None
 
     def tree(self) -> dict[str, t.Any]:
@@ -140,9 +163,12 @@ class Pair:
         self.processes: list[Process] = []
         self.count, self.sets, self.guids = 0, 0, 0
         self.before: dict[int, int] = {}  # write -> all writes that its VM had seen then
+        self.own = dict.fromkeys(VMS, 0)  # whose a write is
+        self.on = dict.fromkeys(DATASETS, 0)  # and on which dataset
         self.safe = self.discarded = self.given_up = 0
         self.log: list[str] = []
         self.reports = 0  # of safety
+        self.moved = self.came_back = 0  # migrations that ended there, VMs that came back
         name = self.new_set()
         for host in (self.a, self.b):
             for dataset, disk in host.disks.items():
@@ -172,7 +198,9 @@ class Pair:
                 "clean": host.clean,
             },
             "hypervisor": {"running": host.running},
-            "qemu": ["vm"] if host.vms else [],
+            "qemu": sorted(host.vms | host.paused),
+            "gate": host.gate,
+            "overlays": {vm: [f"{vm}.vda"] for vm in host.overlays},
             "shared_ip": {"interface": "", "in_use_by_us": False},
             "pools": {"ssd": "ONLINE", "rot": "ONLINE"},
             "datasets": list(DATASETS),
@@ -252,7 +280,7 @@ class Pair:
 
     def pending(self, host: Host) -> dict[str, t.Any] | None:
         entry = host.journal
-        if entry and operation.SOURCE in entry:
+        if entry and operation.SOURCE in entry and entry["operation"] != moving.OPERATION:
             record = role.Role(host.role, host.epoch, "then", "", str(host.recorded_in))
             return entry if operation.took_part(entry, record) else None
         return entry
@@ -270,7 +298,7 @@ class Pair:
         if process.host.lock is process:
             process.host.lock = None
         peer = self.other(process.host)
-        busy = any(one.name == "activate" and one.host is peer for one in self.processes)
+        busy = any(one.name in AGENTS and one.host is peer for one in self.processes)
         if peer.lock is process and not busy and (process.connected or not is_killed):
             peer.lock = None
 
@@ -292,19 +320,21 @@ class Pair:
             yield
             host.record(ACTIVE, epoch, seen)
             yield
-            host.gate = True
+            host.gate = ACTIVE
             yield
             host.running = True
             yield
         except Failed:
+            if host.vms:  # that have moved here, and run all along
+                raise
             self.stop_hypervisor(host)
             host.role, host.epoch, host.recorded_in, host.seen = previous
             raise
 
     def stop_hypervisor(self, host: Host, keep_writable: bool = False) -> None:
-        if host.vms:
+        if host.vms or host.paused:
             raise Failed("VMs are running")
-        host.gate = host.running = False
+        host.gate, host.running = "", False
         host.writable = keep_writable
         host.clean = host.clean or host.now() == ACTIVE  # what a crash has left in the logs is still there otherwise
 
@@ -361,6 +391,12 @@ class Pair:
     def stand_down(self, process: Process) -> Steps:
         """The other host becomes DIVERGED. First what it has of its own gets a snapshot: that tells of it from then on."""
         peer = self.call(process)
+        if moving.source(self.observe(peer, process)) or moving.target(self.observe(peer, process)):
+            for dummy in self.merge(peer, peer.counting()):  # what was beside the datasets is in them, and shows
+                yield
+                self.call(process)
+            peer.overlays.clear()
+            peer.journal = None
         if recovery.own(self.observe(peer, process), peer.tree(), process.host.tree()):
             self.snapshot(peer, self.new_set())
         yield
@@ -383,14 +419,15 @@ class Pair:
             return
         epoch = host.epoch if host.now() == ACTIVE else max(host.epoch, peer.epoch if peer else 0) + 1
         yield from self.start_hypervisor(host, epoch, peer.epoch if peer else None)
-        host.vms = True
+        host.vms = set(VMS)
         yield
         if peer:
             self.see(self.call(process), epoch)
 
     def run_stop(self, process: Process) -> Steps:
         self.take_lock(process)
-        process.host.vms = False
+        refuse(guards.stop({**self.observe(process.host, process), "qemu": []}))
+        process.host.vms = set()
         yield
         self.stop_hypervisor(process.host)
         yield
@@ -441,8 +478,8 @@ class Pair:
         epoch = max(me["role"]["epoch"], other["role"]["epoch"])
         stopped = given_away = False
         try:
-            self.journal(process, recovery.MIGRATION, "save", vms=["vm"], epoch=epoch + 1)
-            host.vms = False
+            self.journal(process, recovery.MIGRATION, "save", vms=list(VMS), epoch=epoch + 1)
+            host.vms = set()
             yield
             self.journal(process, recovery.MIGRATION, "stop here")
             stopped = True
@@ -467,18 +504,21 @@ class Pair:
         host.journal = None
         self.is_safe(host, name)
 
-    def activate_there(self, process: Process, name: str, epoch: int) -> Steps:
-        peer = self.call(process)
-        agent = Process(peer, "activate", name)
+    def ask(self, process: Process, name: str, *words: t.Any) -> Steps:
+        """The other host's agent does it, and goes on with it when nobody waits for its answer any more."""
+        agent = Process(self.call(process), name, ", ".join(map(str, words)))
         agent.asked_by = process
-        agent.steps = self.run_activate(agent, process, name, epoch + 1)
+        agent.steps = getattr(self, f"run_{name}")(agent, process, *words)
         self.processes.append(agent)
+        while agent.answer is None:
+            yield
+            self.call(process)
+        if agent.answer:
+            raise Failed(agent.answer)
+
+    def activate_there(self, process: Process, name: str, epoch: int) -> Steps:
         try:
-            while agent.answer is None:
-                yield
-                self.call(process)
-            if agent.answer:
-                raise Failed(agent.answer)
+            yield from self.ask(process, "activate", name, epoch + 1)
         except Lost:
             # the link went while the other host was taking over: what its record says is what happened
             other = yield from self.at_rest(process)
@@ -510,7 +550,7 @@ class Pair:
         try:
             if stopped:
                 yield from self.start_hypervisor(host, epoch, seen)
-            host.vms = True
+            host.vms = set(VMS)
         except (Lost, Failed):
             return
         yield
@@ -521,7 +561,7 @@ class Pair:
         there = {one: disk.at(name) == len(disk.snapshots) - 1 and disk.head == disk.newest() for one, disk in host.disks.items()}
         behind = [one for one, is_there in there.items() if not is_there]
         refuse(guards.activate(self.observe(host, process), epoch, name, behind, name in host.complete()))
-        facts = {operation.SOURCE: process.host.name, "vms": ["vm"], "epoch": epoch}
+        facts = {operation.SOURCE: process.host.name, "vms": list(VMS), "epoch": epoch}
         host.journal = {"operation": recovery.MIGRATION, "started": "then", "step": "target: start the hypervisor", **facts}
         yield
         try:
@@ -529,35 +569,284 @@ class Pair:
         except Failed:
             host.record(PASSIVE, epoch)
             raise
-        host.vms = True
+        host.vms = set(VMS)
         yield
         host.journal = None
         agent.answer = ""
 
-    def run_recover(self, process: Process, word: str) -> Steps:
+    # ---- the same while the VMs run: `migrate unsecure`
+
+    def merge(self, host: Host, vms: t.Iterable[str]) -> Steps:
+        """What is in the overlays becomes part of the datasets, a VM after the other."""
+        for vm in sorted(vms):
+            for dataset, disk in host.disks.items():
+                disk.head |= host.overlays[vm] & self.on[dataset]
+            del host.overlays[vm]
+            yield
+
+    def note(self, process: Process, step: str, **facts: t.Any) -> None:
+        self.journal(process, moving.OPERATION, step, **facts)
+
+    def run_move(self, process: Process) -> Steps:
+        host = process.host
+        peer = self.reach(process)
+        if peer is None:
+            raise Lost
+        refuse(guards.migrate_unsecure(self.observe(host), self.observe(peer)))
+        yield
+        self.take_lock(process)
+        peer = self.lock_both(process, host.epoch)
+        yield
+        peer = self.call(process)
+        me, other = self.observe(host, process), self.observe(peer, process)
+        refuse(guards.migrate_unsecure(me, other))
+        epoch = max(host.epoch, peer.epoch)
+        try:
+            if not moving.source(me):
+                yield from self.leave_the_disks(process, epoch)
+            peer = self.call(process)
+            if not (peer.running and moving.is_same(host.journal, moving.target(self.observe(peer, process)))):
+                entry = t.cast("dict[str, t.Any]", host.journal)
+                self.note(process, moving.ARRIVE_THERE)
+                yield
+                yield from self.ask(process, "arrive", entry["set"], epoch + 1, entry["vms"])
+            yield from self.undecided(process)
+            self.note(process, moving.MOVE)
+            live, ended = moving.left_to_move(t.cast("moving.Entry", host.journal), self.observe(peer, process), host.vms)
+            for vm in (*live, *ended):
+                yield from self.move_there(process, vm)
+            yield from self.hand_over(process, epoch)
+        except (Lost, Failed):
+            if host.role == PASSIVE:
+                self.note(process, moving.WAITING)
+            elif host.journal and host.journal["step"] == moving.MOVE and self.choose.random() < 0.5:
+                self.note(process, moving.STAYS)
+            raise
+
+    def leave_the_disks(self, process: Process, epoch: int) -> Steps:
+        """From here on the VMs write to their overlays only, and the disks are the same on both hosts when it is done."""
+        host = process.host
+        running = sorted(host.vms)
+        self.note(process, moving.OVERLAYS, vms=running, epoch=epoch + 1, begun=[], moved=[], saved=[])
+        yield
+        for vm in running:
+            host.overlays[vm] = 0
+            yield
+        self.note(process, moving.LAST_SNAPSHOT)
+        self.snapshot(host, name := self.new_set())
+        yield
+        self.note(process, moving.LAST_SYNC, set=name)
+        yield from self.send(process, name)
+
+    def run_arrive(self, agent: Process, process: Process, name: str, epoch: int, vms: list[str]) -> Steps:
+        host = agent.host
+        behind = [
+            one for one, disk in host.disks.items() if disk.at(name) != len(disk.snapshots) - 1 or disk.head != disk.newest()
+        ]
+        refuse(guards.arrive(self.observe(host, process), epoch, name, behind, name in host.complete()))
+        facts = {operation.SOURCE: process.host.name, "set": name, "epoch": epoch, "vms": vms, "saved": [], "arrived": []}
+        host.journal = {"operation": moving.OPERATION, "started": "then", "step": moving.ARRIVE, **facts}
+        yield
+        host.gate = moving.ARRIVING
+        yield
+        host.running = True
+        host.journal["step"] = moving.ARRIVED
+        agent.answer = ""
+
+    def undecided(self, process: Process) -> Steps:
+        """Moves that a process before this one has begun: the target's journal says what became of them."""
+        host, peer = process.host, self.call(process)
+        mine, arrived = t.cast("dict[str, t.Any]", host.journal), peer.arrived()
+        peer.vms |= peer.paused & arrived  # its agent was killed between the journal and the VM
+        peer.paused -= arrived
+        for vm in mine["begun"]:
+            if vm not in arrived:
+                peer.paused.discard(vm)
+                peer.overlays.pop(vm, None)
+                if vm in host.paused:
+                    host.vms.add(vm)
+            host.paused.discard(vm)
+        self.note(process, mine["step"], begun=sorted(arrived & set(mine["vms"])), moved=sorted(arrived & set(mine["vms"])))
+        yield
+
+    def move_there(self, process: Process, vm: str) -> Steps:
+        host, peer = process.host, self.call(process)
+        mine = t.cast("dict[str, t.Any]", host.journal)
+        self.note(process, moving.MOVE, begun=sorted({*mine["begun"], vm}))
+        yield
+        peer = self.call(process)
+        if vm in host.vms:
+            peer.paused.add(vm)
+        peer.overlays[vm] = host.overlays[vm] & self.choose.getrandbits(64)  # a part of it
+        yield
+        peer = self.call(process)
+        runs = vm in host.vms
+        if runs:
+            host.vms.discard(vm)
+            host.paused.add(vm)
+        else:
+            peer.paused.discard(vm)
+        peer.overlays[vm] = host.overlays[vm]
+        yield
+        try:
+            yield from self.ask(process, "land", vm, runs)
+        except (Lost, Failed):
+            other = yield from self.at_rest(process)
+            if other is not None and vm not in other.arrived():  # proven: it is still here
+                other.paused.discard(vm)
+                other.overlays.pop(vm, None)
+                host.vms |= host.paused & {vm}
+                host.paused.discard(vm)
+                mine = t.cast("dict[str, t.Any]", host.journal)
+                self.note(process, moving.MOVE, begun=sorted(set(mine["begun"]) - {vm}))
+            raise
+        host.paused.discard(vm)
+        mine = t.cast("dict[str, t.Any]", host.journal)
+        self.note(process, moving.MOVE, moved=sorted({*mine["moved"], vm}))
+        yield
+
+    def run_land(self, agent: Process, process: Process, vm: str, runs: bool) -> Steps:
+        host = agent.host
+        if host.journal is None or not moving.is_ready(self.observe(host, process)):
+            raise Failed("it takes nothing any more")
+        yield
+        host.journal = {**host.journal, "arrived": sorted({*host.journal["arrived"], vm})}
+        yield
+        host.paused.discard(vm)
+        if runs:
+            host.vms.add(vm)
+        agent.answer = ""
+
+    def hand_over(self, process: Process, epoch: int) -> Steps:
+        host, peer = process.host, self.call(process)
+        mine = t.cast("dict[str, t.Any]", host.journal)
+        if set(mine["vms"]) - peer.arrived() or host.vms:
+            raise Failed("not all have moved")
+        self.note(process, moving.STOP_HERE)
+        yield
+        self.stop_hypervisor(host, keep_writable=True)
+        yield
+        self.note(process, moving.HAND_OVER)
+        yield
+        host.writable = False
+        yield
+        self.call(process)
+        host.record(PASSIVE, epoch)
+        yield
+        try:
+            yield from self.ask(process, "takeover", mine["set"], epoch + 1, mine["vms"])
+        except (Lost, Failed):
+            other = yield from self.at_rest(process)
+            if other is None or not guards.took_over(self.observe(other), epoch):
+                raise
+        host.record(PASSIVE, epoch + 1)
+        yield
+        host.overlays.clear()
+        host.journal = None
+        self.moved += 1
+
+    def run_takeover(self, agent: Process, process: Process, name: str, epoch: int, vms: list[str]) -> Steps:
+        host = agent.host
+        refuse(guards.take_over(self.observe(host, process), epoch, name, vms))
+        host.journal = {**t.cast("dict[str, t.Any]", host.journal), "step": moving.TAKE_OVER}
+        yield
+        yield from self.start_hypervisor(host, epoch)
+        yield from self.merge(host, host.counting())
+        host.overlays.clear()
+        host.journal = None
+        agent.answer = ""
+
+    def come_back(self, process: Process, vm: str) -> Steps:
+        """To the source. What arrives there goes to a file of its own: the one that it left behind is whole until then."""
+        host, peer = process.host, self.call(process)
+        yield
+        peer = self.call(process)
+        peer.paused |= peer.vms & {vm}
+        peer.vms.discard(vm)
+        yield
+        self.call(process)
+        host.overlays[vm] = peer.overlays[vm]
+        yield
+        peer = self.call(process)
+        peer.journal = {**t.cast("dict[str, t.Any]", peer.journal), "arrived": sorted(peer.arrived() - {vm})}
+        yield
+        peer = self.call(process)
+        peer.paused.discard(vm)
+        mine = t.cast("dict[str, t.Any]", host.journal)
+        rest = {key: sorted(set(mine.get(key, ())) - {vm}) for key in ("begun", "moved")}
+        self.note(process, moving.COMING_BACK, **rest)
+        host.vms.add(vm)
+        self.came_back += 1
+        yield
+
+    def depart(self, host: Host) -> None:
+        """A host where nothing is left of a move."""
+        host.paused.clear()
+        host.running = host.running and host.now() == ACTIVE
+        host.gate = host.gate if host.now() == ACTIVE else ""
+        host.overlays.clear()
+        host.journal = None
+
+    def end_of_move(self, process: Process, decided: recovery.Decision) -> Steps:
+        """This host is ACTIVE: the VMs that belong here are here, then nothing of a move is left on either."""
+        host = process.host
+        is_source = moving.source({"pending": host.journal})
+        host.vms |= set(decided.vms)
+        host.paused -= host.vms
+        yield
+        if is_source:
+            self.note(process, moving.COMING_BACK)
+            for vm in decided.back:
+                yield from self.come_back(process, vm)
+            if process.connected:
+                peer = self.call(process)
+                if moving.is_same(host.journal, moving.target(self.observe(peer, process))):
+                    self.depart(peer)
+                    yield
+        yield from self.merge(host, {*decided.here, *decided.back} & set(host.overlays))
+        host.overlays.clear()
+        host.paused.clear()
+
+    def run_vmstart(self, process: Process) -> Steps:
+        """`hvm_vm state=started all=true`: it takes no lock."""
+        host = process.host
+        if not host.running or host.gate != ACTIVE:
+            raise Failed("the hypervisor is stopped")
+        busy = CALLED.get(host.lock.name, host.lock.name) if host.lock else ""
+        refuse(guards.vms(self.observe(host), "started", busy))
+        host.vms |= set(VMS)
+        yield
+
+    def run_recover(self, process: Process, word: str, give_up: str = "") -> Steps:
         host = process.host
         self.take_lock(process)
-        peer, decided = yield from self.decide(process, lambda me, other: recovery.recover(me, other, word))
-        if decided.do == recovery.START and peer is None and host.now() != ACTIVE:
+        peer, decided = yield from self.decide(process, lambda me, other: recovery.recover(me, other, word, give_up))
+        if decided.do == recovery.START and ((peer is None and host.now() != ACTIVE) or decided.lost):
             self.give_up(host.writes())
         if decided.do == recovery.PASS:
             host.writable = False
             yield
+            host.running, host.gate = False, ""
             host.record(PASSIVE, decided.epoch)
             yield
-            host.journal = None
+            self.depart(host)
         elif decided.do == recovery.START:
             begun = self.pending(host)
             host.journal = {key: value for key, value in begun.items() if key != operation.SOURCE} if begun else None
+            if decided.lost:
+                self.note(process, moving.COMING_BACK, **moving.given_up())
             yield
-            if not host.running:
-                if host.role == PASSIVE:
+            if not host.running or host.now() != ACTIVE:
+                if host.role == PASSIVE and not moving.target({"pending": host.journal}) and not decided.here:
                     yield from self.go_back(host, host.complete()[-1])
                 yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
             else:
                 host.epoch = decided.epoch
                 yield
-            host.vms = True
+            if host.overlays or decided.back or moving.source({"pending": host.journal}):
+                yield from self.end_of_move(process, decided)
+            if moving.source({"pending": host.journal}) is None and moving.target({"pending": host.journal}) is None:
+                host.vms = set(VMS)
             yield
             host.journal = None
 
@@ -579,24 +868,39 @@ class Pair:
         there = 0
         for disk in host.disks.values():
             there |= disk.snapshots[disk.at(to)][2]
+        for vm in decided.here:
+            there |= host.overlays[vm]
         self.give_up(there)
-        self.journal(process, recovery.FAILOVER, "stand down", epoch=decided.epoch)
+        target = moving.target(self.observe(host, process))
+        facts: dict[str, t.Any] = {"epoch": decided.epoch}
+        if target:  # what has arrived is known only here
+            facts.update({key: target[key] for key in ("set", "vms", "saved", "arrived")})
+        self.journal(process, recovery.FAILOVER, "stand down", **facts)
         yield
+        if target and not host.arrived():
+            self.depart(host)
+            self.journal(process, recovery.FAILOVER, "departed", epoch=decided.epoch)
         if peer is not None:
             yield from self.stand_down(process)
         self.journal(process, recovery.FAILOVER, "back to the set")
-        yield from self.go_back(host, to)
+        if not host.arrived():
+            yield from self.go_back(host, to)
         self.journal(process, recovery.FAILOVER, "start")
         yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
-        host.vms = True
+        yield from self.merge(host, decided.here)
+        host.overlays.clear()
+        host.paused.clear()
+        host.vms = set(VMS)
         yield
         host.journal = None
 
     def run_rejoin(self, process: Process, choice: str, discard: str, winner: str) -> Steps:
         host = process.host
         self.take_lock(process)
+        theirs = recovery.Own({}, {})
 
         def rule(me: t.Any, other: t.Any) -> recovery.Decision:
+            nonlocal theirs
             theirs = recovery.own(other, self.other(host).tree(), host.tree()) if other else recovery.Own({}, {})
             return recovery.rejoin(me, other, theirs, choice, discard, winner)
 
@@ -609,10 +913,12 @@ class Pair:
             self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
             yield from self.stand_down(process)
             yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
-            host.vms = True
+            yield from self.merge(host, host.counting())
+            host.overlays.clear()
+            host.vms = set(VMS)
             yield
             host.journal = None
-        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and peer.role == ACTIVE:
+        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and (peer.role == ACTIVE or theirs.overlays):
             yield from self.stand_down(process)
         if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
             peer = self.call(process)
@@ -634,7 +940,7 @@ class Pair:
             peer = self.call(process)
             peer.record(PASSIVE, decided.epoch)
             yield
-            self.call(process).journal = None
+            self.depart(self.call(process))
 
     # ---- what happens to them
 
@@ -666,7 +972,7 @@ class Pair:
 
     def let_go(self, process: Process) -> None:
         peer = self.other(process.host)
-        if peer.lock is process and not any(one.name == "activate" and one.host is peer for one in self.processes):
+        if peer.lock is process and not any(one.name in AGENTS and one.host is peer for one in self.processes):
             peer.lock = None
 
     def agents_notice(self) -> None:
@@ -700,40 +1006,83 @@ class Pair:
             process.asked_by.connected = False
             self.let_go(process.asked_by)
 
+    def view(self, host: Host, vm: str) -> int:
+        """What is on a VM's disks there."""
+        found = host.overlays[vm] if vm in host.counting() else 0
+        for disk in host.disks.values():
+            found |= disk.head & self.own[vm]
+        return found
+
     def write(self, host: Host) -> None:
         """A VM writes, having seen all that is on its disks."""
         bit = 1 << self.count
-        self.before[self.count] = host.writes()
+        vm = self.choose.choice(sorted(host.vms))
+        self.before[self.count] = self.view(host, vm)
         self.count += 1
-        host.disks[DATASETS[self.count % len(DATASETS)]].head |= bit
+        dataset = DATASETS[self.count % len(DATASETS)]
+        self.own[vm] |= bit
+        self.on[dataset] |= bit
+        if vm in host.overlays:
+            host.overlays[vm] |= bit
+        else:
+            host.disks[dataset].head |= bit
 
     # ---- what must always hold
 
     def check(self) -> None:
         live = [host for host in (self.a, self.b) if host.up and host.gate]
-        if len(live) > 1:
+        if sum(host.gate == ACTIVE for host in live) > 1:
             raise Broken("two hosts with their gates open")
+        if self.a.vms & self.b.vms:
+            raise Broken(f"{self.a.vms & self.b.vms} run on both hosts")
         for host in (self.a, self.b):
-            if host.vms and not (host.gate and host.running and host.writable and host.now() == ACTIVE):
-                raise Broken(f"VMs run on {host.name}, which is not an ACTIVE host in order")
+            self.check_where(host)
         kept = self.a.everything() | self.b.everything() | self.discarded
         if kept != self.written():
             raise Broken(f"writes are gone that nobody has discarded: {self.written() & ~kept:b}")
         for host in live:
-            if not host.running:
-                continue
-            there = host.writes()
-            if self.safe & ~there:
-                raise Broken(f"{host.name} runs without writes that were reported safe: {self.safe & ~there:b}")
-            missing = self.written() & ~(there | self.given_up)
-            if missing:
-                raise Broken(f"{host.name} runs without writes that nobody gave up: {missing:b}")
-            left = there
-            while left:
-                top = left.bit_length() - 1
-                if self.before[top] & ~there:
-                    raise Broken(f"{host.name} runs with disks of two moments")
-                left &= ~(1 << top)
+            for vm in VMS if host.running and host.gate == ACTIVE else sorted(host.vms):
+                # one that has moved is the other host's, until it comes back
+                if (
+                    vm in host.vms
+                    or not moving.is_same(host.journal, self.target_of(host))
+                    or vm not in self.other(host).arrived()
+                ):
+                    self.check_view(host, vm)
+
+    def target_of(self, host: Host) -> dict[str, t.Any] | None:
+        entry = self.other(host).journal
+        return entry if entry and "arrived" in entry else None
+
+    def check_where(self, host: Host) -> None:
+        for vm in host.vms:
+            is_active = host.gate == ACTIVE and host.writable and host.now() == ACTIVE
+            has_moved = host.gate == moving.ARRIVING and vm in host.arrived()
+            if not (host.running and (is_active or has_moved)):
+                raise Broken(f"VMs run on {host.name}, which is not an ACTIVE host in order")
+        other = self.target_of(host)
+        roles = (host.role, self.other(host).role)
+        if other and other["arrived"] and moving.is_same(host.journal, other) and roles == (ACTIVE, PASSIVE):
+            # before the role has changed: what the overlays lie on is the same, here and there
+            for side in (host, self.other(host)):
+                for disk in side.disks.values():
+                    at = disk.at(other["set"])
+                    if at < 0 or disk.head != disk.snapshots[at][2]:
+                        raise Broken(f"the disks below the overlays of {side.name} were written")
+
+    def check_view(self, host: Host, vm: str) -> None:
+        there, own = self.view(host, vm), self.own[vm]
+        if self.safe & own & ~there:
+            raise Broken(f"{host.name} runs without writes that were reported safe: {self.safe & own & ~there:b}")
+        missing = own & ~(there | self.given_up)
+        if missing:
+            raise Broken(f"{host.name} runs without writes that nobody gave up: {missing:b}")
+        left = there
+        while left:
+            top = left.bit_length() - 1
+            if self.before[top] & ~there:
+                raise Broken(f"{host.name} runs with disks of two moments")
+            left &= ~(1 << top)
 
 
 def refuse(findings: t.Sequence[t.Any]) -> None:
@@ -750,6 +1099,9 @@ EVENTS = {
     "backup": 4,
     "sync": 1,
     "migrate": 4,
+    "move": 8,
+    "vmstart": 3,
+    "vmstop": 1,
     "start": 3,
     "stop": 1,
     "recover": 5,
@@ -764,7 +1116,9 @@ EVENTS = {
     "notice": 3,
     "acknowledge": 1,
 }
-_NAMES, _WEIGHTS = list(EVENTS), list(EVENTS.values())
+#: The same for half of the schedules: moves that do not end, and what is done about them.
+UNENDED = {**EVENTS, "advance": 80, "move": 6, "recover": 9, "kill": 5, "fail": 4, "on": 8, "notice": 8}
+UNENDED.update(dict.fromkeys(("migrate", "backup", "sync", "start", "rejoin"), 1))
 
 
 def words(pair: Pair, host: Host) -> str:
@@ -784,6 +1138,9 @@ def happen(pair: Pair, event: str) -> None:
         for one in (pair.a, pair.b):
             if one.vms:
                 pair.write(one)
+    elif event == "vmstop":
+        if host.vms:
+            host.vms.discard(choose.choice(sorted(host.vms)))
     elif event in ("off", "on"):
         if host.up == (event == "off"):
             pair.log.append(f"power {event}: {host.name}")
@@ -803,11 +1160,11 @@ def happen(pair: Pair, event: str) -> None:
     elif event == "notice":
         pair.agents_notice()
     elif event == "acknowledge":
-        if host.up and host.lock is None:
+        if host.up and host.lock is None and not moving.forget(host.journal):
             pair.log.append(f"acknowledged on {host.name}: {host.journal}")
             host.journal = None
     else:
-        if event in ("backup", "migrate") and choose.random() < 0.8:
+        if event in ("backup", "migrate", "move") and choose.random() < 0.8:
             host = pair.a if pair.a.vms else pair.b
         if host.up:
             begin(pair, host, event)
@@ -819,8 +1176,10 @@ def begin(pair: Pair, host: Host, event: str) -> None:
         arguments: tuple[t.Any, ...] = (True,)
     elif event == "sync":
         event, arguments = "backup", (False,)
-    elif event in ("start", "recover"):
+    elif event == "start":
         arguments = (words(pair, host),)
+    elif event == "recover":
+        arguments = (words(pair, host), choose.choice(["", other.name, host.name]))
     elif event == "failover":
         fence = choose.choice(["", "", "works", "fails"])
         # with a fence command the operator may be wrong: what counts is what that one says
@@ -843,7 +1202,8 @@ def play(seed: int, events: int) -> Pair:
     choose = random.Random(seed)
     pair = Pair(choose)
     try:
-        for event in choose.choices(_NAMES, _WEIGHTS, k=events):
+        weights = UNENDED if seed % 2 else EVENTS
+        for event in choose.choices(list(weights), list(weights.values()), k=events):
             happen(pair, event)
             pair.check()
         heal(pair)
@@ -877,18 +1237,22 @@ def heal(pair: Pair) -> None:
             finish(pair, pair.begin(one, "start", ""))
             finish(pair, pair.begin(one, "failover", "", pair.other(one).name, ""))
     for host in active:
-        host.vms = True  # hvm_vm state=started: whether VMs shall run is nothing that recover knows
-    roles = sorted((host.now(), host.running, host.vms, host.writable) for host in (pair.a, pair.b))
+        host.vms = set(VMS)  # hvm_vm state=started: whether VMs shall run is nothing that recover knows
+    roles = sorted((host.now(), host.running, bool(host.vms), host.writable) for host in (pair.a, pair.b))
     if roles != [(ACTIVE, True, True, True), (PASSIVE, False, False, False)]:
         raise Broken(f"the pair does not become whole: {roles}")
+    if pair.a.overlays or pair.b.overlays:
+        raise Broken("overlays are left")
     active_host = pair.a if pair.a.running else pair.b
     before = pair.reports
     finish(pair, pair.begin(active_host, "backup", True))
     if pair.reports == before:
         raise Broken("the next backup does not arrive")
-    finish(pair, pair.begin(active_host, "migrate"))
-    if not pair.other(active_host).vms:
-        raise Broken("the next migration does not arrive")
+    for way in ("migrate", "move"):
+        finish(pair, pair.begin(active_host, way))
+        active_host = pair.other(active_host)
+        if not active_host.vms:
+            raise Broken("the next migration does not arrive")
 
 
 def finish(pair: Pair, process: Process | None = None) -> None:

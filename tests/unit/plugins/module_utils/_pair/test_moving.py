@@ -292,6 +292,7 @@ def test_what_is_left_of_an_earlier_one_is_seen_before_it_begins() -> None:
         ("ready, nothing arrived", {}, ""),
         ("web arrived", {}, ""),
         ("web arrived, rebooted", {}, "an operation did not end here"),
+        ("ready, nothing arrived", {"gate": "", "hypervisor": {"running": False}}, ""),
         ("of another move", {}, "an operation did not end here"),
         ("ACTIVE, by a failover", {}, "this host is ACTIVE in epoch 6 and cannot become ACTIVE in 6"),
         ("DIVERGED", {}, "this host is DIVERGED in epoch 5 and cannot become ACTIVE in 6"),

@@ -19,7 +19,7 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, recovery
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -31,7 +31,8 @@ EVENTS = 100
 
 
 def test_never_two_nothing_lost_and_always_a_way_back() -> None:
-    reports = writes = promoted = kept = discarded = 0
+    reports = writes = promoted = kept = discarded = moved = came_back = 0
+    ways = dict.fromkeys(WAYS, 0)
     for seed in range(SEED, SEED + SCHEDULES):
         pair = play(seed, EVENTS)
         reports += pair.reports
@@ -39,10 +40,19 @@ def test_never_two_nothing_lost_and_always_a_way_back() -> None:
         promoted += pair.b.role == ACTIVE
         kept += bool(pair.a.kept or pair.b.kept)
         discarded += bool(pair.discarded)
+        moved += pair.moved
+        came_back += pair.came_back
+        for way in WAYS:
+            ways[way] += any(way in line for line in pair.log)
     if SCHEDULES >= 1000:  # they get somewhere, and not always to the same end
         assert min(reports / 2, writes / 4, promoted * 4, kept * 16, discarded * 32) > SCHEDULES, (
             f"{reports} reports, {writes} writes, {promoted} promoted, {kept} with data kept, {discarded} with some discarded"
         )
+        assert min(moved * 2, came_back * 200, *(1000 * count for count in ways.values())) > SCHEDULES, (moved, came_back, ways)
+
+
+#: What a schedule may come to in the midst of a move, by the sentence for it.
+WAYS = ("come back from", "go on from what is here, without what they wrote on", "overlays of")
 
 
 # ---- that it can fail: a guard that is wrong is found
@@ -89,6 +99,37 @@ def activates_anything(me: t.Any, epoch: int, name: str, behind: t.Any, complete
     return REAL_ACTIVATE({**me, "role": {**me["role"], "now": PASSIVE, "epoch": 0}}, epoch, name, [], True)
 
 
+def knows_of_none_there(mine: t.Any, peer: t.Any) -> moving.Split:
+    return moving.Split(tuple(sorted(mine["vms"])), (), ())
+
+
+def takes_silence_for_nothing(mine: t.Any, peer: t.Any) -> moving.Split:
+    found = REAL_SPLIT(mine, peer)
+    return found if peer else moving.Split(tuple(sorted({*found.here, *found.unknown})), (), ())
+
+
+def believes_what_the_source_remembers(mine: t.Any, peer: t.Any) -> moving.Split:
+    moved = tuple(sorted(mine.get("moved", ())))
+    return moving.Split(tuple(sorted(set(mine["vms"]) - set(moved))), moved, ())
+
+
+def takes_the_role_for_given(side: t.Any) -> bool:
+    return moving.target(side) is not None
+
+
+def lets_vms_be_started(me: t.Any, verb: str, others: str) -> list[Finding]:
+    return []
+
+
+def forgets_on_request(entry: t.Any) -> list[Finding]:
+    return []
+
+
+def sees_no_overlays(side: t.Any) -> tuple[str, ...]:
+    return ()
+
+
+REAL_SPLIT = moving.split
 REAL_START, REAL_ACTIVATE = guards.start, guards.activate
 REAL_FAILOVER, REAL_OWN, REAL_REJOIN, REAL_RECOVER = recovery.failover, recovery.own, recovery.rejoin, recovery.recover
 
@@ -101,6 +142,13 @@ WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
     "writes are not looked for": (recovery, "own", sees_nothing_written, "writes are gone that nobody has discarded"),
     "half a sync is started from": (guards, "start", takes_what_is_torn, "runs with disks of two moments"),
     "a host comes back as it is": (recovery, "rejoin", lets_it_come_back_as_it_is, "writes are gone|does not arrive"),
+    "nobody is asked where the VMs are": (moving, "split", knows_of_none_there, "run on both|nobody gave up|copies|were written"),
+    "who is silent has none": (moving, "split", takes_silence_for_nothing, "run on both hosts|nobody gave up"),
+    "memory is believed": (moving, "split", believes_what_the_source_remembers, "run on both hosts|nobody gave up"),
+    "the role is given before it is": (moving, "gave_away", takes_the_role_for_given, "two hosts with their gates open"),
+    "a VM may be started meanwhile": (guards, "vms", lets_vms_be_started, "run on both hosts|nobody gave up"),
+    "somebody has looked": (moving, "forget", forgets_on_request, "nobody gave up|run on both|are gone|overlays are left"),
+    "overlays are nobody's": (moving, "overlays", sees_no_overlays, "writes are gone|overlays are left"),
     "a silent host is off": (recovery, "recover", recovers_a_silent_pair, "two hosts with their gates open"),
 }
 
@@ -181,6 +229,120 @@ def test_the_host_that_returns_wins(pair: Pair) -> None:
     assert roles(pair) == [(ACTIVE, True), (DIVERGED, False)]
     do(pair, pair.a, "rejoin", "discard", "hv2", "")
     assert (pair.a.writes(), pair.b.everything(), pair.discarded) == (0b111, 0b001, 0b1001)
+    heal(pair)
+
+
+# ---- VMs on both hosts
+
+
+def move_until(pair: Pair, reached: t.Callable[[], bool]) -> None:
+    """A `migrate unsecure` from hv1, up to some moment."""
+    pair.begin(pair.a, "move")
+    for dummy in range(200):
+        if reached():
+            return
+        for one in list(pair.processes):
+            pair.advance(one)
+            pair.check()
+    raise AssertionError("it does not come to that")
+
+
+def db_alone_has_moved(pair: Pair) -> t.Callable[[], bool]:
+    return lambda: pair.b.vms == {"db"} and pair.a.vms == {"web"}
+
+
+def written_apart(pair: Pair) -> tuple[int, int]:
+    """One write by each VM, where it is. :return: that of hv1, that of hv2."""
+    pair.write(pair.a)
+    pair.write(pair.b)
+    return 1 << (pair.count - 2), 1 << (pair.count - 1)
+
+
+def test_all_vms_move_and_every_write_with_them(pair: Pair) -> None:
+    move_until(pair, db_alone_has_moved(pair))
+    written_apart(pair)
+    finish(pair)
+    assert roles(pair) == [(PASSIVE, False), (ACTIVE, True)]
+    assert (pair.b.writes(), pair.b.vms, pair.a.overlays, pair.b.overlays) == (pair.written(), {"db", "web"}, {}, {})
+    heal(pair)
+
+
+def test_both_hosts_lose_power_with_vms_on_both(pair: Pair) -> None:
+    move_until(pair, db_alone_has_moved(pair))
+    written_apart(pair)
+    for host in (pair.a, pair.b):
+        pair.power_off(host)
+    for host in (pair.a, pair.b):
+        pair.power_on(host)
+    assert "and has moved VMs here (db): hv1 recovers first" in do(pair, pair.b, "recover", "")
+    assert "db come back from hv2" in do(pair, pair.a, "recover", "")
+    assert (pair.a.writes(), pair.a.vms, roles(pair)) == (pair.written(), {"db", "web"}, [(ACTIVE, True), (PASSIVE, False)])
+    heal(pair)
+
+
+def test_the_source_is_lost_with_vms_on_both(pair: Pair) -> None:
+    move_until(pair, db_alone_has_moved(pair))
+    left, moved = written_apart(pair)
+    pair.power_off(pair.a)
+    pair.agents_notice()
+    assert "They go on" not in do(pair, pair.b, "recover", "")
+    assert pair.b.vms == {"db"}
+    assert "db had moved here and go on as they are" in do(pair, pair.b, "failover", "hv1", "", "")
+    assert (pair.b.writes() & moved, pair.b.writes() & left, pair.given_up) == (moved, 0, left)
+    pair.power_on(pair.a)
+    assert "overlays of db, web" in do(pair, pair.b, "rejoin", "", "", "")
+    assert roles(pair) == [(DIVERGED, False), (ACTIVE, True)]
+    assert pair.a.everything() & left
+    do(pair, pair.b, "rejoin", "keep", "", "")
+    assert left in [kept & left for kept in pair.a.kept]
+    heal(pair)
+
+
+def test_the_target_is_lost_with_vms_on_both_and_comes_back(pair: Pair) -> None:
+    move_until(pair, db_alone_has_moved(pair))
+    left, moved = written_apart(pair)
+    pair.power_off(pair.b)
+    finish(pair)
+    assert pair.a.vms == {"web"}
+    for words in (("", ""), ("hv2", ""), ("", "hv2")):
+        assert "VMs have moved there, or may have" in do(pair, pair.a, "recover", *words)
+    assert "is_down" not in do(pair, pair.a, "vmstart") and pair.a.vms == {"web"}
+    assert "without what they wrote on hv2" in do(pair, pair.a, "recover", "hv2", "hv2")
+    assert (pair.a.vms, pair.a.writes() & left, pair.given_up) == ({"db", "web"}, left, moved)
+    pair.power_on(pair.b)
+    assert "without the VMs that had moved here (db): hvm.pair.rejoin comes next" in do(pair, pair.b, "recover", "")
+    assert "overlays of db. hv2 becomes DIVERGED" in do(pair, pair.a, "rejoin", "", "", "")
+    do(pair, pair.a, "rejoin", "keep", "", "")
+    assert any(kept & moved for kept in pair.b.kept)
+    heal(pair)
+
+
+def told_to_take_over(pair: Pair) -> t.Callable[[], bool]:
+    return lambda: pair.b.journal is not None and pair.b.journal["step"] == moving.TAKE_OVER
+
+
+def test_a_target_that_was_told_to_take_over_goes_on_when_the_source_is_silent(pair: Pair) -> None:
+    move_until(pair, told_to_take_over(pair))
+    pair.cut()
+    for process in list(pair.processes):
+        pair.kill(process)
+    pair.agents_notice()
+    assert roles(pair) == [(PASSIVE, False), (PASSIVE, True)]
+    assert "all VMs have moved there" in do(pair, pair.a, "recover", "")
+    assert "has handed its role over to hv2, where its VMs run" in do(pair, pair.b, "recover", "")
+    assert (roles(pair), pair.b.writes()) == ([(PASSIVE, False), (ACTIVE, True)], pair.written())
+    heal(pair)
+
+
+def test_not_so_when_it_has_lost_its_power_since_as_the_source_may_have_been_told_to_go_on(pair: Pair) -> None:
+    move_until(pair, told_to_take_over(pair))
+    pair.power_off(pair.b)
+    finish(pair)
+    assert "without what they wrote on hv2" in do(pair, pair.a, "recover", "hv2", "hv2")
+    pair.cut()
+    pair.power_on(pair.b)
+    assert "hv1 does not answer, and may be ACTIVE" in do(pair, pair.b, "recover", "")
+    pair.check()
     heal(pair)
 
 

@@ -227,5 +227,3 @@ def test_an_empty_answer() -> None:
         joined.client.close()
         assert read_all(joined.server) == b"and yet"
         assert joined.ended() == {"near": None, "far": None}
-
-
