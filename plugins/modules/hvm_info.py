@@ -44,8 +44,9 @@ hvm:
   returned: success
 moving:
   description:
-    - Empty, unless VMs are on both hosts. Then C(state) is V(MOVING), C(asked) whether the other host answered, and C(vms) has for
-      each of them C(host) (V("") when only the other one knows it) and C(how) - V(runs), V(arriving), V(saved), V(off), V(unknown).
+    - Empty, unless VMs are on both hosts. Then C(state) is V(MOVING), C(asked) says whether the other host answered, and C(vms)
+      has for each of them C(host), empty when only the other one knows it, and C(how) - V(runs), V(arriving), V(saved), V(off)
+      or V(unknown).
   type: dict
   returned: success
   sample: {state: MOVING, asked: true, vms: {web: {host: hv2, how: runs}}}

@@ -409,6 +409,9 @@ SENTENCES = {
     "Look for its process (virsh domstate --reason); a VM must run or be off to move.": (
         "Chercher son processus (virsh domstate --reason); une VM doit tourner ou être arrêtée pour se déplacer."
     ),
+    "VM {} stands still in the midst of its move, and may be the other host's": (
+        "la VM {} est arrêtée au milieu de son déplacement, et est peut-être celle de l'autre hôte"
+    ),
     "VM {} cannot be proven stopped": "l'arrêt de la VM {} ne peut être prouvé",
     "an operation did not end here": "une opération ne s'est pas terminée ici",
     "hvm.pair.recover on this host puts that in order.": "'hvm recover' sur cet hôte y remet de l'ordre.",

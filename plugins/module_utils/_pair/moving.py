@@ -121,6 +121,12 @@ def not_arrived(side: Observation) -> tuple[str, ...]:
     return tuple(sorted(names(entry, "vms") - names(entry, "arrived") - names(entry, "saved")))
 
 
+def not_mine(side: Observation) -> set[str]:
+    """VMs of a move that are not known to be this host's, by its own journal alone."""
+    mine = source(side)
+    return may_be_there(mine) if mine is not None else set(not_arrived(side))
+
+
 def overlays(side: Observation) -> tuple[str, ...]:
     """VMs that may have written what is in no dataset of this host.
 

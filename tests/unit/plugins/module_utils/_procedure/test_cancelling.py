@@ -17,6 +17,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, r
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling
 
 SOURCE = {"operation": "migrate_unsecure", "step": "move"}
+NOTHING = "nothing runs here that could be cancelled. Only migrate_unsecure can be, on the host that runs it."
+LENT = "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."
 TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "source": "hv1"}
 
 
@@ -25,18 +27,15 @@ TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "so
     [
         ("migrate_unsecure", "ACTIVE", SOURCE, ""),
         ("migrate_unsecure", "ACTIVE", None, ""),  # the hot sync: it has written down nothing yet
-        ("", "ACTIVE", None, "nothing runs here that could be cancelled. Only migrate_unsecure can be, on the host that runs it."),
+        ("", "ACTIVE", None, NOTHING),
         # what was left of one that has ended is for recover
-        ("", "ACTIVE", SOURCE, "nothing runs here that could be cancelled. Only migrate_unsecure can be, on the host that runs it."),
+        ("", "ACTIVE", SOURCE, NOTHING),
         ("recover", "ACTIVE", SOURCE, "recover cannot be cancelled. Only migrate_unsecure can be. Wait until it has ended."),
         ("sync", "ACTIVE", None, "sync cannot be cancelled. Only migrate_unsecure can be. Wait until it has ended."),
         # nobody would look for the word on the host that only lends its lock
-        ("migrate_unsecure", "PASSIVE", None,
-         "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."),
-        ("migrate_unsecure", "PASSIVE", TARGET,
-         "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."),
-        ("migrate_unsecure", "ACTIVE", {**TARGET, "step": "commit"},
-         "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."),
+        ("migrate_unsecure", "PASSIVE", None, LENT),
+        ("migrate_unsecure", "PASSIVE", TARGET, LENT),
+        ("migrate_unsecure", "ACTIVE", {**TARGET, "step": "commit"}, LENT),
         ("migrate_unsecure", "PASSIVE", {**SOURCE, "step": "hand over"},
          "every VM has moved, and the role with them: nothing is left to cancel. To go back, migrate from hv2."),
     ],
