@@ -26,8 +26,11 @@ options:
     default: ""
   give_up:
     description:
-      - The name of the other host, once more, when VMs had moved there in a C(migrate_unsecure) - what they have written there
-        since is given up, and they go on from what is here.
+      - The name of the other host once more, when C(migrate_unsecure) was cut off and VMs have moved there, or may have. Without
+        it they are not started here, and the refusal names them.
+      - It is the operator's word that what they wrote there is lost. When that host comes back, what it has of its own is held
+        (M(hvm.pair.hvm_rejoin)).
+      - A host that does not answer must be named in O(peer_is_down), too.
     type: str
     default: ""
 attributes:
@@ -114,7 +117,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
     progress = Progress(p["progress_file"])
-    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, progress, p["give_up"])
+    return recover.apply(config.load(p["config"]), p["peer_is_down"], module.check_mode, progress, give_up=p["give_up"])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import _guests
 import _hostside
 import _judge
 import _world
-from _hosts import DRIVER, Host, finish
+from _hosts import DRIVER, Host, ansible, finish
 from _machines import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,8 +209,13 @@ class World(_world.World):
         self.floor: dict[str, int] = {}
         self.booting = 0.0
 
-    def make_ready(self) -> None:
-        self.make()
+    def make_ready(self, again: bool = False) -> None:
+        """:param again: from the state that was saved before, with this version over it."""
+        if again:
+            self.lab.reset(self.ready)
+            ansible(self.lab, "ansible-playbook", "install.yml")
+        else:
+            self.make()
         self.listen()
         self.floor = self.counts()
         run = self.node.run("backup_secure")

@@ -103,12 +103,11 @@ def beats(lab: Lab) -> Path:
 
 def start_witness(lab: Lab, vms: Sequence[_guests.Vm] = _guests.VMS) -> None:
     """Listen to the VMs from outside, afresh."""
-    lab.stop_helper("witness")
     beats(lab).unlink(missing_ok=True)
     command = [sys.executable, str(Path(_witness.__file__)), "collect", "--bind", _network.GATEWAY4, "--file", str(beats(lab))]
     command += [word for host in HOSTS for word in ("--host", f"{host.address}={host.name}")]
     command += [f"{port}={vm}" for port, vm in _guests.ports(vms).items()]
-    lab.start_helper("witness", command, lab.dir / "witness.log")
+    lab.start_helper("witness", command, lab.dir / "witness.log", beats(lab))
 
 
 def report(lab: Lab, after: float | None) -> int:

@@ -487,7 +487,9 @@ sync
 
     # ---- helpers that live as long as the lab (the witness)
 
-    def start_helper(self, name: str, command: list[str], log: Path) -> None:
+    def start_helper(self, name: str, command: list[str], log: Path, ready: Path) -> None:
+        """:param ready: it makes this file when it is at work; only then one of before ends."""
+        before = self.state().get("helpers", {}).get(name)
         with open(log, "ab") as out:
             process = subprocess.Popen(
                 self.exec_command(command),
@@ -497,7 +499,15 @@ sync
                 start_new_session=True,
                 env={**os.environ, "PATH": _image._path()},
             )
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise LabError(f"{name} does not start: see {log}")
+            time.sleep(0.05)
         self._store(helpers={**self.state().get("helpers", {}), name: {"pid": process.pid, "start": process_start(process.pid)}})
+        if before:
+            _kill(before, signal.SIGTERM)
 
     def stop_helper(self, name: str) -> None:
         helpers = dict(self.state().get("helpers", {}))

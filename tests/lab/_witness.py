@@ -185,6 +185,9 @@ def collect(
 def _prepare(one: socket.socket) -> None:
     """A busy machine must cost neither beats (each byte of one is a datagram) nor precision (the kernel says when it came)."""
     one.setblocking(False)
+    # The next one listens before this one ends. With nobody at the port a guest's QEMU gets an ICMP error, and may wait for ever:
+    # it is told that there is something to read, and another of its threads takes the error away before it reads.
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     one.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     try:
         one.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)

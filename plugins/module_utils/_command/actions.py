@@ -281,7 +281,8 @@ def kept_drop(call: Call) -> Result:
 def recover(call: Call) -> Result:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
 
-    return alone.recover(call.config, call.progress, call.values["peer_is_down"], call.check, call.values["give_up"])
+    words = call.values
+    return alone.recover(call.config, call.progress, words["peer_is_down"], call.check, words["give_up"])
 
 
 def failover(call: Call) -> Result:

@@ -224,8 +224,8 @@ OPTIONS = {
         "nom de l'autre hôte: il est éteint, et ce qui est montré peut être perdu",
     ),
     "--give-up": (
-        "name of the other host, which is left behind with what only it has",
-        "nom de l'autre hôte, abandonné avec ce que lui seul possède",
+        "name of the other host: it is left behind, with what only it has",
+        "nom de l'autre hôte: il est abandonné, avec ce que lui seul a",
     ),
     "--fence": ("command that switches it off, in quotes", "commande qui l'éteint, entre guillemets"),
     "--failover-to": ("last, last_state (B), or a timestamp ({default})", "last, last_state (B), ou un timestamp ({default})"),

@@ -20,7 +20,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, PASSIVE
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, ARRIVING, PASSIVE
 
 Observation = dict[str, t.Any]
 Entry = t.Mapping[str, t.Any]
@@ -30,8 +30,6 @@ OPERATION = "migrate_unsecure"
 MOVING = "MOVING"
 #: The fact that a journal of a migration's target has, and its source's has not: the source's name.
 SOURCE = "source"
-#: What the gate says on the target, and on the host that is ACTIVE.
-ARRIVING = "ARRIVING"
 
 #: Steps of the source's journal, in their order.
 OVERLAYS, LAST_SNAPSHOT, LAST_SYNC, ARRIVE_THERE, MOVE = "overlays", "last snapshot", "last sync", "arrive there", "move"

@@ -153,16 +153,16 @@ def open_gate(epoch: int, state: str = ACTIVE) -> None:
     write_atomic(GATE, f"{state} {epoch}\n", 0o644)
 
 
-def gate() -> str:
-    """For whom it is open: ACTIVE or ARRIVING; "" when it is shut."""
-    return ((read_text(GATE) or "").split() or [""])[0]
-
-
 def shut_gate() -> None:
     try:
         os.unlink(GATE)
     except FileNotFoundError:
         pass
+
+
+def gate_says() -> str:
+    """For whom it is open: ACTIVE or ARRIVING; "" when it is shut."""
+    return (read_text(GATE) or "").partition(" ")[0].strip()
 
 
 def gate_is_open() -> bool:

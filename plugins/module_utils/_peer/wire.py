@@ -52,10 +52,10 @@ class Cut(HvmError):
 
 
 class Ended(Cut):
-    """There was nothing more to read."""
+    """There was nothing more to read, or nobody to write to: why is known to whoever knows the process there."""
 
-    def __init__(self) -> None:
-        super().__init__("the connection ended")
+    def __init__(self, what: str = "the connection ended") -> None:
+        super().__init__(what)
 
 
 class Told(HvmError):
@@ -188,7 +188,7 @@ class Wire:
             return exc
         except OSError:
             pass
-        return Cut("it takes nothing any more")
+        return Ended("it takes nothing any more")
 
     # ---- for whoever only waits
 

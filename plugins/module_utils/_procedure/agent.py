@@ -152,7 +152,8 @@ class Agent:
         from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
 
         epoch = arguments.get("epoch")
-        me = {"role": {"epoch": role.load().epoch}, "qemu": glance.qemu_processes()}
+        me: dict[str, t.Any] = {"role": {"epoch": role.load().epoch}, "qemu": glance.qemu_processes()}
+        me.update(pending=operation.pending(), gate=role.gate_says())
         findings = guards.lend(me, None if epoch is None else int(epoch))
         if findings:
             raise HvmError(findings[0].what, findings[0].remedy)

@@ -48,7 +48,7 @@ def host(config: PairConfig) -> dict[str, t.Any]:
         "address": config.me.address,
         "role": role.as_dict(role.load()),
         "gate_open": role.gate_is_open(),
-        "gate": role.gate(),
+        "gate": role.gate_says(),
         "qemu": qemu_processes(),
         "pools": kernel.pool_health(config.pools),
         "datasets": list(config.datasets),

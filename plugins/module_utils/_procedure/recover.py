@@ -61,23 +61,18 @@ def from_images(me: both.Observation) -> bool:
     return bool(took_over and str(entry.get("set", "")).endswith("_B"))
 
 
-def apply(
-    config: PairConfig, peer_is_down: str, check: bool, progress: Progress, give_up: str = ""
-) -> dict[str, t.Any]:
-    """:param peer_is_down, give_up: as `recovery.recover` has them.
+def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress, give_up: str = "") -> dict[str, t.Any]:
+    """:param peer_is_down, give_up: the operator's words, as `_pair.recovery.recover` takes them.
     :return: ``{changed, do, sentence, role, epoch, peer_answers, plan, vms, left, warnings, steps}``
     :raises Refused: when it cannot be decided, or may not be done; nothing was changed then.
     :raises HvmError: when this host is ACTIVE and not every VM of it runs.
     """
     with contextlib.ExitStack() as stack:
-        found = both.decide(
-            config,
-            recovery.RECOVER,
-            lambda me, other, dummy: recovery.recover(me, other, peer_is_down, give_up),
-            check,
-            stack,
-            progress,
-        )
+
+        def rule(me: both.Observation, other: both.Observation | None, dummy: t.Any) -> recovery.Decision:
+            return recovery.recover(me, other, peer_is_down, give_up)
+
+        found = both.decide(config, recovery.RECOVER, rule, check, stack, progress)
         decision = found.decision
         result = found.result(decision.do in (recovery.START, recovery.PASS))
         result["peer_answers"] = found.other is not None
@@ -109,7 +104,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
     frozen = {str(name) for one in pending for name in one.get("frozen", [])}
     fresh = decision.vms if as_saved(me) else ()
-    wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, decision.back)
+    wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, elsewhere=decision.back)
     progress.say(decision.sentence)
     warnings = []
     if aim.do:

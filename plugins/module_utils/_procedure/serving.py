@@ -40,7 +40,7 @@ class Wanted(t.NamedTuple):
     :ivar frozen: of these, the ones that somebody had frozen.
     :ivar images: whether every VM with a state image goes on from it, as after a rollback to a set with VM states (B).
     :ivar fresh: VMs of which it is known that nothing has written to their zvols since they were saved.
-    :ivar elsewhere: VMs that are on the other host, as its journal has it: never started here.
+    :ivar elsewhere: VMs that have moved to the other host, or may have: never started here, whoever wants them to run.
     """
 
     ran: t.Collection[str] = ()
@@ -70,15 +70,16 @@ def todo(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str],
         unfreeze=sorted(
             name
             for name, vm in infos.items()
-            if vm["state"] == domains.FROZEN and name in wanted.ran and name not in wanted.frozen
+            if vm["state"] == domains.FROZEN and name in shall.intersection(wanted.ran) and name not in wanted.frozen
         ),
-        left=sorted(set(off) - shall - set(saved)),
+        left=sorted(set(off) - shall - set(saved) - set(wanted.elsewhere)),
     )
 
 
 def missing(infos: t.Mapping[str, t.Mapping[str, t.Any]], saved: t.Collection[str], wanted: Wanted) -> dict[str, str]:
     """Pure: name -> why a VM that ran is not among those of `todo`."""
-    found = dict.fromkeys(sorted(set(wanted.ran).difference(infos, saved)), "it ran, and libvirt does not know it any more")
+    gone = sorted(set(wanted.ran).difference(infos, saved, wanted.elsewhere))
+    found = dict.fromkeys(gone, "it ran, and libvirt does not know it any more")
     unclear = [name for name in sorted(wanted.ran) if name in infos and infos[name]["state"] == domains.OTHER]
     return {**found, **dict.fromkeys(unclear, "it cannot be proven stopped (virsh domstate --reason)")}
 
@@ -95,6 +96,7 @@ def serve(
     prepared, warnings = _address(config)
     journal.step("start the hypervisor")
     if journal.entry.get("overlays") or overlays.left():
+        overlays.directory(config)
         bases.reopen(config.datasets)
     conn = hypervisor.start(config, epoch, reason, progress, seen)
     watch.step("start the hypervisor")

@@ -24,9 +24,9 @@ MODULES = {hvm_recover: recover, hvm_failover: failover, hvm_rejoin: rejoin}
 def _calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[t.Any, ...]]:
     made: list[tuple[t.Any, ...]] = []
 
-    def apply(config: t.Any, *words: t.Any) -> dict[str, t.Any]:
+    def apply(config: t.Any, *words: t.Any, **more: t.Any) -> dict[str, t.Any]:
         *rest, progress = words
-        made.append((config.pair, *rest))
+        made.append((config.pair, *rest, *more.values()))
         progress.say("a step")
         return {"changed": True, "sentence": "so", "warnings": []}
 
@@ -38,8 +38,8 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[t.Any, ...]]:
 def test_recover(module_of: t.Callable[[types.ModuleType], Module], calls: list[tuple[t.Any, ...]]) -> None:
     module = module_of(hvm_recover)
     assert module()["sentence"] == "so"
-    module(peer_is_down="hv2", check=True)
-    assert calls == [("p", "", False), ("p", "hv2", True)]
+    module(peer_is_down="hv2", give_up="hv2", check=True)
+    assert calls == [("p", "", False, ""), ("p", "hv2", True, "hv2")]
 
 
 def test_failover(module_of: t.Callable[[types.ModuleType], Module], calls: list[tuple[t.Any, ...]]) -> None:

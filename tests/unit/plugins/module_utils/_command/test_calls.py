@@ -62,7 +62,7 @@ MORE = [
     "migrate unsecure --move-mode direct --move-fallback refuse --move-limit 60 --move-max-pause 5 --move-rate 100 --check",
     "migrate unsecure --mode live --fallback secure --limit 9 --max-pause 1 --on-failure stay",
     "recover --peer-is-down hv2",
-    "recover --peer-is-down hv2 --give-up hv2 --check",
+    "recover --peer-is-down hv2 --give-up hv2",
     "recover --check",
     "failover --dead-host hv2 --give-up hv2 --failover-to last_state --check",
     "rejoin --rejoin discard --discard hv2",

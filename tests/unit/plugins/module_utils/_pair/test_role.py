@@ -32,6 +32,9 @@ def test_active_opens_the_gate_with_its_epoch(path: str, tmp_path: pathlib.Path)
     assert role.as_dict(written)["now"] == role.ACTIVE
     assert role.gate_is_open()
     assert (tmp_path / "run/gate").read_text() == "ACTIVE 7\n"
+    assert role.gate_says() == "ACTIVE"
+    role.shut_gate()
+    assert role.gate_says() == ""
 
 
 @pytest.mark.parametrize("other", [role.PASSIVE, role.UNKNOWN, role.DIVERGED])

@@ -227,3 +227,10 @@ def test_an_empty_answer() -> None:
         joined.client.close()
         assert read_all(joined.server) == b"and yet"
         assert joined.ended() == {"near": None, "far": None}
+
+
+def test_for_one_who_has_gone_altogether_nothing_is_kept_open_over_there() -> None:
+    with Joined() as joined:
+        joined.client.close()
+        assert joined.server.recv(1) == b""
+        assert joined.ended() == {"near": None, "far": None}  # although the server says nothing, and does not close

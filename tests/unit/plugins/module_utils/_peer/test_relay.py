@@ -454,6 +454,15 @@ def test_the_end_ends_everything_at_once(far: Far, near: t.Callable[..., Relay],
     relayed.close()
 
 
+def test_what_is_dialled_while_it_ends_does_not_stay(near: t.Callable[..., Relay]) -> None:
+    with near(command=["sleep", "60"]) as relayed:
+        pass
+    began = time.monotonic()
+    with pytest.raises(PeerLost, match="ssh ended with -9"):
+        relayed.ready(1)
+    assert time.monotonic() - began < relay.HELLO / 2
+
+
 def test_one_that_does_not_want_to_end_is_killed(near: t.Callable[..., Relay], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "PATIENCE", 0.5)
     relayed = near(command=["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])
@@ -590,7 +599,11 @@ def test_a_file_whose_connection_is_cut(far: Far, tmp_path: pathlib.Path, way: s
         (directory / "disk").write_bytes(os.urandom(5_000_000))
         (directory / "old").write_bytes(b"old")
     meter = Meter("disk")
-    timer = threading.Timer(0.6, lambda: meter.abort())  # noqa: PLW0108  it is another one by then
+
+    def cut() -> None:
+        meter.abort()  # what it is by then
+
+    timer = threading.Timer(0.6, cut)
     timer.start()
     slow = Limiter(2_000_000)
     with pytest.raises(PeerLost, match="the connection to hv2 for"):

@@ -181,7 +181,7 @@ def test_whoever_finds_that_nobody_reads_any_more_hears_why(ends: Ends) -> None:
 def test_nobody_reads_any_more_and_no_reason_comes(ends: Ends) -> None:
     ends.close(ends.second.source)
     ends.close(ends.second.target)
-    with pytest.raises(Cut, match="it takes nothing any more"):
+    with pytest.raises(Ended, match="it takes nothing any more"):
         ends.first.send(wire.DATA, b"x")
 
 

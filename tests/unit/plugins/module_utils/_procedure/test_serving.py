@@ -58,6 +58,9 @@ def vms(**states: str) -> dict[str, dict[str, t.Any]]:
         # one that was frozen and is off now was saved frozen: it comes back so
         (vms(ice=STOPPED), ["ice"], Wanted(["ice"], ["ice"]), Todo(["ice"], [], [])),
         (vms(web=domains.OTHER), [], Wanted(["web"]), Todo([], [], [])),  # cannot be proven stopped
+        # what has moved to the other host is not started here, whoever wants it to run
+        (vms(web=STOPPED, auto=STOPPED, ice=FROZEN), ["web"], Wanted(["web", "ice"], elsewhere=["web", "auto", "ice"]),
+         Todo([], [], [])),
     ],
 )
 def test_which_vms_run(infos: dict[str, t.Any], saved: list[str], wanted: Wanted, todo: Todo) -> None:
@@ -71,6 +74,7 @@ def test_a_vm_that_ran_and_is_not_there_is_named() -> None:
         "odd": "it cannot be proven stopped (virsh domstate --reason)",
     }
     assert serving.missing(infos, [], Wanted()) == {}
+    assert serving.missing(infos, [], Wanted(["gone"], elsewhere=["gone"])) == {}
 
 
 # ---- one VM

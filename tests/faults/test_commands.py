@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each command of `hvm` that no procedure of the manual has (test_manual.py has those), typed on the hosts, and what it did."""
+
+from __future__ import annotations
+
+import time
+
+from _scene import World
+from test_events import Record, whole
+from test_manual import REFUSED, hvm
+
+#: VMs of the lab: one that runs, and the one that does not.
+VM, OFF = "charlie", "foxtrot"
+
+
+def test_every_command_does_what_it_says(world: World, record: Record) -> None:
+    record.update(name="event-commands", title="every other command of `hvm`, on the hosts")
+    began = time.time()
+    a, b = world.a, world.b
+    running = sorted(world.names)
+
+    def listed(what: str) -> list[str]:
+        return sorted(line.split()[0] for line in hvm(a, f"vms list {what}"))
+
+    # help, in both languages
+    assert any("migrate" in line for line in hvm(a, "help"))
+    assert any("sharedIP" in line for line in hvm(a, "--lang fr help hv"))
+
+    # one VM
+    assert any("running" in line for line in hvm(a, f"vm status {VM}"))
+    hvm(a, f"vm freeze {VM}")
+    assert listed("freezed") == [VM]
+    hvm(a, f"vm unfreeze {VM}")
+    assert listed("freezed") == []
+    hvm(a, f"vm backup {VM}")
+    assert listed("backups") == [VM] and VM in listed("stopped")
+    hvm(a, f"vm start {VM}", REFUSED)  # it has a saved state
+    hvm(a, f"vm restore {VM}")
+    assert listed("running") == running and listed("backups") == []
+    hvm(a, f"vm start {OFF}")
+    assert OFF in listed("running")
+    hvm(a, f"vm poweroff {OFF}")
+    assert OFF in listed("stopped")
+    hvm(a, f"vm set {OFF} --priority 42")
+    assert any("42" in line for line in hvm(a, "vms list prio") if OFF in line)
+    assert OFF not in listed("autostart")
+    hvm(a, "vms list snapshots")
+
+    # all of them
+    hvm(a, "vms freeze")
+    assert listed("freezed") == running
+    hvm(a, "vms unfreeze")
+    hvm(a, "vms backup")
+    assert listed("backups") == running
+    hvm(a, "vms restore")
+    assert listed("running") == running
+    assert len(hvm(a, "vms status")) > 0
+
+    # the hypervisor, and the shared IP
+    assert hvm(a, "hv status") and hvm(b, "hv status")
+    assert "enabled" in hvm(a, "hv sharedIP status")[0]
+    hvm(a, "hv sharedIP disable")
+    assert "disabled" in hvm(a, "hv sharedIP status")[0]
+    hvm(a, "hv sharedIP enable")
+    assert "enabled" in hvm(a, "hv sharedIP status")[0]
+
+    # snapshots
+    number = len(hvm(a, "zfs snap list dates"))
+    hvm(a, "zfs snap create")
+    hvm(a, "zfs snap sync")
+    hvm(a, "zfs snap createsync")
+    assert len(hvm(b, "zfs snap list dates")) == number + 2
+    assert len(hvm(a, "zfs snap list all")) > number
+    assert hvm(a, "zfs snap list lasts") and hvm(a, "snapshots")
+    hvm(a, "zfs snap purge -show")
+    hvm(a, "zfs snap purge -exec")
+    hvm(a, "zfs kept list")
+    hvm(a, "zfs umount", REFUSED)  # it runs
+    hvm(b, "zfs mount", REFUSED)  # it is a replica
+
+    # what there is nothing to do for
+    hvm(a, "recover")
+    hvm(b, "recover")
+    hvm(a, "acknowledge")
+    hvm(a, "follow", REFUSED)
+    hvm(a, "scheduled --check")
+    hvm(a, "backup unsecure")
+
+    world.heard(names=world.names)
+    record.update(waited=0.0, boot=0.0)
+    whole(world, record, world.names, began, may_boot=False, may_go_back=False)
