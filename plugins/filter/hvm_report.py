@@ -10,10 +10,11 @@ short_description: Report of a backup or a migration, as lines
 version_added: 0.1.0
 author: The hvm.pair developers (@hvm-pair)
 description:
-  - Says which host is ACTIVE, each VM's interruption in seconds, the bytes sent, the snapshot set, and the times of the steps.
+  - Says which host is ACTIVE, each VM's interruption in seconds and how it has moved, the bytes sent, the snapshot set, and the
+    times of the steps.
 options:
   _input:
-    description: Result of M(hvm.pair.hvm_switchover) or M(hvm.pair.hvm_checkpoint).
+    description: Result of M(hvm.pair.hvm_switchover), M(hvm.pair.hvm_move) or M(hvm.pair.hvm_checkpoint).
     type: dict
     required: true
   active:

@@ -11,6 +11,7 @@ short_description: Everything about a host of a pair, as data
 description:
   - "What C(hvm status) shows: role, hypervisor, shared IP, VMs, snapshot sets, lock, what is pending."
   - Changes nothing. Works on both hosts, also when the other one is dead.
+  - The other host is asked only when a C(migrate_unsecure) has begun, for where each VM is.
 version_added: 0.1.0
 attributes:
   check_mode:
@@ -41,18 +42,27 @@ hvm:
     - All that was observed; among it C(role), C(hypervisor), C(shared_ip), C(vms), C(pools), C(sets), C(lock), C(pending).
   type: dict
   returned: success
+moving:
+  description:
+    - Empty, unless VMs are on both hosts. Then C(state) is V(MOVING), C(asked) says whether the other host answered, and C(vms)
+      has for each of them C(host), empty when only the other one knows it, and C(how) - V(runs), V(arriving), V(saved), V(off)
+      or V(unknown).
+  type: dict
+  returned: success
+  sample: {state: MOVING, asked: true, vms: {web: {host: hv2, how: runs}}}
 """
 
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, observe
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, observe, preflight
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
-    found = observe.observe(config.load(module.params["config"]))
-    return {"hvm": found, "status": brief.lines(found)}
+    pair = config.load(module.params["config"])
+    found = observe.observe(pair)
+    return {"hvm": found, "status": brief.lines(found), "moving": preflight.places(pair, found)}
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ description:
     every reason at once. For a migration that is also what the VMs need and the other one does not offer (CPU, machine type,
     firmware and more); before a backup it is a warning.
   - The other one says who acts. Nothing is changed.
+  - V(migrate_unsecure) may also be one that has begun and is gone on with. How each VM would move is for M(hvm.pair.hvm_move).
   - V(hv_start) and V(rollback) are for the host that was ACTIVE last, by the records of both.
 version_added: 0.1.0
 options:
@@ -20,7 +21,7 @@ options:
     description: What is about to be done.
     type: str
     required: true
-    choices: [migrate, backup, backup_unsecure, sync, hv_start, rollback]
+    choices: [migrate, migrate_unsecure, backup, backup_unsecure, sync, hv_start, rollback]
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.

@@ -10,7 +10,7 @@ module: hvm_role
 short_description: First role of a host, its datasets, and marks of operations that did not end
 description:
   - Gives the hosts of a new pair their first roles; a host that has a role keeps it.
-  - Removes the mark of an operation that was interrupted, once somebody has looked.
+  - Removes the mark of an operation that was interrupted, once somebody has looked; so does M(hvm.pair.hvm_operation).
 version_added: 0.1.0
 options:
   state:

@@ -16,7 +16,7 @@ import re
 import shlex
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 
@@ -132,9 +132,15 @@ def migrate(call: Call) -> Result:
 
 
 def migrate_unsecure(call: Call) -> Result:
-    what = "a migration with a short interruption does not exist yet in this version"
-    remedy = "'hvm migrate secure' does the same with a longer interruption: the VMs are saved, and restored on the other host."
-    raise Refused("migrate unsecure", [Finding(what, remedy, call.config.me.name)])
+    from ansible_collections.hvm.pair.plugins.module_utils._pair import modes
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone, move
+
+    values = call.values
+    policy = modes.Policy(
+        wish=values["mode"], limit=values["limit"], max_pause=values["max_pause"], fallback=values["fallback"]
+    )
+    options = move.Options(policy, values["rate"], values["on_failure"] == "stay")
+    return alone.move(call.config, call.progress, options, call.check)
 
 
 def constraint(call: Call) -> Result:
@@ -365,3 +371,10 @@ def acknowledge(call: Call) -> Result:
     from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 
     return operation.acknowledge(call.check)
+
+
+def cancel(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling
+
+    moved = cancelling.STAY if call.values["stay"] else cancelling.BACK
+    return cancelling.cancel(moved, call.check, call.config.peer.name)

@@ -409,6 +409,9 @@ SENTENCES = {
     "Look for its process (virsh domstate --reason); a VM must run or be off to move.": (
         "Chercher son processus (virsh domstate --reason); une VM doit tourner ou être arrêtée pour se déplacer."
     ),
+    "VM {} stands still in the midst of its move, and may be the other host's": (
+        "la VM {} est arrêtée au milieu de son déplacement, et est peut-être celle de l'autre hôte"
+    ),
     "VM {} cannot be proven stopped": "l'arrêt de la VM {} ne peut être prouvé",
     "an operation did not end here": "une opération ne s'est pas terminée ici",
     "hvm.pair.recover on this host puts that in order.": "'hvm recover' sur cet hôte y remet de l'ordre.",
@@ -617,6 +620,11 @@ SENTENCES = {
     "Snapshot set: {}": "Jeu de snapshots: {}",
     "Sent: {}, verified on the other host by GUID": "Envoyé: {}, vérifié sur l'autre hôte par GUID",
     "Before the interruption: {}": "Avant l'interruption: {}",
+    "Before the VMs moved: {}": "Avant le déplacement des VMs: {}",
+    "Steps (the longest interruption of a VM: {} s):": "Etapes (la plus longue interruption d'une VM: {} s):",
+    "{} direct: paused meanwhile": "{} direct: figée pendant ce temps",
+    "{} live, and paused when its time was over": "{} live, puis figée une fois son temps écoulé",
+    "{} did not run": "{} n'était pas en marche",
     "Memory written in {} s, while the VMs ran": "Mémoire écrite en {} s, pendant que les VMs tournaient",
     "Steps of the interruption ({} s, all in one process, no Ansible task among them):": "Etapes de l'interruption ({} s):",
     "Old sets pruned: {}": "Anciens jeux purgés: {}",
@@ -634,6 +642,7 @@ SENTENCES = {
     "Pending: {} by {}, begun {}, stopped at '{}'": "Interrompue: {} par {}, lancée le {}, arrêtée à '{}'",
     "Pending: {}, begun {}, stopped at '{}'": "Interrompue: {}, lancée le {}, arrêtée à '{}'",
     "because: {}": "cause: {}",
+    "{} does not answer: of its VMs no more is known": "{} ne répond pas: de ses VMs on ne sait rien de plus",
     "Next: {}": "Ensuite: {}",
     "{} already: nothing to do": "{}: déjà, rien à faire",
     "{} already ({}, epoch {}): nothing to do": "{}: déjà ({}, époque {}), rien à faire",
@@ -699,13 +708,6 @@ SENTENCES = {
     "the VMs are on {}, and {} stays on: {}": "les VMs sont sur {}, et {} reste allumé: {}",
     "{} is PASSIVE: it is switched off in 3 s": "{} est PASSIF: il s'éteint dans 3 s",
     "old sets stay on {}: {}": "les anciens jeux restent sur {}: {}",
-    "a migration with a short interruption does not exist yet in this version": (
-        "une migration avec interruption courte n'existe pas encore dans cette version"
-    ),
-    "'hvm migrate secure' does the same with a longer interruption: the VMs are saved, and restored on the other host.": (
-        "'hvm migrate secure' fait de même avec une interruption plus longue: les VMs sont sauvegardées, puis restaurées sur "
-        "l'autre hôte."
-    ),
     "the pair has no shared IP": "la paire n'a pas d'adresse IP partagée",
     "Set hvm_shared_ip in the inventory and run the playbook hvm.pair.install.": (
         "Fixer hvm_shared_ip dans l'inventaire et lancer le playbook hvm.pair.install."
@@ -740,6 +742,54 @@ SENTENCES = {
     "hypervisor stopped": "hyperviseur arrêté",
     "hot sync, round {}": "synchro à chaud, tour {}",
     "going back: {}": "retour en arrière: {}",
+    "overlays for {}": "overlays pour {}",
+    "no VM": "aucune VM",
+    "ready for the VMs": "prêt à recevoir les VMs",
+    "{}: its disks are made ready": "{}: ses disques sont préparés",
+    "{}: {} left": "{}: reste {}",
+    "{}: {} left; it would stand still for {} ms now": "{}: reste {}; elle s'arrêterait {} ms maintenant",
+    "{} of {} of memory": "{} de mémoire sur {}",
+    "{} of its disks": "{} de ses disques",
+    "{} of {} of memory and {} of its disks": "{} de mémoire sur {} et {} de ses disques",
+    "{} has moved ({}) in {} s": "{} s'est déplacée ({}) en {} s",
+    "{} has moved ({}) in {} s; it stood still for {} s": "{} s'est déplacée ({}) en {} s; interrompue {} s",
+    "{} is back": "{} est revenue",
+    "{}: what it has written is in its disks": "{}: ce qu'elle a écrit est dans ses disques",
+    "the migration was undone": "la migration a été annulée",
+    # ended by an operator: `_procedure.cancelling`, `_procedure.move`
+    "{} is told to end; {}": "{}: ordre de fin donné; {}",
+    "{} would be told to end; {}": "{}: l'ordre de fin serait donné; {}",
+    "VMs that have moved come back": "les VMs déplacées reviennent",
+    "VMs that have moved stay there": "les VMs déplacées restent là-bas",
+    "nothing runs here that could be cancelled": "rien n'est en cours ici qui puisse être interrompu",
+    "{} cannot be cancelled": "{} ne peut être interrompue",
+    "Only {} can be, on the host that runs it.": "Seule {} peut l'être, sur l'hôte qui l'exécute.",
+    "Only {} can be. Wait until it has ended.": "Seule {} peut l'être. Attendre qu'elle soit terminée.",
+    "every VM has moved, and the role with them: nothing is left to cancel": (
+        "toutes les VMs se sont déplacées, et le rôle avec elles: il n'y a plus rien à interrompre"
+    ),
+    "To go back, migrate from {}.": "Pour revenir, migrer depuis {}.",
+    "{} is run by {}; here its lock is only lent": "{} est exécutée par {}; ici son verrou n'est que prêté",
+    "Cancel it there, on {}.": "L'interrompre là-bas, sur {}.",
+    "the move of {} was stopped": "le déplacement de {} a été interrompu",
+    "VM {} did not move: {}": "la VM {} ne s'est pas déplacée: {}",
+    "{}; so the migration was undone, and {} goes on as the ACTIVE host": (
+        "{}; la migration a donc été annulée, et {} continue comme hôte ACTIF"
+    ),
+    "the migration ended before its time ({}); {} stay on {}": "la migration a pris fin avant l'heure ({}); {} restent sur {}",
+    "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.": (
+        "'hvm migrate unsecure' continue avec les autres, 'hvm recover' les fait revenir."
+    ),
+    "the migration failed ({}); this host goes on, but not with everything: {}": (
+        "la migration a échoué ({}); cet hôte continue, mais pas avec tout: {}"
+    ),
+    "Mend the reason, then hvm.pair.recover.": "En corriger la cause, puis 'hvm recover'.",
+    "every VM is on {}, and it has not taken over ({})": "toutes les VMs sont sur {}, et il n'a pas pris le relais ({})",
+    "hvm.pair.recover finds out which host goes on, and lets it.": "'hvm recover' trouve quel hôte continue, et le laisse faire.",
+    "{} was told to take over, and has not answered: {}": "{} devait prendre le relais, et n'a pas répondu: {}",
+    "The VMs run there. Run hvm.pair.recover when {} answers again.": (
+        "Les VMs tournent là-bas. Lancer 'hvm recover' quand {} répond à nouveau."
+    ),
     "snapshot set {}": "jeu de snapshots {}",
     "{} becomes DIVERGED": "{} devient DIVERGED",
     "{} of {} snapshots of old sets done": "{} snapshots d'anciens jeux sur {} traités",

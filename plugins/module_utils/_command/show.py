@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._command import actions
 from ansible_collections.hvm.pair.plugins.module_utils._command.words import Words
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
 
@@ -98,6 +97,9 @@ def migrate(result: Result, told: tuple[str, ...], values: dict[str, t.Any], che
     from ansible_collections.hvm.pair.plugins.module_utils._core.report import report
 
     return report(result)
+
+
+migrate_unsecure = migrate
 
 
 def hypervisor(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
@@ -203,13 +205,12 @@ def acknowledge(result: Result, told: tuple[str, ...], values: dict[str, t.Any],
     return [words("would be acknowledged" if check else "acknowledged")]
 
 
+def cancel(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
+    return [result["sentence"], *([words("cancel later")] if not check else [])]
+
+
 def by_action(action: str) -> Shown:
-    """:raises KeyError: for an action that shows nothing: `migrate_unsecure` only refuses."""
-    return t.cast("Shown", globals()[action]) if hasattr(actions, action) else _unknown(action)
-
-
-def _unknown(action: str) -> t.NoReturn:
-    raise KeyError(action)
+    return t.cast("Shown", globals()[action])
 
 
 def error(outcome_error: dict[str, t.Any], words: Words) -> list[str]:

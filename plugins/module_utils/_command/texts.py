@@ -93,6 +93,10 @@ COMMANDS = {
         "Remove the mark of an operation that did not end",
         "Effacer la marque d'une opération interrompue",
     ),
+    "cancel": (
+        "End the 'migrate unsecure' that runs here; what has moved comes back",
+        "Mettre fin au 'migrate unsecure' en cours ici; ce qui s'est déplacé revient",
+    ),
     "follow": ("Watch the operation that runs, or ran last", "Suivre l'opération en cours, ou la dernière"),
     "help": ("This list; of one command, its options", "Cette liste; les options d'une commande"),
     "complete": ("Words for the shell's completion", "Mots pour la complétion du shell"),
@@ -126,6 +130,34 @@ OPTIONS = {
     "--move": (
         "how 'migrate unsecure' moves it: auto, live, direct, secure",
         "comment 'migrate unsecure' la déplace: auto, live, direct, secure",
+    ),
+    "--move-mode": (
+        "how the VMs move: live, direct (paused), secure (saved), or auto ({default})",
+        "comment les VMs se déplacent: live, direct (figées), secure (sauvegardées), ou auto ({default})",
+    ),
+    "--move-fallback": (
+        "for a VM that changes its memory too fast: direct, secure, refuse ({default})",
+        "pour une VM dont la mémoire change trop vite: direct, secure, refuse ({default})",
+    ),
+    "--move-limit": (
+        "seconds for the live move of one VM ({default})",
+        "secondes pour déplacer une VM en marche ({default})",
+    ),
+    "--move-max-pause": (
+        "seconds that a VM may stand still, as far as that can be told before; 0: any ({default})",
+        "secondes d'interruption permises par VM, pour autant qu'on le sache avant; 0: sans limite ({default})",
+    ),
+    "--move-rate": (
+        "MiB per second for one VM's memory; 0: as fast as it goes ({default})",
+        "Mio par seconde pour la mémoire d'une VM; 0: au plus vite ({default})",
+    ),
+    "--on-failure": (
+        "VMs that have moved, when another one cannot: back, or stay ({default})",
+        "les VMs déjà déplacées, quand une autre ne le peut pas: back (retour) ou stay ({default})",
+    ),
+    "--stay": (
+        "what has moved stays there, until it is gone on with or taken back",
+        "ce qui s'est déplacé y reste, jusqu'à la suite ou au retour",
     ),
     "--agent-channel": ("a channel for its guest agent", "un canal pour son agent"),
     "--interface": (
@@ -278,6 +310,10 @@ TEXTS = {
     "would be mounted": ("Would be mounted: {points}", "Serait monté: {points}"),
     "would be unmounted": ("Would be unmounted: {points}", "Serait démonté: {points}"),
     "acknowledged": ("The mark of the operation is removed.", "La marque de l'opération est effacée."),
+    "cancel later": (
+        "It goes on until it has ended in good order: hvm follow",
+        "Elle continue jusqu'à sa fin en bon ordre: hvm follow",
+    ),
     "would be acknowledged": ("The mark would be removed.", "La marque serait effacée."),
     "switched off": (
         "{host} is PASSIVE and is switched off now. {peer} goes on without a copy until it is back.",

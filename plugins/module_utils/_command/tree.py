@@ -74,6 +74,7 @@ GLOBAL = (
 )
 
 _PEER_IS_DOWN = Option(("--peer-is-down",), "peer_is_down", default="", kinds=HOSTS)
+_GIVE_UP = Option(("--give-up",), "give_up", default="", kinds=HOSTS)
 _PROGRESS_VERBS = (Option(("--parallel",), "parallel", "int", default=4),)
 
 #: As the variables of the playbooks: hvm_keep, hvm_prune_older_than ...
@@ -188,9 +189,21 @@ _BACKUP = Node(
     ),
 )
 
+#: As hvm_move has them.
+MOVE = (
+    Option(("--move-mode", "--mode"), "mode", choices=("auto", "live", "direct", "secure"), default="auto"),
+    Option(("--move-fallback", "--fallback"), "fallback", choices=("direct", "secure", "refuse"), default="direct"),
+    Option(("--move-limit", "--limit"), "limit", "int", default=300),
+    Option(("--move-max-pause", "--max-pause"), "max_pause", "int", default=0),
+    Option(("--move-rate",), "rate", "int", default=0),  # not --rate, which is bytes of a sync
+    Option(("--on-failure",), "on_failure", choices=("back", "stay"), default="back"),
+)
 _MIGRATE = Node(
     "migrate",
-    (Node("secure", action="migrate", changes=True), Node("unsecure", action="migrate_unsecure", changes=True)),
+    (
+        Node("secure", action="migrate", changes=True),
+        Node("unsecure", action="migrate_unsecure", options=MOVE, changes=True),
+    ),
 )
 
 _CONSTRAINT = Node(
@@ -324,18 +337,13 @@ _NET = Node(
 
 #: The playbooks of the same names, and what the command itself needs.
 _OURS = (
-    Node(
-        "recover",
-        action="recover",
-        options=(_PEER_IS_DOWN, Option(("--give-up",), "give_up", default="", kinds=HOSTS)),
-        changes=True,
-    ),
+    Node("recover", action="recover", options=(_PEER_IS_DOWN, _GIVE_UP), changes=True),
     Node(
         "failover",
         action="failover",
         options=(
             Option(("--dead-host",), "dead_host", default="", kinds=HOSTS),
-            Option(("--give-up",), "give_up", default="", kinds=HOSTS),
+            _GIVE_UP,
             Option(("--fence",), "fence", default=""),
             Option(("--failover-to", "--to"), "to", default="last", kinds=SETS),
         ),
@@ -374,6 +382,8 @@ _OURS = (
     ),
     Node("scheduled", action="scheduled", changes=True),
     Node("acknowledge", action="acknowledge", changes=True),
+    # one word in a file: nothing to watch, and `follow` is to go on with what it ends
+    Node("cancel", action="cancel", options=(Option(("--stay",), "stay", "flag"),), root=True),
     Node("follow", action="follow", root=True),
     Node("help", action="help", arguments=(Argument("COMMAND", "path", "*", kinds=COMMANDS),)),
     Node(

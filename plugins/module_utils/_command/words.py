@@ -72,6 +72,8 @@ _BY_STATE = {
     "hvm_shared_ip state=enabled": "hvm hv sharedIP enable",
     "hvm_shared_ip state=disabled": "hvm hv sharedIP disable",
     "hvm_role state=acknowledged": "hvm acknowledge",
+    "hvm_operation state=acknowledged": "hvm acknowledge",
+    "hvm_operation state=cancelled": "hvm cancel",
     "hvm_constraint state=query": "hvm constraint show",
     "hvm_constraint state=absent": "hvm constraint unset",
     "hvm_network state=applied": "hvm net apply",
@@ -99,6 +101,7 @@ _MODULES = {
     "hvm_checkpoint": "hvm backup secure",
     "hvm_constraint": "hvm constraint",
     "hvm_failover": "hvm failover",
+    "hvm_move": "hvm migrate unsecure",
     "hvm_network": "hvm net",
     "hvm_recover": "hvm recover",
     "hvm_rejoin": "hvm rejoin",
@@ -118,6 +121,7 @@ _PLAYBOOKS = {
     "hv_start": "hvm hv start",
     "hv_stop": "hvm hv stop",
     "migrate_secure": "hvm migrate secure",
+    "migrate_unsecure": "hvm migrate unsecure",
     "recover": "hvm recover",
     "rejoin": "hvm rejoin",
     "rollback": "hvm rollback",
@@ -128,7 +132,8 @@ _PLAYBOOKS = {
 }
 #: Variables of the playbooks that are options here. The others (hvm_datasets ...) are the inventory's, and stay.
 _VARIABLES = (
-    "dead_host|discard|failover_to|fence|give_up|move_fallback|move_limit|move_max_pause|move_mode|peer_is_down|rejoin|"
+    "dead_host|discard|failover_to|fence|give_up|move_fallback|move_limit|move_max_pause|move_mode|move_rate|on_failure|"
+    "peer_is_down|rejoin|"
     "rollback_kept|rollback_state|rollback_to|shutdown_host|winner"
 )
 #: What a sentence fills in: it ends before the punctuation.
@@ -157,7 +162,6 @@ _RULES: tuple[tuple[str, str | _Replace], ...] = (
      r"hvm rejoin --rejoin keep, hvm rejoin --rejoin discard --discard \1, or hvm rejoin --winner \2"),
     (r"\bhvm\.pair\.rollback hvm_rollback_state=", "hvm rollback --rollback-state "),
     (r"(?<!--)\bhvm_rollback_state=(\w+)", r"hvm rollback --rollback-state \1"),
-    (r"\bhvm\.pair\.migrate_unsecure\b", "hvm migrate unsecure"),  # to _PLAYBOOKS, when the playbook is there
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b,? with (?=hvm_)", lambda found: f"{_PLAYBOOKS[found[1]]} "),
     (rf"\b(?:the playbook )?hvm\.pair\.({_any(_PLAYBOOKS)})\b", lambda found: _PLAYBOOKS[found[1]]),
     (rf"\bhvm_({_VARIABLES})=" + _VALUE, lambda found: f"--{found[1].replace('_', '-')} {found[2]}".rstrip()),

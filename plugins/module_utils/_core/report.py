@@ -37,16 +37,21 @@ def report(
     sent = result.get("bytes", sync.get("bytes"))
     if sent is not None:
         lines.append(f"Sent: {human(sent)}, verified on the other host by GUID")
+    moved = any("mode" in vm for vm in vms.values())
     if result.get("presync"):
-        lines.append(
-            "Before the interruption: "
-            + ", ".join(f"{human(one['bytes'])} in {one['seconds']:.1f} s" for one in result["presync"])
-        )
+        before = "Before the VMs moved: " if moved else "Before the interruption: "
+        lines.append(before + ", ".join(f"{human(one['bytes'])} in {one['seconds']:.1f} s" for one in result["presync"]))
     if result.get("memory"):
         lines.append(f"Memory written in {result['memory']:.1f} s, while the VMs ran")
     if result.get("steps"):
-        lines.append(f"Steps of the interruption ({result['window']:.1f} s, all in one process, no Ansible task among them):")
-        lines += [f"  {one['step']:<28} {one['seconds']:8.2f} s" for one in result["steps"]]
+        # of VMs that move one by one each has an interruption of its own, in the midst of a step
+        lines.append(
+            f"Steps (the longest interruption of a VM: {result['window']:.1f} s):"
+            if moved
+            else f"Steps of the interruption ({result['window']:.1f} s, all in one process, no Ansible task among them):"
+        )
+        width = max(28, *(len(one["step"]) for one in result["steps"]))
+        lines += [f"  {one['step']:<{width}} {one['seconds']:8.2f} s" for one in result["steps"]]
     gone = pruned(prune)
     if gone:
         lines.append(f"Old sets pruned: {', '.join(gone)}")
@@ -68,9 +73,29 @@ HOW = {
 }
 
 
+#: How a VM has moved to the other host.
+MOVED = {
+    "live": "live",
+    "direct": "direct: paused meanwhile",
+    "secure": "saved and restored",
+}
+#: A live move that did not end in its time.
+LATE = "live, and paused when its time was over"
+#: Frozen, or off by then.
+STILL = "did not run"
+
+
+def _how(vm: dict[str, t.Any]) -> str:
+    if "mode" not in vm:
+        return HOW.get(vm.get("method", ""), "")
+    if "interruption" not in vm:
+        return STILL
+    return LATE if vm.get("late") else MOVED.get(vm["mode"], str(vm["mode"]))
+
+
 def interruption(name: str, vm: dict[str, t.Any]) -> list[str]:
     """The line of one VM; none when nothing is known of it."""
-    how = HOW.get(vm.get("method", ""), "")
+    how = _how(vm)
     if "interruption" not in vm:
         return [f"  {name:<16}        -    {how}"] if how else []
     seconds = vm["interruption"]

@@ -20,6 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
@@ -97,6 +98,19 @@ class Seen(t.NamedTuple):
             number("memory_bps"),
             number("downtime"),
         )
+
+
+def left(seen: Seen) -> str:
+    """What is left of a VM and how long it would stand still, as a sentence. Pure.
+
+    Disks come first: until they are on the other host libvirt says 0 of memory, of a total of 0.
+    """
+    words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_total > 0 else []
+    words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
+    if not words:
+        return "its disks are made ready"
+    still = f"; it would stand still for {seen.downtime} ms now" if seen.downtime > 0 and seen.memory_total > 0 else ""
+    return f"{' and '.join(words)} left{still}"
 
 
 def flags(throttle: bool, synchronous: bool = True) -> int:

@@ -386,6 +386,18 @@ def take_over(me: Observation, epoch: int, name: str, vms: t.Collection[str]) ->
     return [Finding(f"{', '.join(missing)} did not arrive here", "")] if missing else []
 
 
+def go_on(me: Observation, names: t.Collection[str]) -> list[Finding]:
+    """Let VMs that stand still on this host go on, by an operator's word.
+
+    A VM stands on both hosts when the answer of its move got lost: QEMU would let either go on, and only one is the VM.
+    """
+    found = []
+    for name in sorted(moving.not_mine(me).intersection(names)):
+        what = f"VM {name} stands still in the midst of its move, and may be the other host's"
+        found.append(Finding(what, moving.ways(me["pending"]), me["host"]))
+    return found
+
+
 def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
     """Start the hypervisor here. Nobody becomes ACTIVE on the strength of a failed ping.
 

@@ -119,6 +119,12 @@ def not_arrived(side: Observation) -> tuple[str, ...]:
     return tuple(sorted(names(entry, "vms") - names(entry, "arrived") - names(entry, "saved")))
 
 
+def not_mine(side: Observation) -> set[str]:
+    """VMs of a move that are not known to be this host's, by its own journal alone."""
+    mine = source(side)
+    return may_be_there(mine) if mine is not None else set(not_arrived(side))
+
+
 def overlays(side: Observation) -> tuple[str, ...]:
     """VMs that may have written what is in no dataset of this host.
 
@@ -214,9 +220,11 @@ def _by_target(side: Observation) -> dict[str, Place]:
 
 def lines(me: Observation, peer: Observation | None) -> list[str]:
     """For `status`: the state, and a line for each VM."""
-    if not state(me, peer):
-        return []
-    found = where(me, peer)
+    return told(where(me, peer)) if state(me, peer) else []
+
+
+def told(found: t.Mapping[str, Place]) -> list[str]:
+    """The lines for what `where` has found."""
     width = max(map(len, found), default=0)
     said = [f"  {name:<{width}}  {one.host or 'unknown'}  {one.how}" for name, one in found.items()]
     return ["State: MOVING, the VMs are on both hosts", *said]

@@ -22,6 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, reco
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup as checkpoints
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, cycle, preflight, switchover
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import move as moving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import recover as recovering
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import rejoin as rejoining
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback as rolling
@@ -60,6 +61,13 @@ def migrate(config: PairConfig, progress: Progress, check: bool) -> dict[str, t.
     """`migrate secure`, with what its playbook asks before. :return: as `switchover.migrate`."""
     warnings = begin(config, "migrate")
     done = switchover.migrate(config, progress, check)
+    return {**done, "warnings": warnings + list(done.get("warnings", []))}
+
+
+def move(config: PairConfig, progress: Progress, options: moving.Options, check: bool) -> dict[str, t.Any]:
+    """`migrate unsecure`, with what its playbook asks before. :return: as `move.migrate`."""
+    warnings = begin(config, "migrate_unsecure")
+    done = moving.migrate(config, progress, check, options)
     return {**done, "warnings": warnings + list(done.get("warnings", []))}
 
 
@@ -126,4 +134,4 @@ def shut_down(config: PairConfig, progress: Progress, name: str, check: bool) ->
 def status(config: PairConfig) -> dict[str, t.Any]:
     """Everything, as `hvm_info` returns it."""
     found = observe(config)
-    return {"changed": False, "hvm": found, "status": brief.lines(found)}
+    return {"changed": False, "hvm": found, "status": brief.lines(found), "moving": preflight.places(config, found)}

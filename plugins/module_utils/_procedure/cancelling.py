@@ -9,17 +9,21 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN
 
 REQUEST = f"{RUN}/cancel"
 #: What becomes of VMs that have moved.
 BACK, STAY = "back", "stay"
 #: Operations that look for it.
-CAN = ("migrate_unsecure",)
+CAN = (moving.OPERATION,)
+CANNED = " and ".join(CAN)
+#: What becomes of them, in words.
+SAID = {BACK: "VMs that have moved come back", STAY: "VMs that have moved stay there"}
 
 
 def wanted() -> str | None:
@@ -34,16 +38,35 @@ def forget() -> None:
         os.unlink(REQUEST)
 
 
-def cancel(moved: str, check: bool) -> dict[str, object]:
-    """:param moved: BACK or STAY.
+def cancel(moved: str, check: bool, other: str = "the other host") -> dict[str, t.Any]:
+    """:param moved: BACK or STAY. :param other: that host's name.
+    :return: ``{changed, sentence}``; the second time it changes nothing.
     :raises HvmError: when nothing runs that can be cancelled.
     """
     running = operation.others_operation()
-    if running not in CAN:
-        what = f"{running} cannot be cancelled" if running else "nothing runs here that could be cancelled"
-        raise HvmError(what, f"Only {', '.join(CAN)} can, on the host that runs it.")
+    refused = refusal(running, role.load().now(role.boot_id()), operation.pending(), other)
+    if refused:
+        raise HvmError(*refused)
     changed = wanted() != moved
     if changed and not check:
         write_atomic(REQUEST, f"{moved}\n", 0o644)
-    what = "stay there" if moved == STAY else "come back"
-    return {"changed": changed, "sentence": f"{running} is told to end; VMs that have moved {what}"}
+    told = "would be told" if check else "is told"
+    return {"changed": changed, "sentence": f"{running} {told} to end; {SAID[moved]}"}
+
+
+def refusal(
+    running: str, now: str, entry: t.Mapping[str, t.Any] | None, other: str
+) -> tuple[str, str] | None:
+    """Why nobody would look for the word; what and remedy. Pure.
+
+    :param running: what this host's lock is held for; `now`: its role; `entry`: its journal's, when it is not done.
+    """
+    if not running:
+        return "nothing runs here that could be cancelled", f"Only {CANNED} can be, on the host that runs it."
+    if running not in CAN:
+        return f"{running} cannot be cancelled", f"Only {CANNED} can be. Wait until it has ended."
+    if moving.target({"pending": entry}) or now != role.ACTIVE:
+        if moving.source({"pending": entry}):
+            return "every VM has moved, and the role with them: nothing is left to cancel", f"To go back, migrate from {other}."
+        return f"{running} is run by {other}; here its lock is only lent", f"Cancel it there, on {other}."
+    return None

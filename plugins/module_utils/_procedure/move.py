@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch, human
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, moving, overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, operation, role
@@ -226,17 +226,17 @@ class _Move:
         self.progress.say(f"{name} has moved ({choice.mode}) in {time.monotonic() - began:.1f} s{stood}")
 
     def _seen(self, name: str) -> t.Callable[[moving.Seen], None]:
-        """What is left of a VM, every few seconds."""
-        told = [time.monotonic()]
+        """What is left of a VM, every few seconds, and not twice the same."""
+        told, said = time.monotonic(), ""
 
         def tell(seen: moving.Seen) -> None:
-            if time.monotonic() < told[0] + TELL_EVERY:
+            nonlocal told, said
+            if time.monotonic() < told + TELL_EVERY:
                 return
-            told[0] = time.monotonic()
-            words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_total > 0 else []
-            words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
-            expected = f"; it would stand still for {seen.downtime} ms now" if seen.downtime > 0 else ""
-            self.progress.say(f"{name}: {' and '.join(words)} left{expected}" if words else f"{name}: its disks are made ready")
+            told, text = time.monotonic(), moving.left(seen)
+            if text != said:
+                said = text
+                self.progress.say(f"{name}: {text}", vm=name, **seen._asdict())
 
         return tell
 

@@ -12,13 +12,19 @@ import contextlib
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, guards, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, guards, moving, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
-OPERATIONS = {"migrate": guards.migrate, "backup": guards.backup, "backup_unsecure": guards.backup_unsecure, "sync": guards.sync}
+OPERATIONS: dict[str, t.Callable[..., list[Finding]]] = {
+    "migrate": guards.migrate,
+    "migrate_unsecure": guards.migrate_unsecure,
+    "backup": guards.backup,
+    "backup_unsecure": guards.backup_unsecure,
+    "sync": guards.sync,
+}
 #: Those of the host that was ACTIVE last, which need not be ACTIVE now, nor the other one answer.
 LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {"hv_start": guards.hv_start, "rollback": guards.rollback}
 
@@ -73,7 +79,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     """
     if operation in LAST_ACTIVE:
         return _last_active(config, operation)
-    me, other, reason = look(config, landing=operation != "sync", shared_ip=operation == "migrate")
+    me, other, reason = look(config, landing=operation != "sync", shared_ip=operation.startswith("migrate"))
     mine = me["role"]["now"]
     theirs = other["role"]["now"] if other else role.UNKNOWN
     if mine != role.ACTIVE and theirs == role.ACTIVE:
@@ -123,3 +129,16 @@ def busy(me: dict[str, t.Any], other: dict[str, t.Any] | None) -> list[Finding]:
         for side in (me, other)
         if side and side["lock"]
     ]
+
+
+def places(config: PairConfig, me: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Where each VM is, while they are on both hosts: for the status. Only then the other host is asked.
+
+    :return: ``{state: MOVING, asked: whether the other one answered, vms: {name: {host, how}}}``; empty when nothing moves.
+    """
+    if not moving.state(me, None):
+        return {}
+    other, dummy = ask(config)
+    found = moving.where(me, other)
+    vms = {name: place._asdict() for name, place in found.items()}
+    return {"state": moving.MOVING, "asked": other is not None, "vms": vms}

@@ -27,10 +27,18 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_t
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, SAVE
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint, constraint_file, role, schedule
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint, constraint_file, modes, role, schedule
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, both, constraints, cycle, preflight, switchover
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    backup,
+    both,
+    constraints,
+    cycle,
+    move,
+    preflight,
+    switchover,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import retention
 
@@ -48,11 +56,14 @@ _LAST_STEPS = 30
 class Options:
     """:ivar swap_days: the roles are swapped every so many days; 0: not.
     :ivar rules: which old sets stay.
+    :ivar migrate: SECURE or UNSECURE. :ivar move: how the VMs move in the second case; what fails comes back in any case.
     """
 
     backup: backup.Options = dataclasses.field(default_factory=backup.Options)
     swap_days: int = 0
     rules: retention.Rules = dataclasses.field(default_factory=lambda: retention.Rules(keep_last=48))
+    migrate: str = SECURE
+    move: move.Options = move.DEFAULTS
 
     @property
     def kind(self) -> str:
@@ -68,7 +79,7 @@ def parse(text: str) -> Options:
         raw = json.loads(text)
     except ValueError as exc:
         raise HvmError(f"{PATH} is not JSON: {exc}", REMEDY) from exc
-    known = ("backup", "method", "fallback", "swap_days", "prune")
+    known = ("backup", "method", "fallback", "swap_days", "prune", "migrate", "move")
     if not isinstance(raw, dict) or set(raw) - set(known):
         raise HvmError(f"{PATH} must be a JSON object with {', '.join(known)} and no more", REMEDY)
     kind = raw.get("backup", SECURE)
@@ -85,7 +96,34 @@ def parse(text: str) -> Options:
     if not isinstance(days, int) or isinstance(days, bool) or not 0 <= days <= 3660:
         raise HvmError(f"{PATH}: 'swap_days' is {days!r}", f"A number of days, 0 for never. {REMEDY}")
     rules = Options().rules if raw.get("prune") is None else retention.rules(raw["prune"])
-    return Options(backup.Options(method, backup.ways(fallback)), days, rules)
+    migrate = raw.get("migrate", SECURE)
+    if migrate not in _METHODS:
+        raise HvmError(f"{PATH}: 'migrate' is {migrate!r}", f"It must be {SECURE} or {UNSECURE}. {REMEDY}")
+    return Options(backup.Options(method, backup.ways(fallback)), days, rules, migrate, _move(raw.get("move", {})))
+
+
+#: Of 'move': key -> the words that it may have, or the smallest number.
+_MOVE: dict[str, tuple[str, ...] | int] = {
+    "mode": modes.WISHES, "fallback": modes.FALLBACKS, "limit": 1, "max_pause": 0, "rate": 0
+}  # fmt: skip
+
+
+def _move(raw: t.Any) -> move.Options:
+    """:raises HvmError: for anything that means nothing."""
+    if not isinstance(raw, dict) or set(raw) - set(_MOVE):
+        raise HvmError(f"{PATH}: 'move' must be a JSON object with {', '.join(_MOVE)} and no more", REMEDY)
+    for key, value in raw.items():
+        allowed = _MOVE[key]
+        if isinstance(allowed, tuple):
+            if value not in allowed:
+                raise HvmError(f"{PATH}: '{key}' of 'move' is {value!r}", f"It must be {' or '.join(allowed)}. {REMEDY}")
+        elif not isinstance(value, int) or isinstance(value, bool) or value < allowed:
+            raise HvmError(f"{PATH}: '{key}' of 'move' is {value!r}", f"A number, {allowed} or more. {REMEDY}")
+    found = {**raw}
+    rate = found.pop("rate", move.DEFAULTS.rate)
+    if "mode" in found:
+        found["wish"] = found.pop("mode")
+    return move.Options(move.DEFAULTS.policy._replace(**found), rate)
 
 
 def load(path: str = PATH) -> Options:
@@ -148,19 +186,22 @@ class Run:
 
     def _migrate(self, options: Options, progress: Progress) -> None:
         """A pair that cannot migrate, for as long as a constraint lasts, is not to be without a backup all the while."""
-        self.what = "migrate secure"
+        self.what = kind = f"migrate {options.migrate}"
         try:
             with signals.Remembered():  # whoever ends this process, or switches the host off, does not end it in the midst
-                result = switchover.migrate(self.config, progress, self.check)
+                if options.migrate == UNSECURE:
+                    result = move.migrate(self.config, progress, self.check, options.move)
+                else:
+                    result = switchover.migrate(self.config, progress, self.check)
         except Refused as exc:
-            self.what = "migrate secure is refused, and the backup instead of it"
+            self.what = f"{kind} is refused, and the backup instead of it"
             self.lines.append("The migration is refused, so a backup is made instead:")
             try:
                 self._back_up(options, progress)
             except HvmError:
                 self.warnings.append(str(exc))
                 raise
-            self.what = "migrate secure is refused, a backup was made instead"
+            self.what = f"{kind} is refused, a backup was made instead"
             raise
         self.changed, self.active = bool(result["changed"]), result["active"]
         self.warnings += result.get("warnings", [])

@@ -125,6 +125,9 @@ def apply(
     findings = doubtful(verb, infos, todo, me["qemu"]) and doubtful(verb, infos, todo, qemu_processes())
     if findings:
         raise Refused("this", findings)
+    findings = guards.go_on(me, todo) if verb == "unfrozen" else []
+    if findings:
+        raise Refused("this", findings)
     before = {name: infos[name]["state"] if name in infos else "saved" for name in wanted}
     if check or not todo:
         after = {name: AFTER[verb] if name in todo else state for name, state in before.items()}

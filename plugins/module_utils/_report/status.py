@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import advice
 
 UTC = datetime.timezone.utc  # noqa: UP017  runs on the controller, where ansible-core 2.17 allows Python 3.10
@@ -34,6 +35,10 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: 
         more = "autostart" if vm["autostart"] else ""
         more += " (frozen by an I/O error)" if vm.get("io_error") else ""
         lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {more.strip()}".rstrip())
+    moves = look.get("moving")
+    if moves:
+        lines += moving.told({name: moving.Place(**one) for name, one in sorted(moves["vms"].items())})
+        lines += [] if moves["asked"] else [f"  {found['peer']} does not answer: of its VMs no more is known"]
     for pool, health in sorted(found["pools"].items()):
         if health != "ONLINE":
             lines.append(f"Pool {pool} is {health}")

@@ -252,6 +252,21 @@ def test_shutdown_plans_in_check_mode_and_wants_a_name(world: World) -> None:
     assert "hvm_shutdown_host is not given, and it must be one of hv1, hv2" in nameless.text
 
 
+def test_vms_move_from_the_active_host_as_was_said(world: World) -> None:
+    moved = {**MOVED, "vms": {"web": {"mode": "live", "interruption": 1.7}}}
+    world.answers["hv1"] = {"hvm_preflight": acts("hv1", True), "hvm_move": moved}
+    world.answers["hv2"] = {"hvm_preflight": acts("hv1", False)}
+    run = world.play("migrate_unsecure", "-e", "hvm_move_mode=direct hvm_on_failure=stay hvm_move_rate=100")
+    assert not run.failed, run.text
+    assert run.calls() == [("hv1", "preflight"), ("hv2", "preflight"), ("hv1", "move")]
+    assert {told["operation"] for _host, name, told, _check in run.asked if name == "hvm_preflight"} == {"migrate_unsecure"}
+    assert run.told("hvm_move") == {"mode": "direct", "on_failure": "stay", "rate": "100"}
+    assert "web 1.7 s live" in run.text
+    elsewhere = world.play("migrate_unsecure", "--limit", "hv2")
+    assert elsewhere.failed and elsewhere.calls() == [("hv2", "preflight")]
+    assert "hv1 is ACTIVE and is not in this run (--limit?): nothing was done." in elsewhere.text
+
+
 # ---- after something went wrong
 
 
@@ -440,6 +455,7 @@ def test_scheduled_that_fails_on_the_host_that_works_fails(world: World) -> None
 EMPTY = [
     ("failover", "hvm_dead_host hvm_give_up hvm_failover_to", "hvm_failover", {"dead_host": "", "give_up": "", "fence": []}),
     ("recover", "hvm_peer_is_down hvm_give_up", "hvm_recover", {"peer_is_down": "", "give_up": ""}),
+    ("migrate_unsecure", "hvm_move_mode hvm_move_limit hvm_on_failure", "hvm_move", {}),
     ("hv_start", "hvm_start_host hvm_peer_is_down", "hvm_hypervisor", {"state": "started", "peer_is_down": ""}),
     ("rejoin", "hvm_rejoin hvm_discard hvm_winner", "hvm_rejoin", {"discard": "", "winner": ""}),
     ("rollback", "hvm_rollback_state hvm_rollback_to hvm_rollback_kept", "hvm_zfs_rollback", {}),

@@ -142,11 +142,13 @@ def test_off_then_on_with_mail_then_off_again(host: Host) -> None:
 
 def test_the_units_are_what_systemd_understands_and_the_work_is_not_shot(host: Host) -> None:
     words = {"hvm_schedule_swap_days": 14, "hvm_backup_method": "save", "hvm_checkpoint_fallback": ["refuse"], "hvm_keep": 5}
+    words.update(hvm_schedule_migrate="unsecure", hvm_move_limit="60", hvm_move_fallback="refuse")
     words.update(hvm_prune_keep_daily="7", hvm_prune_older_than=4.5, hvm_prune_except_at=["12:00"])
     host.done(hvm_schedule=MORNING, hvm_schedule_random_delay=77, **words)
     found = scheduled.load(str(host.etc("schedule.json")))
     assert (found.backup.method, found.backup.fallback, found.swap_days) == ("save", (), 14)
     assert found.rules == Rules(4.5, ("12:00",), 5, keep_daily=7)
+    assert found.migrate == "unsecure" and (found.move.policy.limit, found.move.policy.fallback) == (60, "refuse")
     service, timer = (host.units()[f"hvm-scheduled.{kind}"] for kind in ("service", "timer"))
     for line in (f"OnCalendar={MORNING}", "Persistent=true", "RandomizedDelaySec=77", "FixedRandomDelay=true"):
         assert f"{line}\n" in timer

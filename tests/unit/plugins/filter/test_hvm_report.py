@@ -48,6 +48,42 @@ def test_a_migration() -> None:
     assert "lost" not in text
 
 
+def test_vms_that_have_moved_each_with_how_it_did() -> None:
+    """Of these the steps are no interruption: each VM stood still in the midst of one."""
+    result = {
+        "active": "hv2",
+        "set": "hvm_20261128T115143Z_lab_C",
+        "vms": {
+            "alpha": {"mode": "live", "interruption": 1.7},
+            "bravo": {"mode": "live", "interruption": 12.4, "late": True},
+            "delta": {"mode": "direct", "interruption": 3.04},
+            "echo": {"mode": "secure", "interruption": 61.3},
+            "ice": {"mode": "direct"},
+        },
+        "bytes": 128102,
+        "presync": [{"bytes": 54784, "seconds": 8.9}],
+        "steps": [{"step": "move", "seconds": 60.49}, {"step": "target: overlays into the disks", "seconds": 4.92}],
+        "window": 61.3,
+        "total": 122.7,
+    }
+    assert report(result) == [
+        "ACTIVE host: hv2",
+        "Interruption of 5 VMs:",
+        "  alpha                 1.7 s  live",
+        "  bravo                12.4 s  live, and paused when its time was over",
+        "  delta                 3.0 s  direct: paused meanwhile",
+        "  echo                 61.3 s  saved and restored",
+        "  ice                     -    did not run",
+        "Snapshot set: hvm_20261128T115143Z_lab_C",
+        "Sent: 125.1 KiB, verified on the other host by GUID",
+        "Before the VMs moved: 53.5 KiB in 8.9 s",
+        "Steps (the longest interruption of a VM: 61.3 s):",
+        "  move                               60.49 s",
+        "  target: overlays into the disks     4.92 s",
+        "Total: 122.7 s",
+    ]
+
+
 def test_a_backup_takes_the_host_and_the_bytes_from_elsewhere() -> None:
     assert report({"set": "hvm_x_C"}, active="hv1", sync={"bytes": 0}) == [
         "ACTIVE host: hv1",

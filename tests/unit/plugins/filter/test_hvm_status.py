@@ -78,6 +78,24 @@ def test_a_vm_that_an_error_has_stopped_is_told_from_one_that_somebody_has() -> 
     ]
 
 
+def test_where_each_vm_is_while_they_move() -> None:
+    vms = {"web": {"host": "hv2", "how": "runs"}, "db": {"host": "hv1", "how": "arriving"}, "app": {"host": "", "how": "unknown"}}
+    moving = {"state": "MOVING", "asked": True, "vms": vms}
+    look = {**LOOK, "hvm": {**LOOK["hvm"], "peer": "hv2", "lock": "migrate_unsecure by root"}, "moving": moving}
+    lines = status(look, NOW)
+    assert lines[5:9] == [
+        "State: MOVING, the VMs are on both hosts",
+        "  app  unknown  unknown",
+        "  db   hv1  arriving",
+        "  web  hv2  runs",
+    ]
+    assert lines[9] == "Pool rot is DEGRADED" and lines[-1] == "Running now: migrate_unsecure by root"
+    silent = status({**look, "moving": {**moving, "asked": False}}, NOW)
+    assert silent[9] == "  hv2 does not answer: of its VMs no more is known"
+    assert status({**look, "moving": {}}, NOW) == status({**look, "moving": None}, NOW)
+    assert not any("MOVING" in line for line in status({**look, "moving": {}}, NOW))
+
+
 def test_lock_before_pending_and_no_sets() -> None:
     pending = {"operation": "migrate_secure", "started": "then", "step": "going back", "owner": "bob from 192.0.2.7"}
     pending["cause"] = "full"

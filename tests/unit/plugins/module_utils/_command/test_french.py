@@ -55,12 +55,14 @@ PARTS = {
         *("left out", "saved and restored", "without its memory: paused", "filesystems frozen by its agent"),
         *("was shut down meanwhile", "its disks are in the set as after a power cut", "left out: autobackup=no"),
         *("  {} {}{}", "  {} {} s", "  {}        -    {}", " ({})", "{} on {}{}", "  {}", "{} in {} s", "{} s", ", ", "; "),
-        "Before the interruption: ",
+        *("Before the interruption: ", "Before the VMs moved: ", "direct: paused meanwhile", "did not run"),
+        "live, and paused when its time was over",
     ],
     "_report/status.py": [
         "; ",
         *("Last complete set", "Last with VM states (B)", "{}: {}, {} old", "{}: none", " by {}", "  {} {} prio {} {}"),
         *("Pending: {}{}, begun {}, stopped at '{}'", "  because: {}", "{} min", "{} h", " (frozen by an I/O error)"),
+        "  {} does not answer: of its VMs no more is known",
     ],
     "_report/steps.py": [" ({}, epoch {})", "{} already{}: nothing to do", "  {}"],
     "_report/recovery.py": ["take over", "  {}", "  {}: {}", "{} {} s", ", "],
@@ -87,6 +89,7 @@ PARTS = {
         *("libvirt's network {}", "{} cannot be asked, so it is not told: {}. {}"),
         "When it answers, run hvm_network state=applied.",
     ],
+    "_procedure/cancelling.py": [" and ", "would be told", "is told", "the other host", "{} {} to end; {}"],
     "_procedure/vms.py": ["VMs are {}", "{}  {}", "the VMs are not known: {}"],
 }
 
@@ -183,6 +186,28 @@ def test_reports_are_french_line_by_line() -> None:
         "L'ancien jeu b reste sur hv1: c",
         "Total: 3.0 s",
     ]
+    moved = {
+        "vms": {
+            "web": {"mode": "live", "interruption": 1.7},
+            "db": {"mode": "live", "interruption": 4.0, "late": True},
+            "old": {"mode": "secure", "interruption": 61.0},
+            "app": {"mode": "direct", "interruption": 3.0},
+            "ice": {"mode": "direct"},
+        },
+        "active": "hv2", "presync": [{"bytes": 1, "seconds": 2.0}], "steps": [{"step": "move", "seconds": 60.0}], "window": 61.0,
+    }  # fmt: skip
+    assert [said(line) for line in report(moved)] == [
+        "Hôte ACTIF: hv2",
+        "Interruption de 5 VMs:",
+        "  app                   3.0 s  direct: figée pendant ce temps",
+        "  db                    4.0 s  live, puis figée une fois son temps écoulé",
+        "  ice                     -    n'était pas en marche",
+        "  old                  61.0 s  sauvegardée et restaurée",
+        "  web                   1.7 s  live",
+        "Avant le déplacement des VMs: 1 B in 2.0 s",
+        "Etapes (la plus longue interruption d'une VM: 61.0 s):",
+        "  move                            60.00 s",
+    ]
     plan = {"plan": ["stop libvirt, shut the gate"], "role": "ACTIVE", "epoch": 4}
     assert [said(line) for line in steps(plan, "Hypervisor is stopped", "", True)] == [
         "Plan (rien n'a été changé):",
@@ -200,6 +225,29 @@ def test_reports_are_french_line_by_line() -> None:
         "Ensuite: hvm hv start, puis les VMs",
         "Sauvegardes d'état de web: hvm vms restore",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("alpha: its disks are made ready", "alpha: ses disques sont préparés"),
+        ("alpha: 64.0 KiB of its disks left", "alpha: reste 64.0 KiB de ses disques"),
+        ("alpha: 1.0 MiB of 32.5 MiB of memory and 2 B of its disks left; it would stand still for 300 ms now",
+         "alpha: reste 1.0 MiB de mémoire sur 32.5 MiB et 2 B de ses disques; elle s'arrêterait 300 ms maintenant"),
+        ("alpha has moved (live) in 11.5 s; it stood still for 1.7 s",
+         "alpha s'est déplacée (live) en 11.5 s; interrompue 1.7 s"),
+        ("hva: alpha: what it has written is in its disks", "hva: alpha: ce qu'elle a écrit est dans ses disques"),
+        ("overlays for no VM", "overlays pour aucune VM"),
+        ("the move of db was stopped; so the migration was undone, and hv1 goes on as the ACTIVE host",
+         "le déplacement de db a été interrompu; la migration a donc été annulée, et hv1 continue comme hôte ACTIF"),
+        ("the migration ended before its time (the move of db was stopped); web stay on hv2",
+         "la migration a pris fin avant l'heure (le déplacement de db a été interrompu); web restent sur hv2"),
+        ("migrate_unsecure is told to end; VMs that have moved come back",
+         "migrate_unsecure: ordre de fin donné; les VMs déplacées reviennent"),
+    ],
+)  # fmt: skip
+def test_steps_of_a_move_in_french(text: str, said: str) -> None:
+    assert words.Words("fr").said(text) == said
 
 
 def test_a_refusal_in_french(hvm: t.Any) -> None:

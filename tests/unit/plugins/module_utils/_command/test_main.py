@@ -11,14 +11,16 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._command import main, outcome, tree
+from ansible_collections.hvm.pair.plugins.module_utils._command import detached, main, outcome, tree
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     alone,
     backup,
     brief,
+    cancelling,
     constraints,
     failover,
+    move,
     networks,
     preflight,
     prune,
@@ -284,12 +286,83 @@ def test_a_bug_is_1_and_says_where(hvm: t.Any) -> None:
     assert "erreur inattendue" in hvm("vms", "start", "--lang", "fr").err
 
 
-def test_migrate_unsecure_is_refused_and_names_what_does_the_same(hvm: t.Any) -> None:
+def test_a_move_asks_what_its_playbook_asks_and_reports_each_vm(hvm: t.Any) -> None:
+    hvm.answers[preflight, "preflight"] = {**hvm.answers[preflight, "preflight"], "warnings": ["slow"]}
+    hvm.answers[move, "migrate"] = {
+        "changed": True, "active": "hv2", "vms": {"web": {"mode": "live", "interruption": 1.7}}, "warnings": ["not held"],
+        "steps": [{"step": "target: overlays into the disks", "seconds": 4.0}], "window": 1.7,
+    }  # fmt: skip
     ran = hvm("migrate", "unsecure")
-    assert ran.code == 3 and "does not exist yet" in ran.err and "'hvm migrate secure' does the same" in ran.err
+    assert (ran.code, ran.err) == (0, "hvm: warning: slow\nhvm: warning: not held\n")
+    assert ran.lines == [
+        "ACTIVE host: hv2",
+        "Interruption of 1 VMs:",
+        "  web                   1.7 s  live",
+        "Steps (the longest interruption of a VM: 1.7 s):",
+        "  target: overlays into the disks     4.00 s",
+    ]
 
 
-@pytest.mark.parametrize("typed", ["backup secure --check", "vm start web", "hv stop", "recover", "follow"])
+def test_a_move_that_is_for_the_other_host_is_refused_and_names_it(hvm: t.Any) -> None:
+    hvm.answers[preflight, "preflight"] = {
+        "acts": False, "active": "hv2", "sentence": "hv2 is ACTIVE and does the work", "role": "PASSIVE", "warnings": []
+    }  # fmt: skip
+    ran = hvm("migrate", "unsecure")
+    assert ran.code == 3 and ran.calls == ["preflight.preflight(operation='migrate_unsecure')"]
+    assert "Run it there, on hv2." in ran.err
+
+
+def test_a_move_is_cancelled_beside_the_process_that_moves_and_without_one_of_its_own(
+    hvm: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hvm follow` goes on with the migration, so this must not be the newest task."""
+    monkeypatch.setattr(detached.Task, "new", lambda typed: pytest.fail("a task"))
+    ran = hvm("cancel", "--stay")
+    assert ran.lines == [
+        "migrate_unsecure is told to end; VMs that have moved come back",
+        "It goes on until it has ended in good order: hvm follow",
+    ]
+    assert ran.calls == ["cancelling.cancel(moved='stay', check=False, other='hv2')"]
+    assert hvm("cancel", "--check").lines == ran.lines[:1]
+    hvm.answers[cancelling, "cancel"] = HvmError("nothing runs here that could be cancelled", "Only x can be.")
+    failed = hvm("cancel", "--lang", "fr")
+    assert failed.code == 1 and "rien n'est en cours ici qui puisse être interrompu" in failed.err
+
+
+def test_status_says_where_each_vm_is_while_they_move(hvm: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"operation": "migrate_unsecure", "started": "then", "step": "move", "vms": ["db", "web"], "begun": ["web"]}
+    me = hvm.observed("ACTIVE", qemu=["db"], pending={**entry, "moved": ["web"], "set": "s"})
+    other = {**hvm.observed("PASSIVE", qemu=["web"]), "host": "hv2", "peer": "hv1"}
+    other["role"] = {**other["role"], "role": "PASSIVE"}
+    other["pending"] = {**entry, "set": "s", "source": "hv1", "arrived": ["web"]}
+    monkeypatch.setattr(alone, "observe", lambda config: me)
+    monkeypatch.setattr(preflight, "ask", lambda config: (other, ""))
+    lines = hvm("status", "--all").lines
+    assert lines[4:7] == ["State: MOVING, the VMs are on both hosts", "  db   hv1  runs", "  web  hv2  runs"]
+    assert lines[-1] == "Next: hvm migrate unsecure goes on with it, if it can; hvm recover brings all VMs back"
+    found = json.loads(hvm("status", "--json").out)["moving"]
+    assert found == {
+        "state": "MOVING",
+        "asked": True,
+        "vms": {"db": {"host": "hv1", "how": "runs"}, "web": {"host": "hv2", "how": "runs"}},
+    }
+    monkeypatch.setattr(preflight, "ask", lambda config: (None, "no route"))
+    lines = hvm("status", "--all", "--lang", "fr").lines
+    assert lines[4:8] == [
+        "État: MOVING, les VMs sont sur les deux hôtes",
+        "  db   hv1  runs",
+        "  web  unknown  unknown",
+        "  hv2 ne répond pas: de ses VMs on ne sait rien de plus",
+    ]
+
+
+def test_a_host_on_which_nothing_moves_does_not_ask_the_other_one(hvm: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone, "observe", lambda config: hvm.observed("ACTIVE"))
+    monkeypatch.setattr(preflight, "ask", lambda config: pytest.fail("it was asked"))
+    assert json.loads(hvm("status", "--json").out)["moving"] == {}
+
+
+@pytest.mark.parametrize("typed", ["backup secure --check", "vm start web", "hv stop", "recover", "follow", "cancel"])
 def test_what_changes_something_is_for_root(hvm: t.Any, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.setattr(main.os, "geteuid", lambda: 1000)
     ran = hvm(*typed.split())
@@ -312,5 +385,6 @@ def test_all_that_changes_something_runs_detached_and_nothing_else_does() -> Non
     """By the tree: whoever forgets it there would leave the command to the terminal's mercy."""
     looks = ("status", "vms_list", "vm_status", "snap_list", "constraint_show", "kept_list", "net_list", "help", "complete")
     looks += ("follow",)
+    at_once = ("cancel",)  # one word in a file
     for way in tree.commands():
-        assert way[-1].changes == (way[-1].action not in looks), tree.path(way)
+        assert way[-1].changes == (way[-1].action not in (*looks, *at_once)), tree.path(way)

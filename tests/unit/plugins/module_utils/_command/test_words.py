@@ -112,10 +112,10 @@ def test_names_become_commands(text: str, said: str) -> None:
 def test_every_module_and_playbook_is_a_command_or_is_known_to_be_none() -> None:
     """A new one must be thought of here."""
     of_the_controller = {"hvm_agent", "hvm_preflight", "hvm_role", "hvm_hypervisor", "hvm_shared_ip", "hvm_zfs_mount"}
-    of_the_controller |= {"hvm_pool", "hvm_uninstall"}
+    of_the_controller |= {"hvm_operation", "hvm_pool", "hvm_uninstall"}
     with_state = {key.split(" ")[0] for key in words._BY_STATE}
     assert set(MODULES) - of_the_controller == set(words._MODULES)
-    assert with_state >= {"hvm_role", "hvm_hypervisor", "hvm_shared_ip", "hvm_zfs_mount"}
+    assert with_state >= {"hvm_role", "hvm_operation", "hvm_hypervisor", "hvm_shared_ip", "hvm_zfs_mount"}
     assert set(PLAYBOOKS) - {"install", "import_local_conf", "uninstall", "awx"} == set(words._PLAYBOOKS)
 
 

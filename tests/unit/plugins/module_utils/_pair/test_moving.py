@@ -262,6 +262,24 @@ def test_only_the_journal_knows_so_it_is_not_acknowledged(tmp_path: pathlib.Path
     assert moving.forget(None) == moving.forget({**BASE, "operation": "migrate_secure"}) == []
 
 
+@pytest.mark.parametrize(
+    ("side", "refused"),
+    [
+        (here("ACTIVE", mine("move")), ["db", "web"]),  # its answer may be under way
+        (here("ACTIVE", mine("move", "", "")), []),
+        (here("ACTIVE", mine("coming back", "", "")), []),  # its target was given up
+        (there("PASSIVE", theirs(), gate="ARRIVING"), ["app", "db"]),  # it has come, and nobody has written that down
+        (there("ACTIVE", theirs(ALL, "commit", epoch=6), gate="ACTIVE"), []),  # also one that somebody had frozen, and was saved
+        (here("ACTIVE", None), []),
+    ],
+)
+def test_of_a_vm_that_stands_on_both_hosts_none_is_let_go_on_by_hand(side: Side, refused: list[str]) -> None:
+    found = guards.go_on(side, VMS)
+    assert [one.what.split()[1] for one in found] == refused
+    assert all("hvm.pair.recover" in one.remedy for one in found)
+    assert guards.go_on(side, ["old"]) == []
+
+
 # ---- to begin, to arrive, to take over
 
 

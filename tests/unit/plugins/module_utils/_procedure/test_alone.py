@@ -159,10 +159,12 @@ def test_the_other_host_comes_back_where_this_one_is_active_and_it_answers(
 ) -> None:
     asked: list[t.Any] = []
     found = {"changed": False, "do": "", "role": now, "peer_answers": answers, "warnings": ["one"], "sentence": "so"}
-    monkeypatch.setattr(recover, "apply", lambda *dummy: dict(found))
+    told: list[t.Any] = []
+    monkeypatch.setattr(recover, "apply", lambda config, down, check, dummy, give_up: told.append((down, give_up)) or dict(found))
     joined = {"changed": True, "do": "join", "warnings": ["two"]}
     monkeypatch.setattr(rejoin, "apply", lambda config, words, check, progress: asked.append((words, check)) or dict(joined))
-    done = alone.recover(CONFIG, Progress(), "", check)
+    done = alone.recover(CONFIG, Progress(), "hv2", check, "hv3")
+    assert told == [("hv2", "hv3")]
     assert bool(asked) == rejoins == done["changed"]
     assert asked in ([], [(rejoin.Words(), False)])  # never with a choice: that is the operator's
     assert done["warnings"] == (["one", "two"] if rejoins else ["one"])

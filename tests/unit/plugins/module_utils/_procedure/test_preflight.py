@@ -59,6 +59,44 @@ def test_what_runs_on_either_host_is_told_with_its_owner_and_since_when(ask: Ask
     assert [(one.host, one.remedy) for one in caught.value.findings] == [(busy, "Wait until it has ended.")]
 
 
+def moving_pair() -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """hv1's VM web has moved to hv2, db has not."""
+    entry = {"operation": "migrate_unsecure", "started": "then", "set": "s", "vms": ["db", "web"], "step": "move"}
+    source = {**entry, "begun": ["web"], "moved": ["web"]}
+    me = side("hv1", "ACTIVE", pending=source, qemu=["db"], hypervisor={"running": True}, shared_ip={"in_use_by_us": False})
+    target = {**entry, "source": "hv1", "arrived": ["web"], "step": "arrived"}
+    other = side("hv2", "PASSIVE", pending=target, qemu=["web"], hypervisor={"running": True}, gate="ARRIVING", not_inert=[])
+    return me, other
+
+
+def test_a_move_that_has_begun_may_be_gone_on_with_and_everything_else_waits(ask: Ask) -> None:
+    me, other = moving_pair()
+    assert ask("migrate_unsecure", me, other)["acts"]
+    assert not ask("migrate_unsecure", other, me)["acts"]
+    said = "migrate_unsecure, begun then, did not end.*hvm.pair.migrate_unsecure goes on with it"
+    with pytest.raises(Refused, match=said):
+        ask("sync", me, other)
+    with pytest.raises(Refused, match="hv2 has rebooted since: the VMs that had arrived there do not run"):
+        ask("migrate_unsecure", me, {**other, "gate": ""})
+    with pytest.raises(Refused, match="hv2 does not answer: no route to host"):
+        ask("migrate_unsecure", me, None)
+
+
+def test_where_each_vm_is_is_asked_of_both_hosts_and_only_while_they_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    me, other = moving_pair()
+    monkeypatch.setattr(preflight, "ask", lambda config: (other, ""))
+    there = {"db": {"host": "hv1", "how": "runs"}, "web": {"host": "hv2", "how": "runs"}}
+    assert preflight.places(CONFIG, me) == {"state": "MOVING", "asked": True, "vms": there}
+    monkeypatch.setattr(preflight, "ask", lambda config: (me, ""))
+    assert preflight.places(CONFIG, other) == {"state": "MOVING", "asked": True, "vms": there}  # on the target too
+    monkeypatch.setattr(preflight, "ask", lambda config: (None, "no route to host"))
+    alone = {"db": {"host": "hv1", "how": "runs"}, "web": {"host": "", "how": "unknown"}}
+    assert preflight.places(CONFIG, me) == {"state": "MOVING", "asked": False, "vms": alone}
+    monkeypatch.setattr(preflight, "ask", lambda config: pytest.fail("the other host was asked"))
+    assert preflight.places(CONFIG, {**me, "pending": None}) == {}
+    assert preflight.places(CONFIG, {**me, "pending": {"operation": "migrate_secure", "step": "save", "started": ""}}) == {}
+
+
 def test_nobody_starts_where_the_records_do_not_say_who(ask: Ask) -> None:
     with pytest.raises(Refused, match="this host was not ACTIVE last, and hv2 does not answer"):
         ask("hv_start", side("hv1", "PASSIVE"), None)

@@ -20,12 +20,13 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core import mail
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, modes, operation
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     backup,
     constraints,
     cycle,
     install,
+    move,
     preflight,
     prune,
     scheduled,
@@ -58,6 +59,8 @@ class Work:
         patch.setattr(backup, "backup", lambda config, progress, options, check: self.do("backup", TAKEN, options, check))
         patch.setattr(sync, "run", lambda config, progress, name, check: self.do("sync", SENT, name, check))
         patch.setattr(prune, "prune", lambda config, rules, progress, check: self.do("prune", PRUNED, rules, check))
+        moves = lambda config, progress, check, options: self.do("move", self.moved(check), check, options)  # noqa: E731
+        patch.setattr(move, "migrate", moves)
         patch.setattr(switchover, "migrate", lambda config, progress, check: self.do("migrate", self.moved(check), check))
 
     def do(self, what: str, result: dict[str, t.Any], *told: t.Any) -> dict[str, t.Any]:
@@ -68,7 +71,7 @@ class Work:
         return json.loads(json.dumps(result))
 
     def moved(self, check: bool) -> dict[str, t.Any]:
-        if not check and "migrate" not in self.faults:
+        if not check and not {"migrate", "move"} & set(self.faults):
             one, other = self.lab.at, self.lab.other()
             epoch = one.role()[1]
             self.lab.be(one, "PASSIVE", epoch + 1)
@@ -148,6 +151,24 @@ def test_a_constraint_moves_the_pair_and_then_the_pair_is_backed_up(lab: Lab, wo
     work.done.clear()
     assert run(lab, lab.hv2)["do"] == "backup"
     assert work.done == [one.translate(str.maketrans("12", "21")) for one in BACKED_UP]
+
+
+def test_the_vms_move_while_they_run_where_that_is_wanted(lab: Lab, work: Work) -> None:
+    must(lab, "hv2")
+    options = move.Options(modes.Policy(limit=60), 100)
+    done = run(lab, migrate="unsecure", move=options)
+    assert work.done == ["hv1 move"] and work.told["hv1 move"] == (False, options)
+    assert (done["do"], done["active"], done["role"]) == ("migrate", "hv2", "PASSIVE")
+    assert done["subject"] == "[hvm office] hv1: done: migrate unsecure, hv2 is ACTIVE"
+
+
+def test_a_move_that_is_refused_is_followed_by_a_backup(lab: Lab, work: Work) -> None:
+    must(lab, "hv2")
+    work.faults["move"] = Refused("the migration", [Finding("VM web holds a device of the host", "Shut it down first.", "hv1")])
+    with pytest.raises(Refused) as caught:
+        run(lab, migrate="unsecure")
+    assert work.done == ["hv1 move", *BACKED_UP]
+    assert "FAILED: migrate unsecure is refused, a backup was made instead" in str(caught.value.details["subject"])
 
 
 def test_a_constraint_that_only_the_other_host_knows_counts(lab: Lab, work: Work) -> None:
@@ -361,6 +382,11 @@ def test_options_are_read_with_the_defaults_of_the_playbooks(tmp_path: pathlib.P
     found = scheduled.parse(json.dumps(raw))
     assert (found.backup.method, found.swap_days, found.kind) == ("quiesce", 14, "unsecure")
     assert found.rules == Rules(4.5, ("12:00",), 3, keep_daily=7)
+    assert (found.migrate, found.move) == ("secure", move.Options())
+    raw = {"migrate": "unsecure", "move": {"mode": "live", "fallback": "refuse", "limit": 60, "max_pause": 5, "rate": 100}}
+    moves = scheduled.parse(json.dumps(raw))
+    assert (moves.migrate, moves.move) == ("unsecure", move.Options(modes.Policy("live", 0, 60, 5, "refuse"), 100))
+    assert not moves.move.stay  # nobody is there who would go on
     saved = scheduled.parse('{"method": "save", "fallback": ["refuse"], "prune": {}}')
     assert saved.backup == backup.Options("save", ()) and saved.rules.is_empty
 
@@ -379,6 +405,13 @@ def test_options_are_read_with_the_defaults_of_the_playbooks(tmp_path: pathlib.P
         ('{"swap_days": -1}', "'swap_days' is -1"),
         ('{"swap_days": true}', "'swap_days' is True"),
         ('{"swap_days": "7"}', "'swap_days' is '7'"),
+        ('{"migrate": "fast"}', "'migrate' is 'fast'"),
+        ('{"move": []}', "'move' must be a JSON object with mode, fallback"),
+        ('{"move": {"on_failure": "stay"}}', "'move' must be a JSON object with mode, fallback"),
+        ('{"move": {"mode": "fast"}}', "'mode' of 'move' is 'fast'"),
+        ('{"move": {"limit": 0}}', "'limit' of 'move' is 0"),
+        ('{"move": {"rate": true}}', "'rate' of 'move' is True"),
+        ('{"move": {"max_pause": "5"}}', "'max_pause' of 'move' is '5'"),
         ('{"prune": {"keep": 3}}', "'keep' is no rule of what old sets stay"),
         ('{"prune": {"keep_last": "3"}}', "keep_last is '3'"),
         ('{"prune": {"keep_last": -3}}', "keep_last is -3"),

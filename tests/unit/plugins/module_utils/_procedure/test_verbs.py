@@ -239,3 +239,17 @@ def test_nothing_is_started_while_a_migration_moves_all_of_them(world: World, mo
             world.apply("started", "api", check=check)
     assert world.states() == before
     assert world.apply("poweredoff", "lab")["changed"]
+
+
+def test_a_vm_that_may_be_the_other_hosts_is_not_let_go_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its move was cut off: QEMU stands on both hosts, and would go on on either."""
+    entry = {"operation": "migrate_unsecure", "started": "then", "step": "move", "begun": ["ice"], "moved": []}
+    look = world.observe
+    monkeypatch.setattr(verbs, "observe", lambda dummy: {**look(), "pending": entry})
+    for names in (["ice"], []):
+        with pytest.raises(HvmError, match="VM ice stands still in the midst of its move, and may be the other host's"):
+            apply(world.config, "unfrozen", names, not names, Options(), True)
+    monkeypatch.setattr(verbs, "observe", lambda dummy: {**look(), "pending": {**entry, "begun": []}})
+    assert apply(world.config, "unfrozen", ["ice"], False, Options(), True)["vms"] == {"ice": "running"}
+    monkeypatch.setattr(verbs, "observe", lambda dummy: {**look(), "pending": entry})
+    assert apply(world.config, "poweredoff", ["ice"], False, Options(), True)["changed"]  # ending one is always allowed
