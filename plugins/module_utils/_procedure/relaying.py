@@ -55,7 +55,7 @@ def refusal(gate: str | None, running: str, lent: bool) -> str:
     The other host can have itself lent the lock for whatever it likes. So that does not count on an ACTIVE host: VMs come back to
     one that asks for them itself.
 
-    :param gate: what the gate's file says; `running`: the operation for which the pair's lock is held here; `lent`: for the other.
+    :param gate: what the gate's file says; `running`: for what the pair's lock is held here; `lent`: for the other host.
     """
     state = (gate or "").partition(" ")[0].strip()
     if state == role.ARRIVING or (running in MOVING and not (lent and state)):
