@@ -48,8 +48,10 @@ class Lock:
         self._path = path
         self._file: t.IO[str] | None = None
 
-    def take(self, operation: str, owner: str) -> None:
-        """:raises HvmError: naming who holds it and since when."""
+    def take(self, operation: str, owner: str, lent: bool = False) -> None:
+        """:param lent: it is held for the other host's operation.
+        :raises HvmError: naming who holds it and since when.
+        """
         os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
         handle = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+", encoding="utf-8")
         for attempt in range(10):
@@ -68,7 +70,7 @@ class Lock:
                 time.sleep(0.1)  # nobody's name: somebody only looks who holds it
         handle.seek(0)
         handle.truncate()
-        json.dump({"operation": operation, "owner": owner, "since": _now(), "pid": os.getpid()}, handle)
+        json.dump({"operation": operation, "owner": owner, "since": _now(), "pid": os.getpid(), "lent": lent}, handle)
         handle.flush()
         self._file = handle
 
@@ -112,6 +114,14 @@ def others_operation(path: str = LOCK) -> str:
         return str(raw["operation"]) if raw["pid"] != os.getpid() else ""
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def is_lent(path: str = LOCK) -> bool:
+    """Whether the lock is held, and for the other host."""
+    try:
+        return bool(json.loads(_held_by(path) or "{}").get("lent"))
+    except (ValueError, AttributeError):
+        return True
 
 
 def _held_by(path: str) -> str | None:

@@ -162,7 +162,7 @@ class Agent:
         if findings:
             raise HvmError(findings[0].what, findings[0].remedy)
         load_rest()
-        self._lock.take(str(arguments["operation"]), str(arguments["owner"]))
+        self._lock.take(str(arguments["operation"]), str(arguments["owner"]), lent=True)
         if epoch is not None:
             role.see(int(epoch))
         return {}

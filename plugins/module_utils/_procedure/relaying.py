@@ -49,13 +49,19 @@ def path_of(endpoint: str) -> str:
     raise HvmError(f"the relay knows no endpoint {endpoint[:80]!r}")
 
 
-def refusal(gate: str | None, running: str) -> str:
+def refusal(gate: str | None, running: str, lent: bool) -> str:
     """Why nothing is to be reached now; "" when it may be.
 
-    :param gate: what the gate's file says; `running`: the operation for which the pair's lock is held here.
+    The other host can have itself lent the lock for whatever it likes. So that does not count on an ACTIVE host: VMs come back to
+    one that asks for them itself.
+
+    :param gate: what the gate's file says; `running`: for what the pair's lock is held here; `lent`: for the other host.
     """
-    if (gate or "").split()[:1] == [role.ARRIVING] or running in MOVING:
+    state = (gate or "").partition(" ")[0].strip()
+    if state == role.ARRIVING or (running in MOVING and not (lent and state)):
         return ""
+    if running in MOVING:
+        return "this host is ACTIVE, and lets nobody in who only holds its lock"
     return f"no VMs are moving to or from this host ({f'it is held for {running}' if running else 'no operation runs here'})"
 
 
@@ -65,7 +71,7 @@ def endpoint(config: PairConfig, name: str) -> str:
     :raises HvmError: when it is not.
     """
     path = path_of(name)
-    reason = refusal(read_text(role.GATE), operation.others_operation())
+    reason = refusal(read_text(role.GATE), operation.others_operation(), operation.is_lent())
     if reason:
         raise HvmError(
             f"the relay to {name} is refused: {reason}",

@@ -77,8 +77,16 @@ CLOSED = "no operation runs here"
     ],
 )
 def test_when_the_relay_is_open(gate: str | None, running: str, reason: str) -> None:
-    said = relaying.refusal(gate, running)
+    said = relaying.refusal(gate, running, False)
     assert said == (f"no VMs are moving to or from this host ({reason})" if reason else "")
+
+
+@pytest.mark.parametrize("gate", ["ACTIVE 7\n", "whatever 7\n"])
+def test_who_only_holds_the_lock_of_an_active_host_is_not_let_in(gate: str) -> None:
+    assert "lets nobody in" in relaying.refusal(gate, "migrate_unsecure", True)
+    assert relaying.refusal(gate, "migrate_unsecure", False) == ""
+    assert relaying.refusal(None, "recover", True) == "", "one that has rebooted since VMs came to it"
+    assert relaying.refusal("ARRIVING 7\n", "migrate_unsecure", True) == ""
 
 
 def test_the_agent_asks_the_hosts_own_gate_and_lock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
