@@ -81,8 +81,8 @@ MOVED = {
 }
 #: A live move that did not end in its time.
 LATE = "live, and paused when its time was over"
-#: Frozen, or off by then.
-STILL = "did not run"
+#: Frozen, off by then, or moved by an earlier run.
+STILL = "no interruption in this run"
 
 
 def _how(vm: dict[str, t.Any]) -> str:

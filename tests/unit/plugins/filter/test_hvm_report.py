@@ -73,7 +73,7 @@ def test_vms_that_have_moved_each_with_how_it_did() -> None:
         "  bravo                12.4 s  live, and paused when its time was over",
         "  delta                 3.0 s  direct: paused meanwhile",
         "  echo                 61.3 s  saved and restored",
-        "  ice                     -    did not run",
+        "  ice                     -    no interruption in this run",
         "Snapshot set: hvm_20261128T115143Z_lab_C",
         "Sent: 125.1 KiB, verified on the other host by GUID",
         "Before the VMs moved: 53.5 KiB in 8.9 s",

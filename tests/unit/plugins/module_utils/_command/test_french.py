@@ -55,7 +55,8 @@ PARTS = {
         *("left out", "saved and restored", "without its memory: paused", "filesystems frozen by its agent"),
         *("was shut down meanwhile", "its disks are in the set as after a power cut", "left out: autobackup=no"),
         *("  {} {}{}", "  {} {} s", "  {}        -    {}", " ({})", "{} on {}{}", "  {}", "{} in {} s", "{} s", ", ", "; "),
-        *("Before the interruption: ", "Before the VMs moved: ", "direct: paused meanwhile", "did not run"),
+        *("Before the interruption: ", "Before the VMs moved: ", "direct: paused meanwhile"),
+        "no interruption in this run",
         "live, and paused when its time was over",
     ],
     "_report/status.py": [
@@ -201,7 +202,7 @@ def test_reports_are_french_line_by_line() -> None:
         "Interruption de 5 VMs:",
         "  app                   3.0 s  direct: figée pendant ce temps",
         "  db                    4.0 s  live, puis figée une fois son temps écoulé",
-        "  ice                     -    n'était pas en marche",
+        "  ice                     -    aucune interruption cette fois",
         "  old                  61.0 s  sauvegardée et restaurée",
         "  web                   1.7 s  live",
         "Avant le déplacement des VMs: 1 B in 2.0 s",

@@ -326,8 +326,8 @@ def observed(host: str, bridges: list[str], told: dict[str, t.Any]) -> dict[str,
         (
             ["br-v10"],
             V10,
-            ["VLAN 10 of eno1 is not there"],
-            "is not as it was declared (VLAN 10 of eno1 is not there), and web need it. Mend it there: hvm_network state=applied.",
+            ["eno1 is switched off"],
+            "is not as it was declared (eno1 is switched off), and web need it. Mend it there: hvm_network state=applied.",
         ),
     ],
 )
