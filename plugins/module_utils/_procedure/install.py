@@ -94,7 +94,7 @@ sys.exit(main(sys.argv[1:]))
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
 # libvirt calls "migrate begin" on the host to which a VM moves, right before "prepare begin" (hooks.html); no start has that.
 HOOK_HEAD = "#!/bin/sh\n# hvm.pair: "
-HOOK_TEXT = f"""{HOOK_HEAD}only the ACTIVE host of the pair starts or restores a VM; one that is ARRIVING takes in those that move to it.
+HOOK_TEXT = f"""{HOOK_HEAD}only the ACTIVE host of the pair starts or restores a VM; an ARRIVING one takes in those that come.
 gate={GATE}
 comes="{RUN}/comes/$1"
 case "$2/$3" in

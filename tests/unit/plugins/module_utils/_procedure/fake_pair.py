@@ -269,7 +269,7 @@ class Lab:
             lab.do("journal ended" if one.entry["done"] else f"journal {one.entry['operation']}: {one.entry['step']}")
             write_journal(one)
 
-        def taken(lock: operation.Lock, name: str, owner: str) -> None:
+        def taken(lock: operation.Lock, name: str, owner: str, lent: bool = False) -> None:
             lab.do(f"lock {name}")
             take(lock, name, owner)
 
