@@ -39,6 +39,7 @@ status:
 hvm:
   description:
     - All that was observed; among it C(role), C(hypervisor), C(shared_ip), C(vms), C(pools), C(sets), C(lock), C(pending).
+    - C(peer_answers) is there when the advice depends on it, which is after a failover that was cut off.
   type: dict
   returned: success
 """
@@ -47,11 +48,13 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, observe
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, observe, preflight
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
-    found = observe.observe(config.load(module.params["config"]))
+    pair = config.load(module.params["config"])
+    found = observe.observe(pair)
+    found.update(preflight.peer_answers(pair, found))
     return {"hvm": found, "status": brief.lines(found)}
 
 

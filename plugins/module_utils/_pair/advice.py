@@ -21,6 +21,12 @@ ENDED_BY = {
 BY_A_BACKUP = ("checkpoint", "backup_unsecure")
 
 
+def hangs_on_peer(found: dict[str, t.Any]) -> bool:
+    """Whether what comes next depends on it that the other host answers: a failover that was cut off, of a PASSIVE host. Pure."""
+    entry = found["pending"]
+    return bool(entry and entry["operation"] == "failover" and found["role"]["now"] == "PASSIVE" and not found["lock"])
+
+
 def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
     role, now, entry = found["role"], found["role"]["now"], found["pending"]
@@ -28,7 +34,7 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return ""
     if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
         return "hvm.pair.rejoin shows what it holds that the other lacks"
-    if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
+    if alone and hangs_on_peer(found):
         return "hvm.pair.failover goes on with it, with the same variables"
     by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
     if entry and (not by_a_backup or (now == "ACTIVE" and not entry.get("recovers"))):

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
@@ -21,6 +23,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
+
+#: Seconds that another installation may take to give this host its role, and between two looks.
+PATIENCE, POLL = 600.0, 0.5
 
 
 def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str, t.Any]], check: bool) -> dict[str, t.Any]:
@@ -45,7 +50,11 @@ def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str,
     if check:
         return {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0}
     progress = Progress()
-    with operation.Lock().held("install", "hvm.pair.install"):
+    with contextlib.ExitStack() as stack:
+        _wait_for_lock(stack)
+        current = role.load()
+        if current.role != role.UNKNOWN:
+            return {"changed": False, "role": current.now(role.boot_id()), "epoch": current.epoch}
         # libvirt of a bare host may run: it reads the files that are about to move
         run(["systemctl", "stop", "libvirtd.service", *SOCKETS])
         if wanted == role.ACTIVE:
@@ -58,6 +67,23 @@ def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str,
             hypervisor.stop(config, progress)
             role.record(role.PASSIVE, 0, "PASSIVE host of a new pair")
     return {"changed": True, "role": wanted, "epoch": role.load().epoch}
+
+
+def _wait_for_lock(stack: contextlib.ExitStack) -> None:
+    """The installation may give this host its role from either side at the same moment (roles/host/tasks/main.yml).
+
+    :raises HvmError: when somebody holds the lock for longer than PATIENCE.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            stack.enter_context(operation.Lock().held("install", "hvm.pair.install"))
+        except HvmError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)
+        else:
+            return
 
 
 def _make_datasets(config: PairConfig, filesystems: dict[str, dict[str, t.Any]]) -> None:
