@@ -57,6 +57,8 @@ _value:
 
 import typing as t
 
+from ansible.utils.unsafe_proxy import wrap_var
+
 from ansible_collections.hvm.pair.plugins.module_utils._report.summary import Host, rows
 
 
@@ -66,14 +68,15 @@ def pairs(
     alive: t.Collection[str],
     results: t.Sequence[str],
     check: bool = False,
-) -> list[dict[str, t.Any]]:
+) -> t.Any:
     found = []
     for name in hosts:
         mine = variables[name]
         given = tuple(mine[one] for one in results if one in mine)
         host = Host(name, str(mine.get("hvm_pair") or ""), tuple(mine.get("hvm_hosts") or ()), given, name in alive)
         found.append(host)
-    return rows(found, check)
+    # what hosts have said is no template; until ansible-core 2.18 a variable that this fills would be one
+    return wrap_var(rows(found, check))
 
 
 class FilterModule:

@@ -37,11 +37,18 @@ _value:
 
 import typing as t
 
+from ansible.utils.unsafe_proxy import wrap_var
+
 from ansible_collections.hvm.pair.plugins.module_utils._report.summary import lines
+
+
+def summary(found: list[dict[str, t.Any]]) -> t.Any:
+    # what hosts have said is no template; until ansible-core 2.18 a variable that this fills would be one
+    return wrap_var(lines(found))
 
 
 class FilterModule:
     """Filters for the reports of the playbooks."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"hvm_summary": lines}
+        return {"hvm_summary": summary}

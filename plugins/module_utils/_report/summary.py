@@ -93,7 +93,7 @@ def _outcome(members: t.Sequence[Host], results: t.Sequence[Result], check: bool
         bad = [one for one in host.results if one.get("failed") or one.get("unreachable")]
         if not bad:
             return FAILED, f"{host.name}: {_ABOVE}"
-        text = " ".join(str(bad[-1].get("msg") or _ABOVE).split())
+        text = " ".join(str(bad[-1].get("msg") or _ABOVE).replace("Task failed: ", "").split())  # ansible-core 2.19 begins so
         where = "" if text.startswith(f"{host.name}:") else f"{host.name}: "
         return UNREACHABLE if bad[-1].get("unreachable") else FAILED, where + text
     if not results:
