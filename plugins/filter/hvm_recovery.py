@@ -44,7 +44,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._report.recovery import r
 
 def report(result: dict[str, t.Any], check: bool = False) -> t.Any:
     # what hosts have said is no template; until ansible-core 2.18 a variable that this fills would be one
-    return wrap_var(recovery(result, check))
+    return wrap_var([str(line) for line in recovery(result, check)])
 
 
 class FilterModule:

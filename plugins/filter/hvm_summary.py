@@ -44,7 +44,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._report.summary import li
 
 def summary(found: list[dict[str, t.Any]]) -> t.Any:
     # what hosts have said is no template; until ansible-core 2.18 a variable that this fills would be one
-    return wrap_var(lines(found))
+    return wrap_var([str(line) for line in lines(found)])
 
 
 class FilterModule:

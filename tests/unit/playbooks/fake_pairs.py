@@ -59,7 +59,8 @@ def answer(world: pathlib.Path, module: str, host: str, address: str, told: dict
     plan = Plan(**json.loads((world / "plan.json").read_text()))
     mine = plan.faults.get(host, {})
     kind = mine.get(module, mine.get("*", OK))
-    found = {"failed": True, "changed": False, "msg": f"{module} failed on {host}. Mend it."}
+    # braces: what a host says is never a template for the controller
+    found = {"failed": True, "changed": False, "msg": f"{module} failed on {host}. Mend {{{{ 6 * 7 }}}}."}
     if kind == SLOW:
         missing = _wait(world, plan)
         if not missing:

@@ -137,11 +137,10 @@ def playbook(name: str) -> t.Any:
 @functools.cache
 def playbooks() -> dict[str, set[str]]:
     """Playbook -> the variables that it takes from the inventory or the command line."""
-    found = {}
-    for path in (ROOT / "playbooks").glob("*.yml"):
-        whole = playbook(path.stem)
-        found[path.stem] = {name for name in reads(whole) - set(sets(whole)) if name.startswith("hvm_")}
-    return found
+    whole = {path.stem: playbook(path.stem) for path in (ROOT / "playbooks").glob("*.yml")}
+    # of any of them: what they share reads what not all of them set
+    ours = {name for one in whole.values() for name in sets(one)}
+    return {stem: {name for name in reads(one) - ours if name.startswith("hvm_")} for stem, one in whole.items()}
 
 
 def test_the_variables_of_a_playbook_are_found() -> None:

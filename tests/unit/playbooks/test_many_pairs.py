@@ -200,7 +200,7 @@ def test_no_pair_waits_for_another_and_each_has_its_summary(many: Many, name: st
         assert (letter, last) in ended.of(pair, SLOW if (pair, last) == (slow, course.slow) else OK)
     for pair, step in failing.items():
         row = ended.rows[pair]
-        assert row["outcome"] == "failed" and f"{step} failed on {pair}a. Mend it." in row["error"], ended.text
+        assert row["outcome"] == "failed" and f"{step} failed on {pair}a. Mend {{{{ 6 * 7 }}}}." in row["error"], ended.text
         later = course.steps[course.steps.index(step) + 1 :]
         assert not [module for _letter, module in ended.of(pair) if module in later], "it went on after a failure"
     row = ended.rows[leader_lost]
