@@ -49,8 +49,8 @@ RETURN = r"""
 _value:
   description:
     - For each pair C(pair), C(hosts), C(active) (the name of the ACTIVE host, empty where nobody can say), C(outcome) (V(done),
-      V(unchanged), V(planned), V(not asked), V(unreachable) or V(failed)), C(seconds) that the work took, C(interruption) in seconds
-      of the VM that stood still longest, C(bytes) that were sent, C(said), and C(error) with its remedy.
+      V(unchanged), V(planned), V(not asked), V(unreachable) or V(failed)), C(seconds) that the work took, C(interruption) in
+      seconds of the VM that stood still longest, C(bytes) that were sent, C(said), and C(error) with its remedy.
   type: list
   elements: dict
 """

@@ -1,10 +1,10 @@
 # Copyright (c) 2026, the hvm.pair developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many made-up pairs: what their hosts say, and what goes wrong with some of them. Runs in the workers of ansible-playbook, in place
-of the modules, without a connection; a host is named by its pair and a letter: p007a, p007b.
+"""Many made-up pairs: what their hosts say, and what goes wrong with some of them. Runs in the workers of ansible-playbook, in
+place of the modules, without a connection; a host is named by its pair and a letter: p007a, p007b.
 
-In the directory: ``plan.json`` (see Plan), ``log`` (a line of JSON for each answer), ``active/PAIR`` (name of its ACTIVE host)."""
+In the directory: ``plan.json`` (see Plan), ``log`` (a line of JSON for each answer), ``active/PAIR`` (its ACTIVE host's name)."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _say(world: pathlib.Path, plan: Plan, module: str, host: str, told: dict[str
             "report": ["so"],
         },
         "hvm_rejoin": {
-            "changed": True, "do": "join", "sentence": f"{peer} becomes PASSIVE", "host": host, "role": role, "epoch": 4, "plan": [],
-            "vms": {}, "left": [], "steps": [], "kept": [],
+            "changed": True, "do": "join", "sentence": f"{peer} becomes PASSIVE", "host": host, "role": role, "epoch": 4,
+            "plan": [], "vms": {}, "left": [], "steps": [], "kept": [],
         },
         "hvm_failover": {
             "changed": True, "do": "take over", "sentence": f"{host} becomes ACTIVE", "host": host, "role": "ACTIVE", "epoch": 5,

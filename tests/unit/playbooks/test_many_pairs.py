@@ -1,9 +1,10 @@
 # Copyright (c) 2026, the hvm.pair developers
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Many pairs in one run: the real playbooks and the real role, against made-up hosts (fake_pairs.py), of which one is slow, some cannot
-be reached, and some fail, one pair at each step. The slow one works until all others have come to their end: a pair that had to wait
-for it would never come there. HVM_PAIRS=100 for more pairs, HVM_FORKS=50; what that took is in docs/benchmarks.md."""
+"""Many pairs in one run: the real playbooks and the real role, against made-up hosts (fake_pairs.py), of which one is slow, some
+cannot be reached, and some fail, one pair at each step. The slow one works until all others have come to their end: a pair that
+had to wait for it would never come there. HVM_PAIRS=100 for more pairs, HVM_FORKS=50; what that took is in docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
@@ -100,8 +101,8 @@ class Many(World):
         (tree / "playbooks/shutdown.yml").write_text(text.replace("ansible.builtin.command:", "hvm.pair.command:"))
         (tree / "plugins/action").mkdir()
         for name in {*names, "command"}:
-            action = ACTION.replace("HERE", str(pathlib.Path(__file__).parent)).replace("WORLD", str(directory)).replace("NAME", name)
-            (tree / "plugins/action" / f"{name}.py").write_text(action)
+            action = ACTION.replace("HERE", str(pathlib.Path(__file__).parent)).replace("WORLD", str(directory))
+            (tree / "plugins/action" / f"{name}.py").write_text(action.replace("NAME", name))
         self.pairs = [f"p{number:03d}" for number in range(1, PAIRS + 1)]
         self.inventory.write_text(INVENTORY.format(pairs=PAIRS))
         self.faults: dict[str, dict[str, str]] = {}
@@ -230,14 +231,17 @@ def test_a_migration_is_made_once_whoever_is_asked_when(many: Many) -> None:
         assert ended.rows[pair]["active"] == pair + target and ended.rows[pair]["interruption"] == 1.5
 
 
-@pytest.mark.parametrize(("name", "module"), [("status", "hvm_info"), ("snapshots", "hvm_zfs_snapshot_info"), ("hv_stop", "hvm_hypervisor")])
+ALONE = [("status", "hvm_info"), ("snapshots", "hvm_zfs_snapshot_info"), ("hv_stop", "hvm_hypervisor")]
+
+
+@pytest.mark.parametrize(("name", "module"), ALONE)
 def test_what_each_host_does_for_itself(many: Many, name: str, module: str) -> None:
     slow, failing, lost, *well = many.pairs
     many.faults = {f"{slow}a": {module: SLOW}, f"{failing}b": {module: FAIL}, f"{lost}a": {module: LOST}}
     many.ends = {pair: [f"{pair}b", module, OK] for pair in (lost, *well)} | {failing: [f"{failing}b", module, FAIL]}
     ended = many.run(name)
     assert ended.rc == 4 and sorted(ended.rows) == many.pairs, ended.text
-    assert {(line.host, line.module) for line in ended.lines} == {(pair + letter, module) for pair in many.pairs for letter in "ab"}
+    assert {(line.host, line.module) for line in ended.lines} == {(f"{pair}{one}", module) for pair in many.pairs for one in "ab"}
     outcomes = {pair: ended.rows[pair]["outcome"] for pair in many.pairs}
     good = "done" if name == "hv_stop" else "unchanged"
     assert outcomes == {slow: good, failing: "failed", lost: "unreachable", **dict.fromkeys(well, good)}
@@ -248,8 +252,9 @@ def test_what_each_host_does_for_itself(many: Many, name: str, module: str) -> N
 
 def test_an_installation_gives_roles_when_both_hosts_of_a_pair_have_come_so_far(many: Many) -> None:
     slow, failing, lost, late, *well = many.pairs
-    many.faults = {f"{slow}a": {"apt": SLOW}, f"{failing}b": {"apt": FAIL}, f"{lost}a": {"*": LOST}, f"{late}b": {"hvm_agent": SLOW}}
-    many.ends = {pair: [f"{pair}{letter}", "hvm_role", OK] for pair in well for letter in "b"}
+    many.faults = {f"{slow}a": {"apt": SLOW}, f"{failing}b": {"apt": FAIL}, f"{lost}a": {"*": LOST}}
+    many.faults[f"{late}b"] = {"hvm_agent": SLOW}
+    many.ends = {pair: [f"{pair}b", "hvm_role", OK] for pair in well}
     ended = many.run("install")
     assert ended.rc in (2, 4), ended.text
     for pair in (slow, late, *well):
@@ -275,7 +280,11 @@ def test_an_installation_gives_roles_when_both_hosts_of_a_pair_have_come_so_far(
         ("failover", {"hvm_dead_host": "p003a"}, [("b", "hvm_failover")]),
         ("failover", {"hvm_dead_host": "p003b"}, [("a", "hvm_failover")]),
         ("rejoin", {"hvm_winner": "p003b"}, [("b", "hvm_rejoin")]),
-        ("rejoin", {"hvm_rejoin": "discard", "hvm_discard": "p003b"}, [("a", "hvm_info"), ("b", "hvm_info"), ("a", "hvm_rejoin")]),
+        (
+            "rejoin",
+            {"hvm_rejoin": "discard", "hvm_discard": "p003b"},
+            [("a", "hvm_info"), ("b", "hvm_info"), ("a", "hvm_rejoin")],
+        ),
         ("hv_start", {"hvm_start_host": "p003b"}, [("b", "hvm_hypervisor")]),
         ("shutdown", {"hvm_shutdown_host": "p003b"}, [("b", "hvm_info"), ("b", "hvm_info"), ("b", "command")]),
     ],
@@ -303,7 +312,7 @@ def test_a_limit_to_a_pair_or_to_a_host(many: Many, limit: str) -> None:
 
 
 def test_a_host_that_no_pair_names_is_not_left_out_in_silence(many: Many) -> None:
-    many.inventory.write_text(many.inventory.read_text() + "    other: {hosts: {stray: }}\n".replace("    other", "  children:\n    other"))
+    many.inventory.write_text(many.inventory.read_text() + "  children:\n    other: {hosts: {stray: }}\n")
     ended = many.run("migrate_secure")
     assert ended.rc == 2, ended.text
     text = " ".join(ended.text.split())

@@ -181,6 +181,30 @@ def test_hv_start_is_for_the_host_that_was_active_last(world: World) -> None:
     assert "hv2 is to be started and is not in this run (--limit?): nothing was done." in elsewhere.text
 
 
+def test_a_host_that_the_controller_does_not_see_hinders_nothing_and_is_no_success(world: World) -> None:
+    world.lose("hv1")
+    world.answers["hv2"] = {"hvm_preflight": acts("hv2", True), "hvm_hypervisor": STARTED}
+    run = world.play("hv_start")
+    assert run.calls() == [("hv2", "preflight"), ("hv2", "hypervisor")]
+    assert run.failed and "no route to host. The work was done all the same, by hv2." in run.text
+    assert not world.play("hv_start", "-e", "hvm_peer_is_down=hv1").failed  # the operator knows
+
+
+def test_two_hosts_that_each_name_the_other_one_do_nothing(world: World) -> None:
+    """Asked one after the other, in the midst of a change of roles."""
+    world.answers = {"hv1": {"hvm_preflight": acts("hv2", False)}, "hv2": {"hvm_preflight": acts("hv1", False)}}
+    run = world.play("migrate_secure")
+    assert run.failed and {name for _host, name in run.calls()} == {"preflight"}
+    assert "each name the other one: their roles have just changed, and nothing was done" in run.text
+
+
+def test_recover_that_reaches_only_the_host_that_waits_is_no_success(world: World) -> None:
+    world.lose("hv1")
+    world.answers["hv2"] = {"hvm_recover": [decided("elsewhere", "hv1 recovers first")] * 2}
+    run = world.play("recover")
+    assert run.failed and "hv1 recovers first. That host was not reached by this run: nothing was done there." in run.text
+
+
 def test_hv_stop_is_for_every_host_of_the_run(world: World) -> None:
     world.answers["hv1"] = {"hvm_hypervisor": {**STARTED, "plan": ["stop libvirt, shut the gate"]}}
     world.answers["hv2"] = {"hvm_hypervisor": {"changed": False, "role": "PASSIVE", "epoch": 4, "plan": []}}
@@ -258,8 +282,8 @@ def test_shutdown_plans_in_check_mode_and_wants_a_name(world: World) -> None:
 def decided(do: str, sentence: str, **more: t.Any) -> dict[str, t.Any]:
     """What hvm_recover, hvm_failover or hvm_rejoin says."""
     return {
-        "changed": do not in ("", "elsewhere"), "do": do, "sentence": sentence, "role": "PASSIVE", "epoch": 4, "peer_answers": True, "plan": [],
-        "vms": {}, "left": [], "steps": [], **more,
+        "changed": do not in ("", "elsewhere"), "do": do, "sentence": sentence, "role": "PASSIVE", "epoch": 4,
+        "peer_answers": True, "plan": [], "vms": {}, "left": [], "steps": [], **more,
     }  # fmt: skip
 
 
@@ -348,7 +372,8 @@ def test_failover_without_a_word_shows_what_would_be_lost(world: World) -> None:
     world.answers["hv1"]["hvm_info"] = look("PASSIVE")
     run = world.play("failover")
     assert run.failed and "VM web: loses 12 min" in run.text
-    assert run.asked == [["hv1", "hvm_info", {}, False], ["hv1", "hvm_failover", {"dead_host": "", "give_up": "", "fence": []}, False]]
+    told = {"dead_host": "", "give_up": "", "fence": []}
+    assert run.asked == [["hv1", "hvm_info", {}, False], ["hv1", "hvm_failover", told, False]]
 
 
 def test_failover_passes_the_operators_words_on(world: World) -> None:

@@ -111,7 +111,8 @@ def test_status_shows_play_tasks_and_the_report_of_each_host(world: World) -> No
     assert job.status == "successful"
     assert [event["event_data"]["play"] for event in job.of("playbook_on_play_start")] == ["State of the pair", "Each pair"]
     # once for each host: none waits for the other
-    assert sorted(event["event_data"]["task"] for event in job.of("playbook_on_task_start")) == ["Look", "Look", "Status", "Status"]
+    started = sorted(event["event_data"]["task"] for event in job.of("playbook_on_task_start"))
+    assert started == ["Look", "Look", "Status", "Status"]
     shown = job.results("runner_on_ok", "Status")
     assert shown["hv1"]["msg"][:3] == ["Hypervisor is running", "Shared IP is enabled", "VMs are running"]
     assert shown["hv2"]["msg"][:3] == ["Hypervisor is stopped", "Shared IP is disabled", "VMs are stopped"]

@@ -17,7 +17,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._report.summary import Ho
 OFFICE, BRANCH = ("hv1", "hv2"), ("hv3", "hv4")
 ASKED = {"changed": False, "acts": True, "active": "hv1"}
 TAKEN = {
-    "changed": True, "set": "hvm_x_B", "vms": {"web": {"interruption": 0.4}, "db": {"interruption": 1.26}, "off": {}}, "elapsed": 61.5
+    "changed": True, "set": "hvm_x_B", "vms": {"web": {"interruption": 0.4}, "db": {"interruption": 1.26}, "off": {}},
+    "elapsed": 61.5,
 }  # fmt: skip
 SENT = {"changed": True, "set": "hvm_x_B", "bytes": 3 << 20, "elapsed": 20.0}
 LOST = {"unreachable": True, "changed": False, "msg": "no route to host"}
@@ -52,7 +53,7 @@ def test_a_backup() -> None:
         # went on from the first one, and was lost by the second
         ((refused("hv1 is UNKNOWN"), refused("hv2 is UNKNOWN, too")), "failed", "hv1: hv2 is UNKNOWN, too"),
         ((ASKED, LOST), "unreachable", "hv1: no route to host"),
-        ((LOST, ASKED, refused("hv1: no route to host The work was done.")), "failed", "hv1: no route to host The work was done."),
+        ((LOST, ASKED, refused("hv1: no route. The work was done.")), "failed", "hv1: no route. The work was done."),
         ((ASKED,), "failed", "hv1: it failed before or between the steps; the reason is further up"),
         ((), "failed", "hv1: it failed before or between the steps; the reason is further up"),
     ],
