@@ -59,7 +59,7 @@ import typing as t
 
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.hvm.pair.plugins.module_utils._report.summary import Host, rows
+from ansible_collections.hvm.pair.plugins.plugin_utils._summary import Host, rows
 
 
 def pairs(

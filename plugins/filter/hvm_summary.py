@@ -39,7 +39,7 @@ import typing as t
 
 from ansible.utils.unsafe_proxy import wrap_var
 
-from ansible_collections.hvm.pair.plugins.module_utils._report.summary import lines
+from ansible_collections.hvm.pair.plugins.plugin_utils._summary import lines
 
 
 def summary(found: list[dict[str, t.Any]]) -> t.Any:

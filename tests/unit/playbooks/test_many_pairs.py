@@ -70,13 +70,16 @@ _ON_A_HOST = re.compile(r"ansible\.builtin\.(apt|command|slurp|file|lineinfile|c
 
 
 class Ended(t.NamedTuple):
-    """:ivar rows: pair -> what the summary has as data. :ivar seconds: that all of it took."""
+    """:ivar rows: pair -> what the summary has as data.
+    :ivar seconds, cpu: that all of it took, by the clock and of the processor.
+    """
 
     rc: int
     text: str
     rows: dict[str, dict[str, t.Any]]
     lines: list[Line]
     seconds: float
+    cpu: float
 
     def of(self, pair: str, kind: str = OK) -> list[tuple[str, str]]:
         """(letter of the host, module) of each answer, in order."""
@@ -134,15 +137,17 @@ class Many(World):
         }
         ansible = os.environ.get("HVM_ANSIBLE_PLAYBOOK", str(ANSIBLE))
         command = [ansible, "-f", str(FORKS), "-i", str(self.inventory), f"hvm.pair.{name}", *words]
-        began = time.monotonic()
+        began, before = time.monotonic(), os.times()
         made = subprocess.run(
             command, env=environment, cwd=self.directory, capture_output=True, text=True, timeout=900, check=False
         )
+        after = os.times()
         seconds = time.monotonic() - began
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
         text = made.stdout + made.stderr
         rows = re.search(r"^\tRUN: (\{.*?\})$", made.stdout, re.MULTILINE)
         found = json.loads(rows[1])["hvm_pairs"] if rows else []
-        return Ended(made.returncode, text, {row["pair"]: row for row in found}, log(self.directory), seconds)
+        return Ended(made.returncode, text, {row["pair"]: row for row in found}, log(self.directory), seconds, cpu)
 
 
 @pytest.fixture(name="many")
@@ -216,7 +221,7 @@ def test_no_pair_waits_for_another_and_each_has_its_summary(many: Many, name: st
     # failures last, in the lines too
     shown = [line for line in ended.text.splitlines() if re.match(r' *"p\d{3} ', line)]
     assert len(shown) == PAIRS and all("FAILED" in line or "UNREACHABLE" in line for line in shown[-len(failing) :])
-    print(f"{name}: {PAIRS} pairs, {FORKS} forks, {len(ended.lines)} answers in {ended.seconds:.1f} s")
+    print(f"{name}: {PAIRS} pairs, {FORKS} forks, {len(ended.lines)} answers in {ended.seconds:.1f} s ({ended.cpu:.1f} s of CPU)")
 
 
 def test_a_migration_is_made_once_whoever_is_asked_when(many: Many) -> None:

@@ -41,8 +41,9 @@ class Host(t.NamedTuple):
 def rows(hosts: t.Sequence[Host], check: bool = False) -> list[dict[str, t.Any]]:
     """Pure: for each pair ``{pair, hosts, active, outcome, seconds, interruption, bytes, said, error}``, sorted, failures last.
 
-    ``active``: the name of the ACTIVE host, or "" where nobody can say; ``seconds``: that the work took; ``interruption``: seconds
-    of the VM that stood still longest; ``bytes``: sent; None, each, where that is not known. ``error``: a sentence with its remedy.
+    ``active``: the name of the ACTIVE host, or "" where nobody can say; ``seconds``: that the work took; ``interruption``: the
+    seconds of the VM that stood still longest; ``bytes``: sent; None, each, where that is not known. ``error``: a sentence with
+    its remedy.
     """
     found: dict[tuple[str, ...], list[Host]] = collections.defaultdict(list)
     for host in hosts:

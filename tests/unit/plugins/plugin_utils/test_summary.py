@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hvm.pair.plugins.module_utils._report.summary import Host, duration, lines, rows
+from ansible_collections.hvm.pair.plugins.plugin_utils._summary import Host, duration, lines, rows
 
 OFFICE, BRANCH = ("hv1", "hv2"), ("hv3", "hv4")
 ASKED = {"changed": False, "acts": True, "active": "hv1"}
