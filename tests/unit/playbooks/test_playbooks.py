@@ -82,7 +82,7 @@ class World:
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
         tree = directory / "collections" / "ansible_collections" / "hvm" / "pair"
-        for part in ("playbooks", "meta", "plugins/filter", "plugins/module_utils"):
+        for part in ("playbooks", "meta", "plugins/filter", "plugins/module_utils", "plugins/plugin_utils"):
             shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "galaxy.yml", tree)
         (tree / "plugins/modules").mkdir()

@@ -190,18 +190,19 @@ def test_a_failover_with_the_name_of_the_dead_host_takes_over(world: World) -> N
 
 
 @pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root writes into /run, where a host's progress is")
-def test_what_a_long_task_says_of_itself_arrives_while_it_works(world: World) -> None:
-    for part in ("action", "plugin_utils"):
-        shutil.copytree(ROOT / "plugins" / part, world.directory / PLUGINS / part, ignore=shutil.ignore_patterns("__pycache__"))
+@pytest.mark.parametrize(("dead", "host"), [("hv2", "hv1"), ("hv1", "hv2")], ids=["here", "delegated"])
+def test_what_a_long_task_says_of_itself_arrives_while_it_works(world: World, dead: str, host: str) -> None:
+    shutil.copytree(ROOT / "plugins/action", world.directory / PLUGINS / "action", ignore=shutil.ignore_patterns("__pycache__"))
     steps = ["roll back to hvm_x_B", "mount", "restore VMs: 1 of 2"]
     text = SLOW.replace("STEPS", repr(steps)).replace("ANSWER", repr(TAKEN))
     (world.directory / PLUGINS / "modules/hvm_failover.py").write_text(text)
-    world.inventory.write_text(world.inventory.read_text().replace("hv2 ", "#hv2 "))
-    job = run(world, "failover", hvm_dead_host="hv2")
+    world.lose(dead)
+    job = run(world, "failover", hvm_dead_host=dead)
     assert job.status == "successful"
-    said = [event for event in job.of("verbose") if event["stdout"].lstrip().startswith("[hv1]")]
+    said = [event for event in job.of("verbose") if event["stdout"].lstrip().startswith(f"[{host}]")]
     assert [event["stdout"].split(" s  ")[1].strip() for event in said] == steps
     (end,) = [event for event in job.of("runner_on_ok") if event["event_data"]["task"].startswith("Back to the set")]
     # not all at once at the end: the first one was there while the others were still to come
     assert end["received"] - said[0]["received"] > 2
+    assert end["event_data"]["res"]["elapsed"] > 2
     assert "progress_file" not in end["event_data"]["res"] and end["event_data"]["res"]["sentence"] == TAKEN["sentence"]
