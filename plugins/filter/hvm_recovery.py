@@ -37,11 +37,18 @@ _value:
 
 import typing as t
 
+from ansible.utils.unsafe_proxy import wrap_var
+
 from ansible_collections.hvm.pair.plugins.module_utils._report.recovery import recovery
+
+
+def report(result: dict[str, t.Any], check: bool = False) -> t.Any:
+    # what hosts have said is no template; until ansible-core 2.18 a variable that this fills would be one
+    return wrap_var([str(line) for line in recovery(result, check)])
 
 
 class FilterModule:
     """Filters for the reports of the playbooks."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"hvm_recovery": recovery}
+        return {"hvm_recovery": report}

@@ -53,6 +53,10 @@ epoch:
   description: The epoch afterwards.
   type: int
   returned: success
+host:
+  description: The name of this host.
+  type: str
+  returned: success
 plan:
   description: What was done, or in check mode would be, a line for each step; empty when there was nothing to do.
   type: list
@@ -69,7 +73,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import switch
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    return switch.apply(config.load(p["config"]), p["state"], p["peer_is_down"], module.check_mode)
+    pair = config.load(p["config"])
+    return {"host": pair.me.name, **switch.apply(pair, p["state"], p["peer_is_down"], module.check_mode)}
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ status:
 hvm:
   description:
     - All that was observed; among it C(role), C(hypervisor), C(shared_ip), C(vms), C(pools), C(sets), C(lock), C(pending).
+    - C(peer_answers) is there when the advice depends on it, which is after a failover that was cut off.
   type: dict
   returned: success
 moving:
@@ -62,6 +63,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import brief, 
 def work(module: HvmModule) -> dict[str, t.Any]:
     pair = config.load(module.params["config"])
     found = observe.observe(pair)
+    found.update(preflight.peer_answers(pair, found))
     return {"hvm": found, "status": brief.lines(found), "moving": preflight.places(pair, found)}
 
 

@@ -85,6 +85,10 @@ sentence:
   description: What was decided, and why.
   type: str
   returned: success
+host:
+  description: The name of this host.
+  type: str
+  returned: success
 role:
   description: The role of this host afterwards.
   type: str

@@ -45,6 +45,7 @@ class ProgressAction(ActionBase):
                 **result,
                 **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val)),
             }
+        began = time.monotonic()
         path = f"/run/hvm-progress-{uuid.uuid4().hex}"
         arguments["progress_file"] = path
         self._task.async_val = LIMIT
@@ -60,7 +61,7 @@ class ProgressAction(ActionBase):
             self._shell(f"rm -f {shlex.quote(path)}")
         for key in ("ansible_job_id", "started", "finished", "results_file", "stdout", "stderr"):
             outcome.pop(key, None)
-        return {**result, **outcome}
+        return {**result, **outcome, "elapsed": round(time.monotonic() - began, 1)}
 
     def _follow(self, job: str, path: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         shown = 0
@@ -89,7 +90,8 @@ class ProgressAction(ActionBase):
                 entry = json.loads(line)
             except ValueError:
                 break  # half a line: next time
-            display.display(f"  [{task_vars.get('inventory_hostname', '')}] {entry['t']:7.1f} s  {entry['text']}")
+            host = self._task.delegate_to or task_vars.get("inventory_hostname", "")
+            display.display(f"  [{host}] {entry['t']:7.1f} s  {entry['text']}")
             shown += len(line) + 1
         return shown
 

@@ -33,6 +33,12 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
     return "hvm.pair.recover finishes it or undoes it, and says which"
 
 
+def hangs_on_peer(found: dict[str, t.Any]) -> bool:
+    """Whether what comes next depends on it that the other host answers: a failover that was cut off, of a PASSIVE host. Pure."""
+    entry = found["pending"]
+    return bool(entry and entry["operation"] == "failover" and found["role"]["now"] == "PASSIVE" and not found["lock"])
+
+
 def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     """What the operator does next, by what one host shows; empty when that is nothing. Pure."""
     role, now, entry = found["role"], found["role"]["now"], found["pending"]
@@ -40,7 +46,7 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return ""
     if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
         return "hvm.pair.rejoin shows what it holds that the other lacks"
-    if entry and entry["operation"] == "failover" and now == "PASSIVE" and alone:
+    if alone and hangs_on_peer(found):
         return "hvm.pair.failover goes on with it, with the same variables"
     if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):
         return _moving(found, alone)

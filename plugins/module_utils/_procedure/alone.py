@@ -134,4 +134,5 @@ def shut_down(config: PairConfig, progress: Progress, name: str, check: bool) ->
 def status(config: PairConfig) -> dict[str, t.Any]:
     """Everything, as `hvm_info` returns it."""
     found = observe(config)
+    found.update(preflight.peer_answers(config, found))
     return {"changed": False, "hvm": found, "status": brief.lines(found), "moving": preflight.places(config, found)}

@@ -53,6 +53,7 @@ class Decided:
             "changed": changed,
             "do": self.decision.do,
             "sentence": self.decision.sentence,
+            "host": self.me["host"],
             "role": now["now"],
             "epoch": now["epoch"],
             "plan": [],

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
@@ -21,6 +23,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kernel, layout
+
+#: Seconds that another installation may take to give this host its role, and between two looks.
+PATIENCE, POLL = 600.0, 0.5
 
 
 class Missing(t.NamedTuple):
@@ -85,7 +90,12 @@ def initialise(
     if check:
         return result
     progress = Progress()
-    with operation.Lock().held("install", "hvm.pair.install"):
+    with contextlib.ExitStack() as stack:
+        _wait_for_lock(stack)
+        current = role.load()
+        if current.role != role.UNKNOWN:
+            return {"changed": False, "role": current.now(role.boot_id()), "epoch": current.epoch, "datasets": []}
+        lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create)
         # libvirt of a bare host may run: it reads the files that are about to move
         run(["systemctl", "stop", "libvirtd.service", *SOCKETS])
         _make_above(lacking)
@@ -102,7 +112,24 @@ def initialise(
         else:
             hypervisor.stop(config, progress)
             role.record(role.PASSIVE, 0, "PASSIVE host of a new pair")
-    return {**result, "epoch": role.load().epoch}
+    return {**result, "epoch": role.load().epoch, "datasets": lacking.all()}
+
+
+def _wait_for_lock(stack: contextlib.ExitStack) -> None:
+    """The installation may give this host its role from either side at the same moment (roles/host/tasks/main.yml).
+
+    :raises HvmError: when somebody holds the lock for longer than PATIENCE.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            stack.enter_context(operation.Lock().held("install", "hvm.pair.install"))
+        except HvmError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL)
+        else:
+            return
 
 
 def _refuse_standing(config: PairConfig, wanted: str, theirs: inventory.Inventory) -> None:
@@ -143,7 +170,11 @@ def _complete(
     lacking = _missing_here(config, filesystems, now == role.ACTIVE, create)
     _refuse_used([filesystems[dataset]["mountpoint"] for dataset in lacking.filesystems])
     if lacking.all() and not check:
-        with operation.Lock().held("install", "hvm.pair.install"):
+        with contextlib.ExitStack() as stack:
+            _wait_for_lock(stack)
+            if role.load() != current or operation.pending():
+                return result
+            lacking = _missing_here(config, filesystems, now == role.ACTIVE, create)  # another installation may have been first
             _make_above(lacking)
             if now == role.ACTIVE and lacking.roots:
                 run(["zfs", "set", "volmode=dev", *lacking.roots])  # as `actions.make_writable` has it

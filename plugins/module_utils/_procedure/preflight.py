@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, guards, moving, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import hangs_on_peer
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
@@ -59,6 +60,11 @@ def ask(
             return other, ""
     except HvmError as exc:
         return None, str(exc)
+
+
+def peer_answers(config: PairConfig, me: dict[str, t.Any]) -> dict[str, bool]:
+    """What a status adds to `me`, this host's observation: the other one is only asked where the advice hangs on it."""
+    return {"peer_answers": ask(config)[0] is not None} if hangs_on_peer(me) else {}
 
 
 def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:

@@ -61,5 +61,5 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: 
         lines.append(f"Pending: {entry['operation']}{by}, begun {entry['started']}, stopped at '{entry['step']}'")
         if entry.get("cause"):
             lines.append(f"  because: {entry['cause']}")
-    following = advice(found, alone)
+    following = advice(found, alone or found.get("peer_answers") is False)
     return lines + ([f"Next: {following}"] if following else [])

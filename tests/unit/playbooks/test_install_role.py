@@ -25,6 +25,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import config
 #: Modules of Ansible that would change this machine.
 FOREIGN = ("apt", "systemd_service")
 PLACES = re.compile(r"(?<=[ \[])(/(?:etc|root)/[\w./-]+)(?=[\],\n])")
+#: What is done on the other host.
+ELSEWHERE = re.compile(r'  delegate_to: "\{\{ __hvm_other \}\}"\n.*?(?=\n\n#|\Z)', re.DOTALL)
 
 
 class Installation(World):
@@ -40,6 +42,8 @@ class Installation(World):
             text = path.read_text()
             for module in FOREIGN:
                 text = text.replace(f"ansible.builtin.{module}:", f"hvm.pair.{module}:")
+            # below the directory of the host that a task is delegated to
+            text = ELSEWHERE.sub(lambda found: PLACES.sub(rf'"{directory}/{{{{ __hvm_other }}}}\1"', found[0]), text)
             text = PLACES.sub(rf'"{directory}/{{{{ inventory_hostname }}}}\1"', text)
             # each module takes a second: one service stands for all
             path.write_text(re.sub(r"(loop:\n    - libvirtd.service\n)(    - .*\n)+", r"\1", text))
@@ -73,9 +77,12 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
     """One after the other: each run of Ansible takes long."""
     run = pair.install()
     assert not run.failed, run.text
-    assert [name for host, name in run.calls() if host == "hv1" and name not in FOREIGN] == ["agent", "agent", "role"]
-    assert [check for host, name, _told, check in run.asked if name == "hvm_agent" and host == "hv1"] == [True, False]
-    (role,) = [told for host, name, told, _check in run.asked if (host, name) == ("hv2", "hvm_role")]
+    # both ask it whether it may be installed; whoever comes second gives the roles, or both
+    calls = [name for host, name in run.calls() if host == "hv1" and name not in FOREIGN]
+    assert calls[:3] == ["agent"] * 3 and set(calls[3:]) == {"role"}
+    assert sorted(check for host, name, _told, check in run.asked if name == "hvm_agent" and host == "hv1") == [False, True, True]
+    role, *more = [told for host, name, told, _check in run.asked if (host, name) == ("hv2", "hvm_role")]
+    assert [role] * len(more) == more
     assert role["active"] == "hv1" and role["create_datasets"] is True and "ssd/shared/libvirt/qemu" in role["filesystems"]
     described = config.parse(pair.text("hv2", "etc/hvm/pair.json"))
     assert (described.me.name, described.peer.name, described.datasets) == ("hv2", "hv1", ("ssd/shared",))
@@ -94,23 +101,29 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
     assert (pair.text("hv1", "etc/hvm/known_hosts"), pair.text("hv1", "root/.ssh/authorized_keys")) == before
 
 
-def test_pools_that_are_described_are_made_before_anything_else_of_ours(pair: Installation) -> None:
+def test_pools_come_before_anything_else_of_ours_and_networks_before_the_roles(pair: Installation) -> None:
     pools = {"ssd": {"vdevs": [["mirror", "/dev/disk/by-id/a", "/dev/disk/by-id/b"]]}}
-    pair.says(
-        hvm_pair="office", hvm_hosts=["hv1", "hv2"], hvm_datasets=["ssd/shared"], hvm_pools=pools, hvm_create_datasets=False
-    )
+    networks = [{"name": "br-v10", "interface": "eno1", "vlan": 10}]
+    common = {"hvm_pair": "office", "hvm_hosts": ["hv1", "hv2"], "hvm_datasets": ["ssd/shared"], "hvm_networks": networks}
+    pair.says(**common, hvm_pools=pools, hvm_create_datasets=False)
+    text = pair.inventory.read_text()
+    pair.inventory.write_text(text.replace("hv2 ansible", "hv2 hvm_network_manager=networkd ansible"))
     run = pair.install()
     assert not run.failed, run.text
-    assert [name for host, name in run.calls() if host == "hv1" and name not in FOREIGN] == ["pool", "agent", "agent", "role"]
-    told = [told for host, name, told, _check in run.asked if host == "hv2"]
-    assert {"pools": pools} in told and told[-1]["create_datasets"] is False
+    for host, manager in (("hv1", "auto"), ("hv2", "networkd")):
+        calls = [name for at, name in run.calls() if at == host and name not in FOREIGN]
+        assert calls[:4] == ["pool", "agent", "agent", "agent"] and calls[4] == "network" and calls[-1] == "role"
+        told = {name: told for at, name, told, _check in run.asked if at == host}
+        assert told["hvm_pool"] == {"pools": pools} and told["hvm_role"]["create_datasets"] is False
+        assert told["hvm_network"] == {"networks": networks, "manager": manager}, "its own words, whoever has made it"
 
 
 def test_a_host_that_refuses_another_version_keeps_the_other_one_from_it(pair: Installation) -> None:
     pair.answers["hv2"]["hvm_agent"] = {"failed": True, "msg": "another operation is running on hv2: sync.", "remedy": "Wait."}
     run = pair.install()
-    assert run.failed and "another operation is running on hv2: sync. No host of the pair was changed." in run.text
-    assert [check for _host, name, _told, check in run.asked if name == "hvm_agent"] == [True, True]
+    assert run.failed and "another operation is running on hv2: sync." in run.text
+    assert "hv1 was not changed." in run.text and "hv2 was not changed." in run.text
+    assert {check for _host, name, _told, check in run.asked if name == "hvm_agent"} == {True}
     assert "hvm_role" not in [name for _host, name, *_rest in run.asked]
 
 

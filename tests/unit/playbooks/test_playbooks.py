@@ -181,6 +181,30 @@ def test_hv_start_is_for_the_host_that_was_active_last(world: World) -> None:
     assert "hv2 is to be started and is not in this run (--limit?): nothing was done." in elsewhere.text
 
 
+def test_a_host_that_the_controller_does_not_see_hinders_nothing_and_is_no_success(world: World) -> None:
+    world.lose("hv1")
+    world.answers["hv2"] = {"hvm_preflight": acts("hv2", True), "hvm_hypervisor": STARTED}
+    run = world.play("hv_start")
+    assert run.calls() == [("hv2", "preflight"), ("hv2", "hypervisor")]
+    assert run.failed and "no route to host. The work was done all the same, by hv2." in run.text
+    assert not world.play("hv_start", "-e", "hvm_peer_is_down=hv1").failed  # the operator knows
+
+
+def test_two_hosts_that_each_name_the_other_one_do_nothing(world: World) -> None:
+    """Asked one after the other, in the midst of a change of roles."""
+    world.answers = {"hv1": {"hvm_preflight": acts("hv2", False)}, "hv2": {"hvm_preflight": acts("hv1", False)}}
+    run = world.play("migrate_secure")
+    assert run.failed and {name for _host, name in run.calls()} == {"preflight"}
+    assert "each name the other one: their roles have just changed, and nothing was done" in run.text
+
+
+def test_recover_that_reaches_only_the_host_that_waits_is_no_success(world: World) -> None:
+    world.lose("hv1")
+    world.answers["hv2"] = {"hvm_recover": [decided("elsewhere", "hv1 recovers first")] * 2}
+    run = world.play("recover")
+    assert run.failed and "hv1 recovers first. That host was not reached by this run: nothing was done there." in run.text
+
+
 def test_hv_stop_is_for_every_host_of_the_run(world: World) -> None:
     world.answers["hv1"] = {"hvm_hypervisor": {**STARTED, "plan": ["stop libvirt, shut the gate"]}}
     world.answers["hv2"] = {"hvm_hypervisor": {"changed": False, "role": "PASSIVE", "epoch": 4, "plan": []}}
@@ -201,7 +225,7 @@ def test_rollback_is_asked_of_one_host_and_says_what_was_newer(world: World) -> 
     world.answers["hv2"] = {"hvm_preflight": acts("hv1", False)}
     run = world.play("rollback", "-e", "hvm_rollback_to=last_state", "--check")
     assert not run.failed, run.text
-    assert run.calls() == [("hv1", "preflight"), ("hv2", "preflight"), ("hv1", "zfs_rollback")]
+    assert run.calls() == [("hv1", "preflight"), ("hv1", "zfs_rollback")]
     assert run.told("hvm_zfs_rollback") == {"to": "last_state"}
     assert "t/vm: 2 newer snapshots, 2.0 KiB written since" in run.text
     assert "zfs rename a b" in run.text and "hv2 would follow to hvm_x" in run.text
@@ -218,7 +242,7 @@ def test_shutdown_empties_an_active_host_first_and_looks_again(world: World) -> 
     run = world.play("shutdown", "-e", "hvm_shutdown_host=hv1")
     assert not run.failed, run.text
     switched_off = ("hv1", "--quiet --timer-property=AccuracySec=100ms poweroff ")
-    before = [("hv1", "info"), ("hv2", "info"), ("hv1", "preflight"), ("hv1", "switchover")]
+    before = [("hv1", "info"), ("hv1", "preflight"), ("hv1", "switchover")]
     assert run.calls() == [*before, ("hv1", "info"), switched_off]
     assert "hv1 was PASSIVE, and is switched off. hv2 goes on without a copy until it is back." in run.text
 
@@ -245,7 +269,7 @@ def test_shutdown_plans_in_check_mode_and_wants_a_name(world: World) -> None:
     world.answers["hv2"] = {"hvm_info": look("PASSIVE")}
     run = world.play("shutdown", "--check", "-e", "hvm_shutdown_host=hv1")
     assert not run.failed, run.text
-    assert run.calls() == [("hv1", "info"), ("hv2", "info"), ("hv1", "preflight"), ("hv1", "switchover")]
+    assert run.calls() == [("hv1", "info"), ("hv1", "preflight"), ("hv1", "switchover")]
     assert "save web" in run.text and "hv1 would be PASSIVE, and would be switched off" in run.text
     nameless = world.play("shutdown")
     assert nameless.failed and nameless.asked == []
@@ -258,7 +282,7 @@ def test_vms_move_from_the_active_host_as_was_said(world: World) -> None:
     world.answers["hv2"] = {"hvm_preflight": acts("hv1", False)}
     run = world.play("migrate_unsecure", "-e", "hvm_move_mode=direct hvm_on_failure=stay hvm_move_rate=100")
     assert not run.failed, run.text
-    assert run.calls() == [("hv1", "preflight"), ("hv2", "preflight"), ("hv1", "move")]
+    assert run.calls() == [("hv1", "preflight"), ("hv1", "move")]
     assert {told["operation"] for _host, name, told, _check in run.asked if name == "hvm_preflight"} == {"migrate_unsecure"}
     assert run.told("hvm_move") == {"mode": "direct", "on_failure": "stay", "rate": "100"}
     assert "web 1.7 s live" in run.text
@@ -273,8 +297,8 @@ def test_vms_move_from_the_active_host_as_was_said(world: World) -> None:
 def decided(do: str, sentence: str, **more: t.Any) -> dict[str, t.Any]:
     """What hvm_recover, hvm_failover or hvm_rejoin says."""
     return {
-        "changed": bool(do), "do": do, "sentence": sentence, "role": "PASSIVE", "epoch": 4, "peer_answers": True, "plan": [],
-        "vms": {}, "left": [], "steps": [], **more,
+        "changed": do not in ("", "elsewhere"), "do": do, "sentence": sentence, "role": "PASSIVE", "epoch": 4,
+        "peer_answers": True, "plan": [], "vms": {}, "left": [], "steps": [], **more,
     }  # fmt: skip
 
 
@@ -360,9 +384,11 @@ def test_failover_without_a_word_shows_what_would_be_lost(world: World) -> None:
     world.lose("hv2")
     refused = "failover is refused: hv2 does not answer\nVM web: loses 12 min"
     world.answers["hv1"] = {"hvm_failover": {"failed": True, "msg": refused}}
+    world.answers["hv1"]["hvm_info"] = look("PASSIVE")
     run = world.play("failover")
     assert run.failed and "VM web: loses 12 min" in run.text
-    assert run.asked == [["hv1", "hvm_failover", {"dead_host": "", "give_up": "", "fence": []}, False]]
+    told = {"dead_host": "", "give_up": "", "fence": []}
+    assert run.asked == [["hv1", "hvm_info", {}, False], ["hv1", "hvm_failover", told, False]]
 
 
 def test_failover_passes_the_operators_words_on(world: World) -> None:
@@ -405,7 +431,7 @@ def test_rejoin_is_for_the_winner_when_one_is_named(world: World, role: str) -> 
     world.answers = {"hv1": {"hvm_info": look(role)}, "hv2": {"hvm_info": other("DIVERGED"), "hvm_rejoin": won}}
     run = world.play("rejoin", "--check", "-e", "hvm_winner=hv2")
     assert not run.failed, run.text
-    assert run.calls() == [("hv1", "info"), ("hv2", "info"), ("hv2", "rejoin")]
+    assert run.calls() == [("hv2", "rejoin")]
     assert run.asked[-1] == ["hv2", "hvm_rejoin", {"discard": "", "winner": "hv2"}, True]
 
 
@@ -427,6 +453,11 @@ def due(do: str, active: str) -> dict[str, t.Any]:
 
 def test_scheduled_is_for_both_hosts_and_reports_of_the_one_that_worked(world: World) -> None:
     world.answers = {"hv1": {"hvm_scheduled": due("backup", "hv1")}, "hv2": {"hvm_scheduled": due("elsewhere", "hv1")}}
+    run = world.play("scheduled")
+    assert not run.failed, run.text
+    assert run.asked == [["hv1", "hvm_scheduled", {}, False]]
+    assert "backup is due" in run.text
+    world.answers = {"hv1": {"hvm_scheduled": due("elsewhere", "hv2")}, "hv2": {"hvm_scheduled": due("backup", "hv2")}}
     run = world.play("scheduled")
     assert not run.failed, run.text
     assert run.asked == [[host, "hvm_scheduled", {}, False] for host in ("hv1", "hv2")]
@@ -471,7 +502,8 @@ def test_an_empty_word_is_no_word(
     world.answers["hv1"] = {"hvm_preflight": acts("hv1", True), "hvm_info": look("ACTIVE"), module: refused}
     world.answers["hv2"] = {"hvm_preflight": acts("hv1", False), "hvm_info": other("PASSIVE"), module: refused}
     run = world.play(playbook, "-e", json.dumps(dict.fromkeys(words.split(), empty)))
-    assert [asked[2] for asked in run.asked if asked[:2] == ["hv1", module]] == [told], run.text
+    host = "hv2" if playbook == "failover" else "hv1"  # the PASSIVE one
+    assert [asked[2] for asked in run.asked if asked[:2] == [host, module]] == [told], run.text
 
 
 def test_an_empty_name_is_no_host_to_switch_off_and_an_empty_list_is_the_usual_one(world: World) -> None:
@@ -531,5 +563,22 @@ def test_uninstall_removes_no_half_of_a_pair(world: World) -> None:
     world.answers["hv2"]["hvm_uninstall"] = GOES
     world.inventory.write_text(world.inventory.read_text() + "[hvm:vars]\nhvm_hosts=['hv1', 'hv2']\n")
     run = world.play("uninstall", "-e", "hvm_uninstall=office")
-    assert run.failed and "Nothing was removed, since hv1 refused." in run.text
+    assert run.failed and "Nothing was removed, since hv1 refused. VMs have state images: web" in run.text
     assert all(check for *_rest, check in run.asked)
+
+
+def test_uninstall_takes_it_off_the_host_that_is_left(world: World) -> None:
+    """A host that is gone for good refuses nothing; but nobody is to believe that it was removed there."""
+    world.answers["hv2"]["hvm_uninstall"] = GOES
+    world.lose("hv1")
+    run = world.play("uninstall", "-e", "hvm_uninstall=office")
+    assert run.failed and "hv1 was not reached: nothing was removed there. When it answers, run this again." in run.text
+    assert [(host, check) for host, _name, _told, check in run.asked] == [("hv2", True), ("hv2", False)]
+
+
+def test_uninstall_that_fails_on_one_host_goes_on_on_the_other(world: World) -> None:
+    world.answers["hv1"]["hvm_uninstall"] = [GOES, {"failed": True, "msg": "no space left"}]
+    world.answers["hv2"]["hvm_uninstall"] = GOES
+    run = world.play("uninstall", "-e", "hvm_uninstall=office")
+    assert run.failed and "hv1: no space left" in run.text
+    assert [(host, check) for host, _name, _told, check in run.asked][2:] == [("hv1", False), ("hv2", False)]

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import prune
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import cycle, prune
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Rules
 from ansible_collections.hvm.pair.plugins.modules import hvm_zfs_prune
 
@@ -84,3 +84,21 @@ def test_a_busy_host_fails_with_its_remedy(module: Module, monkeypatch: pytest.M
     monkeypatch.setattr(prune, "prune", busy)
     refused = module()
     assert refused["failed"] and refused["remedy"] == "Wait until it has ended, then run this again."
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_both_is_for_this_host_and_by_its_agent_for_the_other_one(
+    module: Module, calls: list[tuple[t.Any, ...]], monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    asked: list[tuple[Rules, bool, list[str]]] = []
+    one = {"changed": False, "destroyed": [], "diff": {"before": "a", "after": "a"}}
+
+    def both(config: PairConfig, rules: Rules, progress: Progress, check: bool, warnings: list[str]) -> dict[str, t.Any]:
+        asked.append((rules, check, list(warnings)))
+        return {"hv1": dict(one), "hv2": {**one, "changed": True, "destroyed": ["hvm_x"]}}
+
+    monkeypatch.setattr(cycle, "prune_both", both)
+    done = module(check=check, keep_last=3, both=True)
+    assert asked == [(Rules(keep_last=3), check, [])] and calls == []
+    assert done["changed"] and done["hosts"]["hv2"]["destroyed"] == ["hvm_x"]
+    assert [part["before_header"] for part in done["diff"]] == ["hv1", "hv2"]

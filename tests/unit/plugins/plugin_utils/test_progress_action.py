@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import json
+import types
 import typing as t
 
 import pytest
 
 pytest.importorskip("ansible")
 
+from ansible_collections.hvm.pair.plugins.plugin_utils import _progress_action
 from ansible_collections.hvm.pair.plugins.plugin_utils._progress_action import ProgressAction, plain
 
 #: As ansible-core 2.19 writes one into the file of an async job
@@ -53,3 +55,22 @@ def test_the_result_of_a_job_is_read_once_it_is_there() -> None:
     assert done._status("j", {}) == {"changed": True, "warnings": ["d@x stays", "old"]}
     assert done.commands[-1] == "rm -f /tmp/jobs/j"
     assert Follower(json.dumps({"changed": False}))._status("j", {}) == {"changed": False}
+
+
+class Started(Follower):
+    """One whose module has just been started on a host to which the task is delegated."""
+
+    def __init__(self, text: str, delegate_to: str | None) -> None:
+        super().__init__(text)
+        self._task = types.SimpleNamespace(delegate_to=delegate_to, no_log=False)
+
+
+@pytest.mark.parametrize(("delegate_to", "host"), [(None, "hv1"), ("hv2", "hv2")])
+def test_a_step_is_shown_with_the_host_that_does_it(
+    monkeypatch: pytest.MonkeyPatch, delegate_to: str | None, host: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(_progress_action.display, "display", said.append)
+    line = json.dumps({"t": 1.0, "text": "sync"}) + "\n"
+    assert Started(line, delegate_to)._show("/run/x", 0, {"inventory_hostname": "hv1"}) == len(line)
+    assert said == [f"  [{host}]     1.0 s  sync"]

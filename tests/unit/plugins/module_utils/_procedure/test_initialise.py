@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""First roles, and the datasets that are made for them."""
+"""First roles, the datasets that are made for them, and two halves of an installation that come at the same moment."""
 
 from __future__ import annotations
 
 import pathlib
+import threading
 import types
 import typing as t
 
@@ -82,6 +83,7 @@ class Here:
         monkeypatch.setattr(operation, "lock_holder", lambda: None)
         lock = operation.Lock
         monkeypatch.setattr(operation, "Lock", lambda: lock(str(place / "lock")))
+        monkeypatch.setattr(initialise, "POLL", 0.01)
 
     def _run(self, command: t.Sequence[str]) -> str:
         self.did.append(" ".join(command))
@@ -209,3 +211,40 @@ def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(he
             here(check=check, active="hv2")
         assert here.did == []
     assert here()["role"] == role.ACTIVE
+
+
+# ---- both halves of an installation may come to a host at the same moment
+
+
+def _meanwhile(here: Here, then: t.Callable[[], None]) -> dict[str, t.Any]:
+    """What this half is told, when the other one has the lock first, and then has done `then`."""
+    results: list[dict[str, t.Any]] = []
+    with operation.Lock().held("install", "the other half"):
+        second = threading.Thread(target=lambda: results.append(here(active="hv2")))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive() and here.did == []
+        then()
+    second.join(10)
+    return results[0]
+
+
+def test_whoever_comes_second_waits_and_finds_the_role_given(here: Here) -> None:
+    assert _meanwhile(here, lambda: setattr(here, "role", role.PASSIVE))["changed"] is False
+    assert here.did == []
+
+
+def test_whoever_comes_second_makes_nothing_twice(here: Here) -> None:
+    """The first one has failed half-way; or the host has its role, and the inventory has gained something."""
+    above = "zfs create -o mountpoint=none -o canmount=off ssd/hvm"
+    assert above not in (_meanwhile(here, lambda: here.there.add("ssd/hvm")) and here.did)
+    here.role, here.there = role.PASSIVE, set()
+    assert _meanwhile(here, lambda: here.there.add("ssd/hvm"))["changed"] is False
+    assert here.did == []
+
+
+def test_a_lock_that_is_never_free_is_named(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initialise, "PATIENCE", 0.05)
+    with operation.Lock().held("sync", "somebody"), pytest.raises(HvmError, match=r"is running on .*: sync by somebody"):
+        here(active="hv2")
+    assert here.did == []
