@@ -136,7 +136,7 @@ def move(
         dom.migrate3(target, parameters, flags(way.throttle))
     except Exception as exc:
         watch.end()
-        if _has_gone(source, name) and _stands(target, name):
+        if has_moved(source, target, name):
             return watch.report()  # only the answer has got lost
         if watch.aborted:
             raise Aborted(f"the move of {name} was stopped") from exc
@@ -148,6 +148,20 @@ def move(
 
 def _why(exc: Exception) -> str:
     return str(exc).strip() or type(exc).__name__
+
+
+def has_moved(source: t.Any, target: t.Any, name: str) -> bool:
+    """Whether a VM stands on the target, whole, and was told to end here for that: proven by what libvirt says on both hosts."""
+    return _has_gone(source, name) and _stands(target, name)
+
+
+def has_ended(conn: t.Any, name: str) -> bool:
+    """Whether a VM is off, and not because it has moved."""
+    try:
+        dom = conn.lookupByName(name)
+        return bool(vm_state.state_of(dom) == vm_state.STOPPED) and tuple(dom.state()) != _MOVED
+    except Exception:  # noqa: BLE001  whatever it is: it is not proven
+        return False
 
 
 def _has_gone(conn: t.Any, name: str) -> bool:

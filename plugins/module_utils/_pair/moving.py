@@ -278,6 +278,11 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
     return []
 
 
+def new(me: Observation) -> list[str]:
+    """On the source: VMs that run, and did not when the move began."""
+    return sorted(set(me["qemu"]) - names(source(me), "vms"))
+
+
 def left_to_move(mine: Entry, peer: Observation, running: t.Collection[str]) -> tuple[list[str], list[str]]:
     """What a hand-over still waits for: ``(VMs that move, VMs that have ended meanwhile)``, names sorted.
 

@@ -44,12 +44,17 @@ def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[d
     :param facts: ``{set, epoch, vms, frozen, saved, overlays}`` as in the source's journal.
     """
     name, epoch = str(facts["set"]), int(facts["epoch"])
-    findings = guards.arrive(observe(config), epoch, name, *_set_state(config, name))
+    disks = overlays.disks(facts["overlays"])
+    me = observe(config)
+    begun = moving.target(me)
+    if begun and begun.get("set") == name and not moving.arrived(me) and not (moving.is_ready(me) and hypervisor_running()):
+        depart(config)  # it was cut off before it was ready, or is not any more
+        me = observe(config)
+    findings = guards.arrive(me, epoch, name, *_set_state(config, name))
     if findings:
         raise HvmError(findings[0].what, findings[0].remedy)
-    disks = overlays.disks(facts["overlays"])
     if operation.Journal.of_arrival() is not None:
-        return {}  # it was ready already
+        return {}  # it is ready
     journal = operation.Journal(OPERATION, **dict(facts), arrived=[], **{operation.SOURCE: config.peer.name})
     journal.step("arrive")
     try:

@@ -137,6 +137,16 @@ def here(
     return overlays.fold(conn, mine, progress)
 
 
+def let_run(entry: t.Mapping[str, t.Any]) -> None:
+    """VMs that have not moved go on here, while those that have stay there: a move that failed may have left one standing."""
+    with contextlib.suppress(Exception):
+        conn = hypervisor.connect_again()
+        try:
+            _go_on(conn, entry, entry["moved"])
+        finally:
+            conn.close()
+
+
 def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], elsewhere: t.Collection[str]) -> None:
     """VMs that a move which failed has left standing."""
     for name in set(entry["overlays"]).intersection(qemu_processes()).difference(entry["frozen"], elsewhere):
