@@ -152,7 +152,7 @@ def _why(exc: Exception) -> str:
 
 def has_moved(source: t.Any, target: t.Any, name: str) -> bool:
     """Whether a VM stands on the target, whole, and was told to end here for that: proven by what libvirt says on both hosts."""
-    return _has_gone(source, name) and _stands(target, name)
+    return has_gone(source, name) and _stands(target, name)
 
 
 def has_ended(conn: t.Any, name: str) -> bool:
@@ -164,7 +164,7 @@ def has_ended(conn: t.Any, name: str) -> bool:
         return False
 
 
-def _has_gone(conn: t.Any, name: str) -> bool:
+def has_gone(conn: t.Any, name: str) -> bool:
     """Whether its move has ended on this side."""
     try:
         return tuple(conn.lookupByName(name).state()) == _MOVED

@@ -18,7 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairC
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, overlays, recover, rollback
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory, kept, names, plan, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, names, plan, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 #: Seconds that the other host may take for its part.
@@ -125,7 +125,6 @@ def _let_overlays_go(config: PairConfig, do: str, stamp: str) -> list[str]:
         said = [f"what {', '.join(sorted(overlays.left(place)))} had written beside the disks is kept in {place}"]
     overlays.empty()
     if arrival:
-        bases.reopen(config.datasets)
         arrival.done("given up, by the operator's word")
     return said
 

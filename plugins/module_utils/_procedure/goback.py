@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
@@ -40,7 +40,7 @@ def go_back(
     operation.noted(lambda: journal.step(moving.COMING_BACK))
     bases.reopen(config.datasets)
     if stopped:
-        conn = hypervisor.start(config, int(entry["epoch"]), "the migration was undone", progress)
+        conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
     _go_on(conn, entry, ())  # none of them has begun to come back, so one that stands here has never run there
@@ -74,13 +74,32 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, name in entry["frozen"])
                     progress.say(f"{name} is back")
-                elif name in entry["begun"]:
-                    peer.call("drop", vm=name)
+                elif name in entry["begun"] and _drop(conn, way, peer, name):
+                    _bring(conn, way, peer, name, disks[name], peer.call("observe"), name in entry["frozen"])
+                    progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
         peer.call("depart", LONG)
     return errors
+
+
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
+    """Of a VM that was to move, and is not the other host's, nothing is left there.
+
+    One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
+
+    :return: whether that has happened, so that it comes back.
+    """
+    gone = migration.has_gone(conn, name)
+    if gone and migration.has_moved(conn, way.libvirt, name):
+        with contextlib.suppress(HvmError):  # as it has failed before, maybe
+            peer.call("arrived", vm=name)
+            return True
+    peer.call("drop", vm=name)
+    if gone:
+        conn.lookupByName(name).create()
+    return False
 
 
 def _bring(

@@ -56,12 +56,17 @@ class Options(t.NamedTuple):
     stay: bool = False
 
 
-def prerequisites(config: PairConfig, peer: Peer, options: Options) -> tuple[dict[str, t.Any], dict[str, t.Any], t.Any]:
+def prerequisites(
+    config: PairConfig, peer: Peer, options: Options, locked: bool = False
+) -> tuple[dict[str, t.Any], dict[str, t.Any], dict[str, modes.Choice]]:
     """Look at both hosts; no effects. :return: (this host, the other one, VM -> how it moves)
 
+    :param locked: the lock of this host is held for this.
     :raises Refused: with everything that is in the way.
     """
     me, other = switchover.look(config, peer)
+    if locked:
+        me["lock"] = None
     begun = pair_moving.source(me)
     vms = me["vms"] if begun is None else left(me["vms"], begun, pair_moving.arrived(other))
     choices = modes.choose_all(vms, options.policy, {}, lambda path: guards.covered(path, me), config.me.name)
@@ -100,7 +105,7 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False, options
             cancelling.forget()
             epoch = me["role"]["epoch"]
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
-            me, other, choices = prerequisites(config, peer, options)
+            me, other, choices = prerequisites(config, peer, options, locked=True)
             goes_on = operation.Journal.of_pending()
             # with overlays nothing is written that a set could bring over
             presync = [] if goes_on else switchover.presync(config, peer, progress, epoch)

@@ -103,7 +103,7 @@ class Process:
 class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
-    :ivar excused: VMs that may have lost some, by an operator's word.
+    :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
     def __init__(self, place: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
@@ -118,6 +118,8 @@ class Moving(Lab):
         self.number = 0
         self.counter = 0
         self.cut = False
+        self.pending: list[Host] = []
+        self.cause: BaseException | None = None
         self.at_effect: t.Callable[[int, str], None] = lambda number, effect: None
         self.ready = False
         super().__init__(place, patch)
@@ -226,6 +228,40 @@ class Moving(Lab):
         for name in ("comes", "cancel"):
             (host.place / "run" / name).unlink(missing_ok=True)
 
+    def strike(self, how: str, at: int) -> list[str]:
+        """Before the effect of that number. :return: filled then: the effect; "" when that does not concern what is struck."""
+        struck: list[str] = []
+        kind, dummy, victim = how.partition(" ")
+
+        def hit(number: int, effect: str) -> None:
+            if number != at:
+                return
+            on = effect.split()[0]
+            struck.append("" if kind == "agent" and on == "hv1" else effect)
+            if kind == "link":
+                self.cut = True
+            elif kind == "agent" and on == "hv2":
+                raise Off
+            elif kind == "power" and victim == "hv2":
+                self.hv2.answers = False
+                self.power_cut(self.hv2)
+                if on == "hv2":
+                    raise Off
+            elif kind != "agent":
+                self.dead = True
+                if kind == "power":
+                    self.power_cut(self.hv1)
+                raise Killed(effect)
+
+        self.at_effect = hit
+        return struck
+
+    def up_again(self) -> None:
+        self.at_effect = lambda number, effect: None
+        self.cut = False
+        self.hv1.answers = self.hv2.answers = True
+        self.again()
+
     # ---- what must be in the end
 
     def whole(self, active: Host, off: t.Collection[str] = (), lost: t.Collection[str] = (), frozen: t.Collection[str] = ()) -> None:
@@ -245,7 +281,7 @@ class Moving(Lab):
         assert other.running() == []
         for name in self.flushed:
             vm = active.vms[name]
-            assert (vm["state"] != STOPPED) is (name not in off), (name, vm["state"])
+            assert vm["state"] != STOPPED or name in off, f"{name} does not run"
             assert vm["conf"] == {dev: path for dev, (path, dummy) in vm["disks"].items()}
             for path in vm["conf"].values():
                 missing = self.flushed[name] - self.disks[active.name][path].writes
@@ -333,6 +369,7 @@ class Moving(Lab):
         os_there = types.SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
         os_there.fsync = self.fsync
         patch.setattr(overlays, "os", os_there)
+        patch.setattr(os, "fsync", lambda dummy: None)  # no power cut here is a real one
         running = hypervisor.qemu_processes
         for module in (goback, arrive):
             patch.setattr(module, "qemu_processes", running)
@@ -852,3 +889,38 @@ def migrate(lab: Moving, host: Host | None = None, **options: t.Any) -> dict[str
 def recovered(lab: Moving, host: Host, **words: str) -> dict[str, t.Any]:
     with lab.on(host) as at:
         return recover.apply(at.config, words.get("peer_is_down", ""), False, Progress(), words.get("give_up", ""))
+
+
+Act = t.Callable[[Moving], object]
+#: What ends a move: the process on the source | the agent on the target | the link, for a while | the power of either host.
+STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
+
+
+def each_strike(place: pathlib.Path, strike: str, prepare: Act, act: Act) -> t.Iterator[tuple[Moving, str]]:
+    """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)"""
+    number = 0
+    while True:
+        number += 1
+        with pytest.MonkeyPatch.context() as patch:
+            lab = Moving(place / str(number), patch)
+            prepare(lab)
+            struck = lab.strike(strike, lab.number + number)
+            try:
+                act(lab)
+            except (HvmError, Killed) as exc:
+                lab.cause = exc
+            if not struck:
+                return
+            lab.pending = [host for host in (lab.hv1, lab.hv2) if (host.place / "journal.json").exists() and host.pending()]
+            lab.up_again()
+            if struck[0]:
+                yield lab, struck[0]
+
+
+def ended(lab: Moving) -> Host:
+    """`recover`, wherever it says that it is to be run, until there is nothing to recover. :return: the host that is ACTIVE"""
+    for dummy in range(3):
+        said = [recovered(lab, host) for host in (lab.hv1, lab.hv2)]
+        if all(one["do"] == "nothing" or not one["do"] for one in said):
+            return next(host for host in (lab.hv1, lab.hv2) if host.role()[0] == role.ACTIVE)
+    raise AssertionError([one["sentence"] for one in said])
