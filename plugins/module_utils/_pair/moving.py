@@ -139,8 +139,10 @@ def excused(side: Observation, other: Observation | None) -> bool:
     :param other: None when the other host does not answer: then nobody says otherwise.
     """
     entry = target(side)
-    if entry is None or side.get("gate") != ARRIVING:
+    if entry is None:
         return False
+    if side.get("gate") != ARRIVING:
+        return not names(entry, "arrived") and not side["qemu"]  # it was cut off when it shut everything down
     return other is None or is_same(source(other), entry) or not names(entry, "arrived")
 
 

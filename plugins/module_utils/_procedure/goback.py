@@ -134,13 +134,13 @@ def _bring(
         overlays.durable(disks)
     else:
         way.fetch(disks)
-    peer.call("left", vm=name)
+    moved = peer.call("left", vm=name)["moved"]
     for disk in disks:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{disk.overlay}.old")
     if running and not frozen:
         conn.lookupByName(name).resume()
-    elif not running and not moving.is_ready(other):  # it ran until that host ended; else it has ended by itself
+    elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
 
 

@@ -238,6 +238,8 @@ class _Move:
         self.journal.step("move")
         there = pair_moving.arrived(self.other) if self.goes_on else ()
         names = set(self.journal.entry["overlays"]).difference(there)
+        for name in sorted(set(there).difference(self.journal.entry["moved"])):
+            self.peer.call("arrived", vm=name)  # it may stand: that host was not heard any more
         self.journal.step("move", moved=sorted({*self.journal.entry["moved"], *there}))
         if names:
             conn = domains.connect()

@@ -103,6 +103,9 @@ def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress:
         except Exception as exc:  # noqa: BLE001  the others are no worse for it
             errors[name] = str(exc)
         else:
+            for disk in listed:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{disk.overlay}.old")
             if said:
                 progress.say(said)
     return errors

@@ -402,7 +402,7 @@ class Moving(Lab):
         at = self.at
         active = found["role"]["now"] == role.ACTIVE
         return {
-            **found, "address": f"{at.name}.lan", "gate": role.gate(), "gate_open": bool(role.gate()), "overlays": overlays.left(),
+            **found, "address": f"{at.name}.lan", "gate": role.gate_says(), "gate_open": bool(role.gate_says()), "overlays": overlays.left(),
             "datasets": list(ROOTS), "dataset_names": sorted(at.tree), "missing_datasets": [], "foreign_users": {},
             "mountpoints": ["/srv/vms", "/var/lib/libvirt"], "network_bridges": {}, "bridges": [], "emulators": [],
             "interfaces": [], "state_dir": at.config.state_dir, "state_dir_free": None, "memory_available_kib": 1 << 30,
@@ -460,7 +460,7 @@ class Moving(Lab):
             return self.qemu_img(words)
         if verb == "systemctl":
             self.do(f"systemctl {words[0]}")
-            assert words[0] == "stop" or role.gate(), "libvirt starts behind an open gate only"
+            assert words[0] == "stop" or role.gate_says(), "libvirt starts behind an open gate only"
             at.daemon = words[0] == "start"
             self.written(at, LIBVIRTS)
             return ""
@@ -543,7 +543,7 @@ class Moving(Lab):
     def may_relay(self, host: Host) -> None:
         with self.on(host):
             holder = (operation.lock_holder() or "").split(" by ")[0]
-            refused = relaying.refusal(role.gate(), holder)
+            refused = relaying.refusal(role.gate_says(), holder)
         if refused:
             raise HvmError(refused)
 
@@ -811,7 +811,7 @@ class Domain:
         assert parameters["migrate_disks"] == list(process.paths)
         there = target.host
         with lab.on(there):
-            gate = role.gate()
+            gate = role.gate_says()
             if gate not in (role.ARRIVING, role.ACTIVE):
                 raise Error("Hook script execution failed: this host is not ACTIVE")
         if name in lab.processes[there.name]:

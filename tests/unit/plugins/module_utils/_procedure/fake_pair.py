@@ -161,12 +161,12 @@ class Lab:
 
     def _move(self, host: Host) -> None:
         self.at = host
-        place = host.place
+        place = str(host.place)
         moved = {role.RECORD: "role.json", operation.JOURNAL: "journal.json", operation.LOCK: "run/lock"}
         moved[constraint_file.PATH] = "constraint.json"
         for function, defaults in self._defaults.items():
-            function.__defaults__ = tuple(str(place / moved[one]) if one in moved else one for one in defaults)
-        role.RUN, role.GATE = str(place / "run"), str(place / "run/gate")
+            function.__defaults__ = tuple(f"{place}/{moved[one]}" if one in moved else one for one in defaults)
+        role.RUN, role.GATE = f"{place}/run", f"{place}/run/gate"
 
     @contextlib.contextmanager
     def on(self, host: Host) -> t.Iterator[Host]:
