@@ -57,6 +57,7 @@ from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 
 #: What the two roots are for.
 IMAGES, LIBVIRTS = ROOTS
+reopen = bases.reopen
 _STATES = {RUNNING: 1, FROZEN: 3, STOPPED: 5}
 _NO_DOMAIN = 42
 
@@ -361,6 +362,7 @@ class Moving(Lab):
         patch.setattr(overlay, "DIRECTORY", f"{self.here}/overlays")
         patch.setattr(cancelling, "REQUEST", f"{self.here}/run/cancel")
         patch.setattr(modes, "OVERLAYS", overlay.DIRECTORY)
+        patch.setattr(bases, "reopen", reopen)
         for module in (overlay, overlays, bases, arrive):
             patch.setattr(module, "run", self.run)
         patch.setattr(overlays, "succeeds", lambda command: True)

@@ -38,7 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     serving,
     states,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory, kept, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 V4 = "192.0.2.10/24"
@@ -368,6 +368,7 @@ class Lab:
         patch.setattr(actions, "wait_devices", lambda dummy: lab.do("devices"))
         patch.setattr(actions, "snapshot_set", snapshot_set)
         patch.setattr(actions, "written_since", since)
+        patch.setattr(bases, "reopen", lambda dummy: [])  # nothing is shut
         patch.setattr(protect, "hold", hold)
         patch.setattr(inventory, "read", in_use)
         patch.setattr(inventory, "read_datasets", in_use)
