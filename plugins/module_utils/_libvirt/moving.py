@@ -182,9 +182,7 @@ def _stands(conn: t.Any, name: str) -> bool:
 class _Watch:
     """Looks at a move, in a thread of its own: what is left, when the VM is paused, whether its time is over."""
 
-    def __init__(
-        self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]
-    ) -> None:
+    def __init__(self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]) -> None:
         self._conn, self._name, self._way, self._seen, self._stop = conn, name, way, seen, stop
         self._end = threading.Event()
         self._began = time.monotonic()

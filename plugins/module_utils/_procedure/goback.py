@@ -59,9 +59,7 @@ def go_back(
     return errors
 
 
-def bring_back(
-    config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress
-) -> dict[str, str]:
+def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress) -> dict[str, str]:
     """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
     entry, other = journal.entry, peer.call("observe")
     disks, errors = overlays.of_journal(entry), dict[str, str]()
@@ -144,9 +142,7 @@ def _bring(
         conn.lookupByName(name).create()
 
 
-def here(
-    conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]
-) -> dict[str, str]:
+def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]) -> dict[str, str]:
     """Those that are on this host go on, and what they have written comes into their disks.
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error

@@ -76,9 +76,7 @@ def prerequisites(
     return me, other, choices
 
 
-def left(
-    vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Collection[str]
-) -> dict[str, dict[str, t.Any]]:
+def left(vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
     """VMs of a move that has begun which are still to be decided about, as they would be without their overlays. Pure."""
     found = {}
     for name, disks in overlays.of_journal(begun).items():

@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pair of `fake_pair`, with VMs that write all the time, into disks or overlays that have contents, and a libvirt that moves them.
+"""The pair of `fake_pair`, with VMs that write all the time, into disks or overlays that have contents, and a libvirt that moves
+them.
 
-Whenever anything is done on either host, each VM that runs writes once more, and is told that it is on disk (`Lab.flushed`). What must
-never be is asserted where it would happen: a VM that runs twice, a write into a disk that is shut, an overlay that is moved into and
-not empty, a file that goes under its VM.
+Whenever anything is done on either host, each VM that runs writes once more, and is told that it is on disk (`flushed`). What must
+never be is asserted where it would happen: a VM that runs twice, a write into a disk that is shut, an overlay that is moved
+into and not empty, a disk that is written while its VM is on the other host.
 
 The same path means another file on each host: what the library has for its directories is a symbolic link to those of the host
 that acts.
@@ -24,8 +25,8 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
+from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 
-import fake_pair
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
@@ -33,12 +34,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, opera
 from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
-    agent,
     arrive,
     cancelling,
     checkpoint,
-    comeback,
-    failover,
     goback,
     hypervisor,
     move,
@@ -46,14 +44,12 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     preflight,
     recover,
     relaying,
-    rejoin,
     serving,
     switchover,
     sync,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
-from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 
 #: What the two roots are for.
 IMAGES, LIBVIRTS = ROOTS
@@ -79,11 +75,11 @@ class Error(Exception):
 
 @dataclasses.dataclass(eq=False)
 class Layer:
-    """A disk, or an overlay: writes in it; of these, ones that a power cut would take; whether anybody may write."""
+    """A disk, or an overlay. :ivar writes: in it; `volatile`: of these, ones that a power cut would take."""
 
     writes: set[int] = dataclasses.field(default_factory=set)
     volatile: set[int] = dataclasses.field(default_factory=set)
-    below: "Layer | None" = None
+    below: Layer | None = None
 
     def all(self) -> set[int]:
         return self.writes | (self.below.all() if self.below else set())
@@ -104,6 +100,7 @@ class Process:
 class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
+    :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -116,8 +113,10 @@ class Moving(Lab):
         self.why_off: dict[tuple[str, str], int] = {}
         self.sets: dict[str, dict[str, t.Any]] = {"hv1": {}, "hv2": {}}
         self.flushed: dict[str, set[int]] = {}
-        self.number = 0
-        self.counter = 0
+        self.saved: dict[str, dict[str, set[int]]] = {"hv1": {}, "hv2": {}}
+        self.excused: list[str] = []
+        self.aborted = self.loses_answer = False
+        self.number = self.counter = 0
         self.cut = False
         self.pending: list[Host] = []
         self.cause: BaseException | None = None
@@ -237,7 +236,7 @@ class Moving(Lab):
         def hit(number: int, effect: str) -> None:
             if number != at:
                 return
-            on = effect.split()[0]
+            on = effect.partition(" ")[0]
             struck.append("" if kind == "agent" and on == "hv1" else effect)
             if kind == "link":
                 self.cut = True
@@ -265,10 +264,10 @@ class Moving(Lab):
 
     # ---- what must be in the end
 
-    def whole(self, active: Host, off: t.Collection[str] = (), lost: t.Collection[str] = (), frozen: t.Collection[str] = ()) -> None:
+    def whole(self, active: Host, off: t.Collection[str] = (), frozen: t.Collection[str] = ()) -> None:
         """One ACTIVE host with every VM and all that it was told is on disk, the other one its replica, and nothing left over.
 
-        :param off: VMs that need not run. :param lost: that may have lost what they wrote since the set.
+        :param off: VMs that need not run. :param frozen: that stand still.
         """
         other = self.hv2 if active is self.hv1 else self.hv1
         assert (active.role()[0], other.role()[0]) == ("ACTIVE", "PASSIVE")
@@ -286,7 +285,7 @@ class Moving(Lab):
             assert vm["conf"] == {dev: path for dev, (path, dummy) in vm["disks"].items()}
             for path in vm["conf"].values():
                 missing = self.flushed[name] - self.disks[active.name][path].writes
-                assert not missing or name in lost, f"{name} has lost {sorted(missing)} of {path}"
+                assert not missing, f"{name} has lost {sorted(missing)} of {path}"
             if vm["state"] != STOPPED:
                 assert (vm["state"] == FROZEN) is (name in frozen), name
                 process = self.processes[active.name][name]
@@ -322,7 +321,7 @@ class Moving(Lab):
         }  # fmt: skip
 
     def memories(self, host: Host) -> dict[str, set[int]]:
-        return self.__dict__.setdefault(f"memories of {host.name}", {})
+        return self.saved[host.name]
 
     def restore(self, host: Host, content: dict[str, t.Any], roots: t.Collection[str] = ROOTS) -> None:
         if IMAGES in roots:
@@ -397,14 +396,14 @@ class Moving(Lab):
         patch.setattr(relay, "push", self.push)
         patch.setattr(relay, "fetch", self.fetch)
         patch.setattr(serving, "bring", self.bring)
-        patch.setattr(overlay.time, "sleep", lambda dummy: None) if False else None
 
     def observe(self, *words: t.Any, **more: t.Any) -> dict[str, t.Any]:
         found = super().observe(*words, **more)
         at = self.at
         active = found["role"]["now"] == role.ACTIVE
         return {
-            **found, "address": f"{at.name}.lan", "gate": role.gate_says(), "gate_open": bool(role.gate_says()), "overlays": overlays.left(),
+            **found, "address": f"{at.name}.lan", "gate": role.gate_says(), "gate_open": role.gate_is_open(),
+            "overlays": overlays.left(),
             "datasets": list(ROOTS), "dataset_names": sorted(at.tree), "missing_datasets": [], "foreign_users": {},
             "mountpoints": ["/srv/vms", "/var/lib/libvirt"], "network_bridges": {}, "bridges": [], "emulators": [],
             "interfaces": [], "state_dir": at.config.state_dir, "state_dir_free": None, "memory_available_kib": 1 << 30,
@@ -524,7 +523,7 @@ class Moving(Lab):
         return list(entry.get("arrived", ())) if not entry.get("done") else []
 
     def excuse(self, name: str) -> bool:
-        return name in self.__dict__.get("excused", ())
+        return name in self.excused
 
     def fsync(self, fd: int) -> None:
         layer = self.layers[os.fstat(fd).st_ino]
@@ -604,7 +603,13 @@ class Moving(Lab):
         return sorted(infos)
 
     def restore_all(
-        self, dummy: t.Any, conn: t.Any, progress: t.Any, resumed: t.Callable[[str], None], names: t.Collection[str], **more: t.Any
+        self,
+        dummy: t.Any,
+        conn: t.Any,
+        progress: t.Any,
+        resumed: t.Callable[[str], None],
+        names: t.Collection[str],
+        **dummy_more: t.Any,
     ) -> dict[str, str]:
         errors = {}
         for name in sorted(names):
@@ -800,7 +805,7 @@ class Domain:
     # ---- to the other host
 
     def abortJob(self) -> None:
-        self.lab.__dict__["aborted"] = True
+        self.lab.aborted = True
 
     def jobStats(self) -> dict[str, t.Any]:
         return {"type": 0}
@@ -836,7 +841,8 @@ class Domain:
                 layer.volatile |= layer.writes
             lab.do(f"copied {name}")
             self._ask_both(target)
-            if lab.__dict__.pop("aborted", False):
+            if lab.aborted:
+                lab.aborted = False
                 raise Error("operation aborted: migration out job: canceled by client", 78)
             self.vm["state"] = FROZEN
             phase = "copied"
@@ -858,8 +864,9 @@ class Domain:
                 self.vm["state"] = was
             raise
         lab.end(self.host, name, 4)
-        if "answer" in lab.__dict__:
-            raise Error(lab.__dict__.pop("answer"), 38)
+        if lab.loses_answer:
+            lab.loses_answer = False
+            raise Error("client socket is closed", 38)
 
     def _ask_both(self, target: Connection) -> None:
         self.conn._ask()
@@ -898,11 +905,14 @@ Act = t.Callable[[Moving], object]
 STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
 
 
-def each_strike(place: pathlib.Path, strike: str, prepare: Act, act: Act) -> t.Iterator[tuple[Moving, str]]:
-    """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)"""
-    number = 0
+def each_strike(place: pathlib.Path, strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
+    """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)
+
+    :param every: 2: every second effect, odd ones by one kind of strike and even ones by the next, since it takes its time.
+    """
+    number = STRIKES.index(strike) % every + 1 - every
     while True:
-        number += 1
+        number += every
         with pytest.MonkeyPatch.context() as patch:
             lab = Moving(place / str(number), patch)
             prepare(lab)

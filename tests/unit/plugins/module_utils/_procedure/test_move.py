@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, modes
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, failover, move, overlays, rejoin, rollback
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, failover, move, overlays, rejoin
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -152,7 +152,7 @@ def test_a_vm_that_ends_after_it_has_moved_stays_off_there(lab: Moving) -> None:
 
 
 def test_an_answer_that_is_lost_is_asked_for(lab: Moving) -> None:
-    lab.answer = "client socket is closed"  # after both ends have finished with db
+    lab.loses_answer = True
     migrate(lab)
     lab.whole(lab.hv2, OFF)
     assert "hv2 resume db" in lab.did and not any(one.endswith("start db") for one in lab.did)
@@ -168,16 +168,18 @@ def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab:
 # ---- it fails
 
 
-@pytest.mark.parametrize("effect", ["hv2 overlay web.vda.qcow2", "hv1 copied db", "hv1 copied web", "hv2 fsync", "hv1 snapshot web"])
+@pytest.mark.parametrize(
+    "effect", ["hv1 snapshot web", "hv2 overlay web.vda.qcow2", "hv1 copied db", "hv1 copied web", "hv2 fsync", "hv2 resume db"]
+)
 @pytest.mark.parametrize("wish", [modes.LIVE, modes.DIRECT])
 def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wish: str) -> None:
     on(lab, effect, fails())
     with pytest.raises((HvmError, Error)) as raised:
         migrate(lab, policy=modes.Policy(wish=wish))
-    if isinstance(raised.value, HvmError):
+    if isinstance(raised.value, HvmError):  # not what libvirt itself has said
         assert "so the migration was undone, and hv1 goes on as the ACTIVE host" in raised.value.what
     lab.whole(lab.hv1, OFF)
-    assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "they have come back with their RAM"
+    assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
 
 
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
@@ -198,7 +200,6 @@ def test_saved_vms_come_back_too(lab: Moving) -> None:
 
 def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> None:
     on(lab, "hv1 copied web", fails())
-    on(lab, "hv2 copied db", fails()) if False else None
     lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
     with pytest.raises(HvmError, match="db: VM db did not move: it does not come back"):
         migrate(lab)
@@ -222,17 +223,17 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
 @pytest.mark.parametrize("strike", STRIKES)
 def test_whatever_ends_it_recover_makes_the_pair_whole(tmp_path: pathlib.Path, strike: str) -> None:
     count = 0
-    for lab, what in each_strike(tmp_path, strike, pair, migrate):
-        lab.whole(ended(lab), OFF if lab.pending else ANY), what
+    for lab, dummy in each_strike(tmp_path, strike, pair, migrate):
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
         count += 1
-    assert count > (10 if strike == "agent" else 60)
+    assert count > (30 if strike == "agent" else 60)
 
 
 @pytest.mark.parametrize("strike", STRIKES)
 def test_where_status_says_so_it_goes_on(tmp_path: pathlib.Path, strike: str) -> None:
     """Else, or when it is refused, `recover`."""
     gone_on = 0
-    for lab, what in each_strike(tmp_path, strike, pair, lambda lab: migrate(lab, stay=True)):
+    for lab, dummy in each_strike(tmp_path, strike, pair, lambda lab: migrate(lab, stay=True), every=2):
         with lab.on(lab.hv1):
             said = advice.advice(lab.observe())
         if "migrate_unsecure goes on" in said:
@@ -245,15 +246,14 @@ def test_where_status_says_so_it_goes_on(tmp_path: pathlib.Path, strike: str) ->
                 assert "hvm.pair.recover" in str(exc)
             lab.again()
         lab.whole(ended(lab), OFF if lab.pending else ANY)
-    assert gone_on > 3
+    assert gone_on > (1 if strike in ("agent", "link") else 15) or strike.startswith("power"), gone_on
 
 
 def half_way(lab: Moving) -> None:
     """db has moved; the process was killed when web was about to."""
     pair(lab)
-    struck = lab.strike("process", 0)
 
-    def hit(number: int, effect: str) -> None:
+    def hit(dummy: int, effect: str) -> None:
         if effect == "hv1 migrate web":
             lab.dead = True
             raise Killed(effect)
@@ -262,18 +262,17 @@ def half_way(lab: Moving) -> None:
     with pytest.raises(Killed):
         migrate(lab)
     lab.up_again()
-    assert not struck
 
 
 @pytest.mark.parametrize("strike", STRIKES)
 def test_what_ends_recover_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
-    for lab, dummy in each_strike(tmp_path, strike, half_way, lambda lab: recovered(lab, lab.hv1)):
+    for lab, dummy in each_strike(tmp_path, strike, half_way, lambda lab: recovered(lab, lab.hv1), every=2):
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
 
 @pytest.mark.parametrize("strike", STRIKES)
 def test_what_ends_going_on_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
-    for lab, dummy in each_strike(tmp_path, strike, half_way, migrate):
+    for lab, dummy in each_strike(tmp_path, strike, half_way, migrate, every=2):
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
 
@@ -283,7 +282,7 @@ def test_what_ends_the_way_back_is_ended_by_recover(tmp_path: pathlib.Path, stri
         pair(lab)
         on(lab, "hv1 copied web", fails())
 
-    for lab, dummy in each_strike(tmp_path, strike, prepare, migrate):
+    for lab, dummy in each_strike(tmp_path, strike, prepare, migrate, every=2):
         lab.faults.clear()
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
@@ -400,7 +399,7 @@ def test_cancelled_between_two_vms_all_come_back(lab: Moving, effect: str) -> No
 
 def test_cancelled_what_has_moved_stays_when_it_is_wished_so(lab: Moving) -> None:
     cancels(lab, "hv2 resume db", cancelling.STAY)
-    with pytest.raises(HvmError, match="somebody has cancelled it before web moved.*db stay on hv2"):
+    with pytest.raises(HvmError, match=r"somebody has cancelled it before web moved.*db stay on hv2"):
         migrate(lab)
     assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
     lab.again()
@@ -473,7 +472,7 @@ def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Pa
     for words in ({}, {"peer_is_down": "hv2"}):
         with pytest.raises(Refused, match="db"):
             recovered(lab, lab.hv1, **words)
-    lab.__dict__["excused"] = ["db"]
+    lab.excused = ["db"]
     recovered(lab, lab.hv1, peer_is_down="hv2", give_up="hv2")
     assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
     assert lab.flushed["web"] <= lab.disks["hv1"]["/srv/vms/web.img"].writes
@@ -499,9 +498,7 @@ def test_a_set_that_was_taken_in_the_midst_of_it_is_one_to_go_on_from(lab: Movin
     lab.hv2.answers = False
     with lab.on(lab.hv1) as at:
         done = failover.apply(at.config, "last", failover.Words(dead_host="hv2"), False, Progress())
-        assert not done["left"] or True
-        from ansible_collections.hvm.pair.plugins.module_utils._procedure import serving
-
+        assert set(done["left"]) == {"db", "mail", "web"}  # nobody said that they ran
         for name in ("db", "web"):
             assert lab.hv1.vms[name]["conf"] == {dev: one[0] for dev, one in lab.hv1.vms[name]["disks"].items()}
             lab.bring(None, name)
