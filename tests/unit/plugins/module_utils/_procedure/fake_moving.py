@@ -544,7 +544,7 @@ class Moving(Lab):
     def may_relay(self, host: Host) -> None:
         with self.on(host):
             holder = (operation.lock_holder() or "").split(" by ")[0]
-            refused = relaying.refusal(role.gate_says(), holder)
+            refused = relaying.refusal(role.gate_says(), holder, lent=" on " in (operation.lock_holder() or "").partition(" by ")[2])
         if refused:
             raise HvmError(refused)
 
