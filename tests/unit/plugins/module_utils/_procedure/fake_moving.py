@@ -5,8 +5,8 @@
 """The pair of `fake_pair`, with VMs that write all the time, into disks or overlays that have contents, and a libvirt that moves
 them.
 
-Whenever anything is done on either host, each VM that runs writes once more, and is told that it is on disk (`flushed`). What must
-never be is asserted where it would happen: a VM that runs twice, a write into a disk that is shut, an overlay that is moved
+Whenever anything is done on either host, each VM that runs writes once more, and is told that it is on disk (`flushed`). What
+must never be is asserted where it would happen: a VM that runs twice, a write into a disk that is shut, an overlay that is moved
 into and not empty, a disk that is written while its VM is on the other host.
 
 The same path means another file on each host: what the library has for its directories is a symbolic link to those of the host
@@ -543,8 +543,8 @@ class Moving(Lab):
 
     def may_relay(self, host: Host) -> None:
         with self.on(host):
-            holder = (operation.lock_holder() or "").split(" by ")[0]
-            refused = relaying.refusal(role.gate_says(), holder, lent=" on " in (operation.lock_holder() or "").partition(" by ")[2])
+            holder, dummy, owner = (operation.lock_holder() or "").partition(" by ")
+            refused = relaying.refusal(role.gate_says(), holder, " on " in owner)
         if refused:
             raise HvmError(refused)
 
