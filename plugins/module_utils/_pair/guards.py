@@ -351,7 +351,8 @@ def _move_on(me: Observation, peer: Observation, choices: t.Mapping[str, modes.C
     if me["shared_ip"]["in_use_by_us"]:
         what = "this run comes in over the shared IP, which is about to move"
         found.append(Finding(what, f"Connect to the host's own address, as {me['address']}.", me["host"]))
-    found += [Finding(f"VM {name} runs, and is no part of the move", "Shut it down first.", me["host"]) for name in moving.new(me)]
+    for name in moving.new(me):
+        found.append(Finding(f"VM {name} runs, and is no part of the move", "Shut it down first.", me["host"]))
     back = "Let it be paused (hvm_move_mode=direct); or hvm.pair.recover brings the VMs back."
     for name, one in (choices or {}).items():
         found += one.findings
