@@ -13,6 +13,9 @@ description:
     the conditions that keep libvirt itself stopped there.
   - Installs the command C(hvm) besides, with its completion for bash, for whoever works on the host itself.
   - The library is the very code that this module was sent with.
+  - Nothing is touched that is as it should be. Otherwise it is refused while an operation is running on the host, with whose it
+    is and since when, or pending.
+  - Files that an older version has brought, and this one lacks, are removed.
 version_added: 0.1.0
 options:
   state:
@@ -20,6 +23,16 @@ options:
     type: str
     default: present
     choices: [present, absent]
+  wait:
+    description: Seconds to wait for an operation on this host to end, before another version is installed.
+    type: int
+    default: 60
+  despite_pending:
+    description:
+      - Whether another version may be installed while an operation is pending that did not end. The version that began it knows
+        best how to end it, so run C(hvm recover) on the host first.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -41,6 +54,10 @@ version:
   description: Digest of the installed library.
   type: str
   returned: when state is present
+previous:
+  description: Digest of the library that was there. Empty when none was.
+  type: str
+  returned: when state is present
 """
 
 import typing as t
@@ -53,13 +70,22 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, 
 def work(module: HvmModule) -> dict[str, t.Any]:
     agent.load_rest()  # what is loaded is installed
     installed.load_all()
-    if module.params["state"] == "absent":
+    p = module.params
+    if p["state"] == "absent":
         return install.remove(module.check_mode, installed.files())
-    return install.install(module.check_mode, installed.files())
+    return install.install(
+        module.check_mode, installed.files(), busy=installed.at_work, wait=p["wait"], despite_pending=p["despite_pending"]
+    )
 
 
 def main() -> None:
-    HvmModule({"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}).run(work)
+    HvmModule(
+        {
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "wait": {"type": "int", "default": 60},
+            "despite_pending": {"type": "bool", "default": False},
+        }
+    ).run(work)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hvm_role
-short_description: First role of a host, and marks of operations that did not end
+short_description: First role of a host, its datasets, and marks of operations that did not end
 description:
   - Gives the hosts of a new pair their first roles; a host that has a role keeps it.
   - Removes the mark of an operation that was interrupted, once somebody has looked; so does M(hvm.pair.hvm_operation).
@@ -15,7 +15,7 @@ version_added: 0.1.0
 options:
   state:
     description:
-      - V(initialised) gives the first role, and on the ACTIVE host makes the missing datasets.
+      - V(initialised) gives the first role, and makes the missing datasets.
       - V(acknowledged) removes the mark of an interrupted operation.
     type: str
     default: initialised
@@ -26,9 +26,17 @@ options:
   filesystems:
     description:
       - Datasets that the ACTIVE host mounts, each with C(mountpoint), and optionally C(properties) and C(mode).
-      - One that is missing is made on the first ACTIVE host, and takes over what lies at its mountpoint.
+      - One that is missing is made on the first ACTIVE host of a new pair, and takes over what lies at its mountpoint.
+      - On the ACTIVE host of a pair that has roles, one that is missing is made and mounted. Its mountpoint must be empty.
     type: dict
     default: {}
+  create_datasets:
+    description:
+      - Whether what is missing is made. The ACTIVE host gets the roots and O(filesystems), the PASSIVE one only what lies above
+        the roots, where a replica cannot be received without.
+      - With V(false), a new pair is refused while one is missing.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -58,6 +66,11 @@ epoch:
   description: Its epoch.
   type: int
   returned: when state is initialised
+datasets:
+  description: Datasets that were made, or would be.
+  type: list
+  elements: str
+  returned: when state is initialised
 """
 
 import typing as t
@@ -72,7 +85,7 @@ def work(module: HvmModule) -> dict[str, t.Any]:
     pair = config.load(p["config"])
     if p["state"] == "acknowledged":
         return operation.acknowledge(module.check_mode)
-    return initialise.initialise(pair, p["active"], p["filesystems"], module.check_mode)
+    return initialise.initialise(pair, p["active"], p["filesystems"], module.check_mode, p["create_datasets"])
 
 
 def main() -> None:
@@ -81,6 +94,7 @@ def main() -> None:
             "state": {"type": "str", "default": "initialised", "choices": ["initialised", "acknowledged"]},
             "active": {"type": "str"},
             "filesystems": {"type": "dict", "default": {}},
+            "create_datasets": {"type": "bool", "default": True},
         },
         required_if=[("state", "initialised", ["active"])],
     ).run(work)

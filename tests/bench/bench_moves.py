@@ -107,7 +107,8 @@ SECTION = """\
 From one run of `make bench-moves` on {date}: {moves} times `migrate_unsecure` and {saves} times `migrate_secure`, there and
 back. Five VMs of {memory} MiB on files, qcow2 and zvols, which write {load} KiB of RAM and {sectors} sectors on each disk in each
 turn of 0.11 s of their own time; both hosts emulated on {cores} cores. Measured from outside, by one clock: the longest time
-between two counts of a VM, each VM in each migration. After each, the witness has found no count lost, and that memory and disks agree.
+between two counts of a VM, each VM in each migration. After each, the witness has found no count lost, and that memory and disks
+agree.
 
 | figure | value | goal | |
 |---|---:|---:|---|

@@ -528,7 +528,7 @@ def typing_faults(_name: str, text: str) -> list[str]:
 
 
 def test_what_the_reader_is_to_type_is_there() -> None:
-    pages = {name: files()[name] for name in ("docs/vms.md", *TRANSLATIONS, *TRANSLATIONS.values())}
+    pages = {name: files()[name] for name in ("docs/networks.md", "docs/vms.md", *TRANSLATIONS, *TRANSLATIONS.values())}
     assert over(typing_faults, pages) == []
 
 

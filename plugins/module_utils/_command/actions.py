@@ -82,6 +82,12 @@ def kept_list(call: Call) -> Result:
     return {"changed": False, "kept": rollback.kept_list(call.config)}
 
 
+def net_list(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+    return networks.query(call.config)
+
+
 def complete(call: Call) -> Result:
     """Words for the completion, one each; none where they cannot be told."""
     from ansible_collections.hvm.pair.plugins.module_utils._command import tree
@@ -92,6 +98,10 @@ def complete(call: Call) -> Result:
     if kind == tree.VMS:
         found = vms_list(call)
         return {"words": sorted({*found["vms"], *found["saved"]})}
+    if kind == tree.NETWORKS:
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+        return {"words": sorted(networks.summary(call.config)["declared"])}
     if kind == tree.SETS:
         return {"words": [one["stamp"] for one in snap_list(call)["sets"]]}
     return {"words": [one["name"] for one in kept_list(call)["kept"]]}
@@ -276,6 +286,44 @@ def kept_drop(call: Call) -> Result:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback as rolling
 
     return rolling.drop(call.config, call.values["name"], call.check)
+
+
+def net_add(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+    values = call.values
+    found: dict[str, t.Any] = {key: values[key] for key in ("name", "vlan", "mtu") if values[key] is not None}
+    interfaces = list(values["interface"])
+    if len(interfaces) == 1 and "=" not in interfaces[0]:
+        found["interface"] = interfaces[0]
+    elif interfaces:
+        found["interface"] = {host: those[-1] for host, those in _by_host("--interface", interfaces).items()}
+    if values["address"]:
+        found["addresses"] = _by_host("--address", values["address"])
+    return networks.put(call.config, [found], call.check)
+
+
+def _by_host(option: str, words: t.Sequence[str]) -> dict[str, list[str]]:
+    """:raises HvmError: for what is no HOST=VALUE."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        host, equals, value = word.partition("=")
+        if not equals:
+            raise HvmError(f"{option}: {word!r} is for no host", f"Write {option} HOST={word}.")
+        found.setdefault(host, []).append(value)
+    return found
+
+
+def net_remove(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+    return networks.take_out(call.config, [call.values["name"]], call.check)
+
+
+def net_apply(call: Call) -> Result:
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+    return networks.reapply(call.config, call.check)
 
 
 def recover(call: Call) -> Result:

@@ -800,6 +800,179 @@ SENTENCES = {
     "{}: {} read": "{}: {} lus",
     "{}: content is the same on both hosts": "{}: contenu identique sur les deux hôtes",
     "{}: content differs on both hosts": "{}: contenu différent entre les deux hôtes",
+    # networks: `_net.network_plan`, `_net.links`, `_net.managers`, `_net.networks`, `_procedure.networks`
+    "this change of the networks": "ce changement des réseaux",
+    "Choose another interface, or do it on the host's console, without hvm.": (
+        "Choisir une autre interface, ou le faire sur la console de l'hôte, sans hvm."
+    ),
+    "{} cannot be removed: {}": "{} ne peut être supprimé: {}",
+    "{} cannot be removed: {} need it": "{} ne peut être supprimé: {} en ont besoin",
+    "{} cannot be removed: {} are connected to it": "{} ne peut être supprimé: {} y sont connectés",
+    "Connect these VMs to another bridge first (virsh edit), also those that do not run.": (
+        "Connecter d'abord ces VMs à un autre pont (virsh edit), aussi celles qui ne tournent pas."
+    ),
+    "Take them out of it first ('ip link show master' with its name shows them).": (
+        "Les en retirer d'abord ('ip link show master' avec son nom les montre)."
+    ),
+    "{} cannot be changed: {}": "{} ne peut être modifié: {}",
+    "{} cannot be put into {}: {}": "{} ne peut être mis dans {}: {}",
+    "{} cannot be put into {}: it is a bridge itself": "{} ne peut être mis dans {}: c'est lui-même un pont",
+    "{} has the address that this session comes in by": "{} porte l'adresse par laquelle passe cette session",
+    "{} has the address that this session comes in by (by way of {})": (
+        "{} porte l'adresse par laquelle passe cette session (par {})"
+    ),
+    "{} has the default route": "{} porte la route par défaut",
+    "{} has the default route (by way of {})": "{} porte la route par défaut (par {})",
+    "{} is that of the shared IP": "{} est celle de l'adresse IP partagée",
+    "{} is that of the shared IP (by way of {})": "{} est celle de l'adresse IP partagée (par {})",
+    "{} has the address at which {} reaches this host": "{} porte l'adresse par laquelle {} joint cet hôte",
+    "{} has the address at which {} reaches this host (by way of {})": (
+        "{} porte l'adresse par laquelle {} joint cet hôte (par {})"
+    ),
+    "{} is there already, and hvm has not made it": "{} existe déjà, et hvm ne l'a pas créé",
+    "Choose another name, or take it away where it comes from: only what hvm has made is changed by it.": (
+        "Choisir un autre nom, ou le supprimer là d'où il vient: hvm ne modifie que ce qu'il a créé."
+    ),
+    "{} is there, and is no bridge": "{} existe, et n'est pas un pont",
+    "Choose another name.": "Choisir un autre nom.",
+    "{} is in {}": "{} est dans {}",
+    "Remove it there, or choose another name: two would bring it up.": (
+        "L'y supprimer, ou choisir un autre nom: deux le mettraient en marche."
+    ),
+    "{} is on {} already": "{} est déjà sur {}",
+    "Take it away there, or choose another address.": "L'y supprimer, ou choisir une autre adresse.",
+    "there is no interface {} for {}": "il n'y a pas d'interface {} pour {}",
+    "The interfaces of this host: {}.": "Les interfaces de cet hôte: {}.",
+    "{} cannot carry {}: it is no Ethernet interface of the host": (
+        "{} ne peut porter {}: ce n'est pas une interface Ethernet de l'hôte"
+    ),
+    "Choose another one.": "En choisir une autre.",
+    "{} is a part of {}": "{} fait partie de {}",
+    "Name {} instead.": "Nommer plutôt {}.",
+    "{} has an MTU of {}, and {} wants {}": "{} a un MTU de {}, et {} veut {}",
+    "{} has an MTU of {} at most, and {} wants {}": "{} a un MTU de {} au plus, et {} veut {}",
+    "Raise it there first, where that interface is configured, or want less.": (
+        "L'augmenter d'abord, là où cette interface est configurée, ou en vouloir moins."
+    ),
+    "Name the interface below it.": "Nommer l'interface qui est dessous.",
+    "Take it out of it first, or choose another interface.": "L'en retirer d'abord, ou choisir une autre interface.",
+    "{} has the address {}: it is in use": "{} a l'adresse {}: elle est utilisée",
+    "Take the address away first, where it is configured, or choose another interface.": (
+        "Retirer d'abord l'adresse, là où elle est configurée, ou choisir une autre interface."
+    ),
+    "{} is in {} ({})": "{} est dans {} ({})",
+    "Make it 'iface {} inet manual' there, or choose another interface.": (
+        "Y mettre 'iface {} inet manual', ou choisir une autre interface."
+    ),
+    "{} is there already, as {}": "{} existe déjà, sous le nom {}",
+    "VLAN {} of {}": "VLAN {} de {}",
+    "no interface": "sans interface",
+    "Take it away where it comes from: the kernel has each VLAN of an interface once.": (
+        "Le supprimer là d'où il vient: le noyau n'a chaque VLAN d'une interface qu'une fois."
+    ),
+    "{} is there already, and is not {}": "{} existe déjà, et n'est pas {}",
+    "Give it another name.": "Lui donner un autre nom.",
+    "{} is in use: it has the address {}": "{} est utilisé: il a l'adresse {}",
+    "{} is in use: it is in {}": "{} est utilisé: il est dans {}",
+    "Take that away first, where it is configured.": "L'enlever d'abord, là où c'est configuré.",
+    "{}: removed ({})": "{}: supprimé ({})",
+    "{}: made ({})": "{}: créé ({})",
+    "{}: changed ({} > {})": "{}: modifié ({} > {})",
+    "{}: mended ({})": "{}: réparé ({})",
+    "{}: its files are written anew": "{}: ses fichiers sont réécrits",
+    "{} is not as it was declared: {}": "{} n'est pas conforme à sa déclaration: {}",
+    "{} is not there": "{} n'est pas là",
+    "{} is no bridge": "{} n'est pas un pont",
+    "{} has its spanning tree protocol switched on": "{} a son protocole spanning tree activé",
+    "{} lacks the address {}": "il manque à {} l'adresse {}",
+    "the interface {} is not there": "l'interface {} n'est pas là",
+    "{} is switched off": "{} est éteint",
+    "{} is not {}": "{} n'est pas {}",
+    "{} is not in {}": "{} n'est pas dans {}",
+    "{} has an MTU of {}, not {}": "{} a un MTU de {}, pas de {}",
+    "{} has the address {}": "{} a l'adresse {}",
+    "NetworkManager is in charge of {}, and networks are for ifupdown or systemd-networkd": (
+        "NetworkManager gère {}, et les réseaux sont pour ifupdown ou systemd-networkd"
+    ),
+    "Take {} away from it (unmanaged-devices in /etc/NetworkManager/conf.d), and let ifupdown or systemd-networkd have it.": (
+        "Lui retirer {} (unmanaged-devices dans /etc/NetworkManager/conf.d), et la confier à ifupdown ou systemd-networkd."
+    ),
+    "neither ifupdown nor systemd-networkd is in charge of the network": "ni ifupdown ni systemd-networkd ne gère le réseau",
+    "Install ifupdown, or enable systemd-networkd: 'systemctl enable --now systemd-networkd'.": (
+        "Installer ifupdown, ou activer systemd-networkd: 'systemctl enable --now systemd-networkd'."
+    ),
+    "systemd-networkd does not run": "systemd-networkd ne tourne pas",
+    "Start it: 'systemctl enable --now systemd-networkd'; or choose ifupdown (hvm_network_manager).": (
+        "Le démarrer: 'systemctl enable --now systemd-networkd'; ou choisir ifupdown (hvm_network_manager)."
+    ),
+    "ifupdown is not installed": "ifupdown n'est pas installé",
+    "Install it, or choose networkd (hvm_network_manager).": "L'installer, ou choisir networkd (hvm_network_manager).",
+    "{} does not read the files in {}": "{} ne lit pas les fichiers de {}",
+    "Add the line 'source {}' to it, as Debian has it.": "Y ajouter la ligne 'source {}', comme chez Debian.",
+    "the networks cannot be used: {}": "les réseaux sont inutilisables: {}",
+    "{} is no name of a bridge": "{} n'est pas un nom de pont",
+    "{}: {} is no name of an interface": "{}: {} n'est pas un nom d'interface",
+    "{}: {} must be a number from {} to {}, not {}": "{}: {} doit être un nombre de {} à {}, pas {}",
+    "{} and {} both want {} on {}": "{} et {} veulent tous deux {} sur {}",
+    "A network has a name (a bridge; 15 letters, digits, dashes and underscores at most, and not vlanN, which ifupdown takes "
+    "for a VLAN) and, as it needs them, interface, vlan (1 to 4094), mtu and, by host, addresses.": (
+        "Un réseau a un nom (un pont; 15 lettres, chiffres, tirets et soulignés au plus, et pas vlanN, qu'ifupdown prend pour un "
+        "VLAN) et, s'il en a besoin, interface, vlan (1 à 4094), mtu et, par hôte, des adresses."
+    ),
+    "{} cannot be asked: {}. This is what {} knows.": "{} ne peut être interrogé: {}. Voici ce que sait {}.",
+    "not known": "inconnu",
+    "not declared there": "n'y est pas déclaré",
+    "declared as {}": "déclaré comme {}",
+    "there is no network {}": "il n'y a pas de réseau {}",
+    "There are: {}.": "Il y a: {}.",
+    "in the inventory (hvm_networks) there is still {}: the next hvm.pair.install brings it back": (
+        "dans l'inventaire (hvm_networks) il y a encore {}: le prochain hvm.pair.install le rétablit"
+    ),
+    "networks that are not in the inventory stay: {}. Declare them in hvm_networks, or remove them (hvm_network state=absent)": (
+        "des réseaux absents de l'inventaire restent: {}. Les déclarer dans hvm_networks, ou les supprimer (hvm net remove)"
+    ),
+    "{} cannot be asked, so it is not told: {}. When it answers, run hvm_network state=applied.": (
+        "{} ne peut être interrogé, il n'est donc pas informé: {}. Quand il répondra, lancer hvm net apply."
+    ),
+    "{} does not answer, and its VMs may need what is to be removed": (
+        "{} ne répond pas, et ses VMs ont peut-être besoin de ce qui doit être supprimé"
+    ),
+    "Wait until it answers; or do it on the host that is ACTIVE.": (
+        "Attendre qu'il réponde; ou le faire sur l'hôte qui est ACTIF."
+    ),
+    "it is done on {}, and not on {}: {}": "c'est fait sur {}, et pas sur {}: {}",
+    "See what it says there, then run hvm_network state=applied.": "Voir ce qu'il dit là-bas, puis lancer hvm net apply.",
+    "{} cannot be asked for its networks: {}": "{} ne peut être interrogé sur ses réseaux: {}",
+    "after the change of the networks this is gone: {}": "après le changement des réseaux ceci a disparu: {}",
+    "Something else reconfigured it at the same time: see the journal of this host (journalctl -b).": (
+        "Autre chose l'a reconfiguré en même temps: voir le journal de cet hôte (journalctl -b)."
+    ),
+    "{} has not been asked yet whether it has {}": "il n'a pas encore été demandé à {} s'il a {}",
+    "when {} last answered, it was told otherwise of {}": (
+        "quand {} a répondu pour la dernière fois, il savait autre chose de {}"
+    ),
+    "{}. Bring the two together: hvm_network state=applied.": "{}. Mettre les deux d'accord: hvm net apply.",
+    "Bring the two together: hvm_network state=applied.": "Mettre les deux d'accord: hvm net apply.",
+    "Mend it there: hvm_network state=applied.": "Le réparer là-bas: hvm net apply.",
+    "bridge {} is declared as another network there, and {} need it": (
+        "le pont {} y est déclaré comme un autre réseau, et {} en ont besoin"
+    ),
+    "bridge {} is not as it was declared ({}), and {} need it": "le pont {} n'est pas conforme ({}), et {} en ont besoin",
+    "the networks are not as they were declared: {}": "les réseaux ne sont pas conformes à leur déclaration: {}",
+    "See the journal (journalctl -b -u systemd-networkd -u networking), then run hvm_network state=applied.": (
+        "Voir le journal (journalctl -b -u systemd-networkd -u networking), puis lancer hvm net apply."
+    ),
+    "somebody else is changing the networks of {}": "quelqu'un d'autre modifie les réseaux de {}",
+    "Wait a moment, then run hvm_network state=applied.": "Attendre un moment, puis lancer hvm net apply.",
+    "This is declared already: {}.": "C'est déjà déclaré: {}.",
+    "{} is declared already, as another one ({})": "{} est déjà déclaré, autrement ({})",
+    "Remove it first, or change it in the inventory (hvm_networks) and run the playbook hvm.pair.install.": (
+        "Le supprimer d'abord, ou le modifier dans l'inventaire (hvm_networks) et lancer le playbook hvm.pair.install."
+    ),
+    "{} is removed.": "{} est supprimé.",
+    "{} is not declared.": "{} n'est pas déclaré.",
+    "Network {}: {}": "Réseau {}: {}",
+    "Networks: {}": "Réseaux: {}",
     # wrong words: argparse
     "the following arguments are required: {}": "arguments manquants: {}",
     "unrecognized arguments: {}": "arguments inconnus: {}",

@@ -38,6 +38,14 @@ def files() -> dict[str, tuple[str, int]]:
     return {COMMAND: (COMMAND_TEXT, 0o755), COMPLETION: (completion.script(), 0o644)}
 
 
+def at_work() -> list[str]:
+    """The commands that are at work on this host, watched or not."""
+    from ansible_collections.hvm.pair.plugins.module_utils._command import detached
+
+    found = [(task, task.process) for task in detached.tasks()]
+    return [f"'hvm {' '.join(task.typed)}' is at work (process {process})" for task, process in found if process is not None]
+
+
 def load_all() -> tuple[types.ModuleType, ...]:
     """The whole package: what is loaded is installed."""
     from ansible_collections.hvm.pair.plugins.module_utils._command import (

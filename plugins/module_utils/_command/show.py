@@ -60,6 +60,29 @@ def kept_list(result: Result, told: tuple[str, ...], values: dict[str, t.Any], c
     return [words("kept", **{**one, "size": human(one["used"])}) for one in result["kept"]] or [words("nothing kept")]
 
 
+def net_list(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
+    lines = []
+    for one in result["networks"]:
+        lines.append(one["sentence"])
+        for host, wrong in one["hosts"].items():
+            lines.append(f"  {host}: {'; '.join(map(words.said, wrong)) or words('as declared')}")
+    return lines or [words("no network")]
+
+
+def net_add(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
+    if not result["changed"]:
+        return [*filter(None, [result["sentence"]]), words("nothing to do would" if check else "nothing to do")]
+    steps = result["plan"] if check else {}
+    lines = [words("plan")] if check else []
+    for host, done in result["actions"].items():
+        lines += [f"{host}: {words.said(action)}" for action in done]
+        lines += [f"  {step}" for step in steps.get(host, ())]
+    return lines or [result["sentence"]]
+
+
+net_remove = net_apply = net_add
+
+
 def complete(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
     return list(result["words"])
 

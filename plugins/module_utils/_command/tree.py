@@ -15,7 +15,7 @@ from __future__ import annotations
 import typing as t
 
 #: What the completion puts in: words that only the host knows (`_command.complete`).
-VMS, SETS, HOSTS, KEPT, COMMANDS = "vms", "sets", "hosts", "kept", "commands"
+VMS, SETS, HOSTS, KEPT, NETWORKS, COMMANDS = "vms", "sets", "hosts", "kept", "networks", "commands"
 
 
 class Option(t.NamedTuple):
@@ -311,6 +311,30 @@ _ZFS = Node(
     ),
 )
 
+_BRIDGE = Argument("BRIDGE", "name", kinds=NETWORKS)
+#: In place of the manual's hvm-interface-config.
+_NET = Node(
+    "net",
+    (
+        Node("list", action="net_list"),
+        Node(
+            "add",
+            action="net_add",
+            arguments=(_BRIDGE,),
+            options=(
+                Option(("--interface",), "interface", "list", default=()),
+                Option(("--vlan",), "vlan", "int"),
+                Option(("--mtu",), "mtu", "int"),
+                Option(("--address",), "address", "list", default=()),
+            ),
+            changes=True,
+        ),
+        Node("remove", action="net_remove", arguments=(_BRIDGE,), changes=True),
+        Node("apply", action="net_apply", changes=True),
+    ),
+    ours=True,
+)
+
 #: The playbooks of the same names, and what the command itself needs.
 _OURS = (
     Node("recover", action="recover", options=(_PEER_IS_DOWN, _GIVE_UP), changes=True),
@@ -362,7 +386,12 @@ _OURS = (
     Node("cancel", action="cancel", options=(Option(("--stay",), "stay", "flag"),), root=True),
     Node("follow", action="follow", root=True),
     Node("help", action="help", arguments=(Argument("COMMAND", "path", "*", kinds=COMMANDS),)),
-    Node("complete", action="complete", arguments=(Argument("KIND", "kind", "", (VMS, SETS, HOSTS, KEPT)),), hidden=True),
+    Node(
+        "complete",
+        action="complete",
+        arguments=(Argument("KIND", "kind", "", (VMS, SETS, HOSTS, KEPT, NETWORKS)),),
+        hidden=True,
+    ),
 )
 
 TREE = Node(
@@ -376,6 +405,7 @@ TREE = Node(
         Node("vm", (Node("status", action="vm_status", arguments=(_VM,)), *_verbs(_VM), _SET)),
         _VMS,
         _ZFS,
+        _NET,
         *(one._replace(ours=True) for one in _OURS),
     ),
 )

@@ -202,26 +202,33 @@ def holders(addresses: t.Sequence[str], interface: str, probes: int = PROBES, in
 
 
 def over_shared_ip(addresses: t.Sequence[str], pid: int | None = None, proc: str = "/proc") -> str | None:
-    """The shared address that the ssh session goes to in which this runs; None when it goes elsewhere, or there is none.
+    """The shared address that the ssh session goes to in which this runs; None when it goes elsewhere, or there is none."""
+    shared = {one.ip for one in pure.parse_shared(addresses)}
+    return next((str(server) for server in session_servers(pid, proc) if server in shared), None)
+
+
+def session_servers(pid: int | None = None, proc: str = "/proc") -> list[pure.Address]:
+    """The address of this host that the ssh session goes to in which this runs; none when it runs in no such session.
 
     sudo drops SSH_CONNECTION, so the processes above are looked at too, the nearest first. A task that runs detached has
-    none above it: then whatever belongs to the same login does (pam_loginuid gives it a number, which sudo keeps).
+    none above it: then whatever belongs to the same login does (pam_loginuid gives it a number, which sudo keeps); these may
+    be several.
     """
-    shared = {one.ip for one in pure.parse_shared(addresses)}
     me = pid or os.getpid()
     for process in _ancestry(me, proc):
         server = pure.ssh_server(_read(f"{proc}/{process}/environ"))
         if server is not None:
-            return str(server) if server in shared else None
+            return [server]
     session = _read(f"{proc}/{me}/sessionid").strip()
     if session in ("", _NO_SESSION):
-        return None
+        return []
+    found: list[pure.Address] = []
     for other in filter(str.isdigit, os.listdir(proc)):
         if _read(f"{proc}/{other}/sessionid").strip() == session:
             server = pure.ssh_server(_read(f"{proc}/{other}/environ"))
-            if server in shared:
-                return str(server)
-    return None
+            if server is not None and server not in found:
+                found.append(server)
+    return found
 
 
 def _in_use(address: arp.Address, mac: str) -> HvmError:

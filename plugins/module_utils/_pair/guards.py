@@ -187,14 +187,7 @@ def places(me: Observation, peer: Observation) -> list[Finding]:
         if runs:
             needed += vm["memory_kib"]
     for bridge, names in sorted(bridges.items()):
-        if bridge not in peer["bridges"]:
-            found.append(
-                Finding(
-                    f"bridge {bridge} is not there, and {', '.join(names)} need it",
-                    "Create it there, as it is on this host.",
-                    peer["host"],
-                )
-            )
+        found += _network(bridge, ", ".join(names), me, peer)
     if needed > peer["memory_available_kib"]:
         found.append(
             Finding(
@@ -210,6 +203,22 @@ def places(me: Observation, peer: Observation) -> list[Finding]:
         what, remedy = peer["no_shared_ip"]
         found.append(Finding(f"it could not take the shared IP: {what}", remedy, peer["host"]))
     return found
+
+
+def _network(bridge: str, vms: str, me: Observation, peer: Observation) -> list[Finding]:
+    """A bridge that is another network there is worse than none: the VMs would talk to others."""
+    mine, theirs = (side.get("networks", {}).get("declared", {}).get(bridge) for side in (me, peer))
+    wrong = peer.get("networks", {}).get("wrong", {}).get(bridge, [])
+    apply = "Bring the two together: hvm_network state=applied."
+    if bridge not in peer["bridges"]:
+        remedy = apply if mine or theirs else "Create it there, as it is on this host."
+        return [Finding(f"bridge {bridge} is not there, and {vms} need it", remedy, peer["host"])]
+    if mine and theirs and mine != theirs:
+        return [Finding(f"bridge {bridge} is declared as another network there, and {vms} need it", apply, peer["host"])]
+    if wrong:
+        what = f"bridge {bridge} is not as it was declared ({'; '.join(wrong)}), and {vms} need it"
+        return [Finding(what, "Mend it there: hvm_network state=applied.", peer["host"])]
+    return []
 
 
 def covered(path: str, me: Observation) -> bool:

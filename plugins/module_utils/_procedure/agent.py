@@ -48,9 +48,11 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         install,
         mount,
         move,
+        networks,
         offers,
         overlays,
         passage,
+        pools,
         preflight,
         prune,
         recover,
@@ -62,6 +64,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         switch,
         switchover,
         sync,
+        uninstall,
         verbs,
         vm_settings,
         vms,
@@ -69,8 +72,9 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, arrive, backup, brief, cancelling, checkpoint, comeback, constraints, cycle, failover, goback),
-        *(hypervisor, initialise, install, mount, move, offers, overlays, passage, preflight, prune, recover, rejoin, relaying),
-        *(rollback, scheduled, snapshots, switch, switchover, sync, verbs, vm_settings, vms, relay),
+        *(hypervisor, initialise, install, mount, move, networks, offers, overlays, passage, pools, preflight, prune),
+        *(recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall, verbs, vm_settings),
+        *(vms, relay),
     )
 
 
@@ -264,6 +268,12 @@ class Agent:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import constraints
 
         return constraints.told(self._config, str(arguments["told"]))
+
+    def networks(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """Without the pair's lock, as constraints; what removes a bridge takes it for itself."""
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks
+
+        return networks.told(self._config, str(arguments["do"]), str(arguments["told"]))
 
     def prune(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         """By the rules of the host whose scheduled run it is; what this host itself needs stays, whatever they say."""

@@ -4,7 +4,7 @@
 #
 # Private to this collection: it can change or go at any time.
 
-"""The first roles of a new pair. Done once; a host that has a role keeps it."""
+"""The first roles of a new pair, and the datasets that it needs. A host that has a role keeps it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,57 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairC
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, hypervisor
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, qemu_processes
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kernel, layout
 
 
-def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str, t.Any]], check: bool) -> dict[str, t.Any]:
+class Missing(t.NamedTuple):
+    """Datasets that are to be made, each list in the order in which that is possible.
+
+    :ivar parents: what lies above the roots: a replica needs it, too. :ivar roots: and :ivar filesystems: of the ACTIVE host
+        only; the other one gets them by the first sync.
+    """
+
+    parents: list[str]
+    roots: list[str]
+    filesystems: list[str]
+
+    def all(self) -> list[str]:
+        return [*self.parents, *self.roots, *self.filesystems]
+
+
+def missing(
+    roots: t.Sequence[str], filesystems: t.Mapping[str, t.Mapping[str, t.Any]], there: t.Collection[str], active: bool
+) -> Missing:
+    """What there must be and is not. Pure.
+
+    :param there: the datasets of the roots and above them that exist.
+    :raises HvmError: for filesystems that no backup would hold.
+    """
+    stray = [name for name in filesystems if not any(name.startswith(f"{root}/") for root in roots)]
+    if stray:
+        raise HvmError(f"dataset {', '.join(stray)} is not below the pair's datasets", "Correct hvm_filesystems.")
+    parents = layout.missing_parents(roots, there)
+    if not active:
+        return Missing(parents, [], [])
+    ordered = sorted(filesystems, key=lambda name: (filesystems[name]["mountpoint"].count("/"), name))
+    return Missing(parents, [one for one in roots if one not in there], [one for one in ordered if one not in there])
+
+
+def initialise(
+    config: PairConfig, active: str, filesystems: dict[str, dict[str, t.Any]], check: bool, create: bool = True
+) -> dict[str, t.Any]:
     """:param active: name of the host that becomes ACTIVE in a new pair.
-    :param filesystems: dataset -> ``{mountpoint, properties}``; made on the ACTIVE host when missing, with what lies at the
-        mountpoint.
+    :param filesystems: dataset -> ``{mountpoint, properties, mode}``; made on the ACTIVE host when missing. In a new pair with
+        what lies at the mountpoint.
+    :param create: whether datasets are made at all; else a missing one is refused.
     """
     config.host(active)
     current = role.load()
     if current.role != role.UNKNOWN:
-        return {"changed": False, "role": current.now(role.boot_id()), "epoch": current.epoch}
+        return _complete(config, current, filesystems, check, create)
     with Peer(config) as peer:
         theirs = peer.hello["role"]
+        their_datasets: inventory.Inventory = peer.call("datasets")
     wanted = role.ACTIVE if active == config.me.name else role.PASSIVE
     if theirs["role"] in (role.ACTIVE, role.DIVERGED):
         wanted = role.PASSIVE  # a host that was rebuilt joins the pair that goes on
@@ -42,14 +79,22 @@ def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str,
             f"VMs run on {config.me.name} ({', '.join(qemu_processes())}) while the pair is being made",
             "Shut them down for the installation.",
         )
+    _refuse_standing(config, wanted, their_datasets)
+    lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create)
+    result = {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0, "datasets": lacking.all()}
     if check:
-        return {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0}
+        return result
     progress = Progress()
     with operation.Lock().held("install", "hvm.pair.install"):
         # libvirt of a bare host may run: it reads the files that are about to move
         run(["systemctl", "stop", "libvirtd.service", *SOCKETS])
+        _make_above(lacking)
         if wanted == role.ACTIVE:
-            _make_datasets(config, filesystems)
+            _take_back(config)
+            for dataset in lacking.filesystems:
+                what = filesystems[dataset]
+                _make_filesystem(dataset, what)
+                _take_over(dataset, what["mountpoint"], _mode(what))
             hypervisor.start(config, 1, "first ACTIVE host of a new pair", progress).close()
             if config.shared_ips:
                 shared_ip.enable(config.shared_ips, config.interface)
@@ -57,23 +102,116 @@ def initialise(config: PairConfig, active: str, filesystems: dict[str, dict[str,
         else:
             hypervisor.stop(config, progress)
             role.record(role.PASSIVE, 0, "PASSIVE host of a new pair")
-    return {"changed": True, "role": wanted, "epoch": role.load().epoch}
+    return {**result, "epoch": role.load().epoch}
 
 
-def _make_datasets(config: PairConfig, filesystems: dict[str, dict[str, t.Any]]) -> None:
-    there = inventory.read(config.datasets)
-    for root in config.datasets:
-        if root not in there:
-            run(["zfs", "create", "-o", "mountpoint=none", "-o", "canmount=noauto", "-o", "atime=off", root])
-    for dataset, what in sorted(filesystems.items(), key=lambda item: (item[1]["mountpoint"].count("/"), item[0])):
-        if dataset in there:
-            continue
-        if not any(dataset.startswith(root + "/") for root in config.datasets):
-            raise HvmError(f"dataset {dataset} is not below the pair's datasets", "Correct hvm_filesystems.")
-        options = [f"{name}={value}" for name, value in sorted((what.get("properties") or {}).items())]
-        words = [word for option in [*options, "canmount=noauto", f"mountpoint={what['mountpoint']}"] for word in ("-o", option)]
-        run(["zfs", "create", "-p", *words, dataset])
-        _take_over(dataset, what["mountpoint"], int(str(what.get("mode", "0755")), 8))
+def _refuse_standing(config: PairConfig, wanted: str, theirs: inventory.Inventory) -> None:
+    """A host that mounts datasets of the pair has been ACTIVE, or alone; the other one's may be an old copy of them.
+
+    Both hosts look, each before it changes anything: whoever is first, neither takes the wrong role.
+    """
+    passive = config.me if wanted == role.PASSIVE else config.peer
+    seen = inventory.read_datasets(config.datasets) if wanted == role.PASSIVE else theirs
+    mounted = standing(seen)
+    if mounted:
+        raise HvmError(
+            f"datasets of the pair are mounted on {passive.name}, which is to become PASSIVE: {', '.join(mounted)}",
+            f"If its data are those to go on with: hvm_first_active={passive.name}, unless the other host has a role already. "
+            "If they are not, unmount them there, and set canmount=noauto.",
+        )
+
+
+def standing(datasets: inventory.Inventory) -> list[str]:
+    """Filesystems with a real mountpoint that are mounted. Pure."""
+    return [
+        name
+        for name, entry in datasets.items()
+        if inventory.prop(entry, "mounted") == "yes" and inventory.prop(entry, "mountpoint").startswith("/")
+    ]
+
+
+def _complete(
+    config: PairConfig, current: role.Role, filesystems: dict[str, dict[str, t.Any]], check: bool, create: bool
+) -> dict[str, t.Any]:
+    """A host that has a role keeps it. What has come to the inventory since then is made, where VMs may run beside it."""
+    now = current.now(role.boot_id())
+    result: dict[str, t.Any] = {"changed": False, "role": now, "epoch": current.epoch, "datasets": []}
+    ready = now == role.PASSIVE or (now == role.ACTIVE and role.gate_is_open())
+    # in the midst of a rollback a root is away under another name; without its pool nothing can be said
+    if not (create and ready) or operation.pending() or operation.lock_holder() or _pools_gone(config):
+        return result
+    lacking = _missing_here(config, filesystems, now == role.ACTIVE, create)
+    _refuse_used([filesystems[dataset]["mountpoint"] for dataset in lacking.filesystems])
+    if lacking.all() and not check:
+        with operation.Lock().held("install", "hvm.pair.install"):
+            _make_above(lacking)
+            if now == role.ACTIVE and lacking.roots:
+                run(["zfs", "set", "volmode=dev", *lacking.roots])  # as `actions.make_writable` has it
+            for dataset in lacking.filesystems:
+                what = filesystems[dataset]
+                _make_filesystem(dataset, what)
+                run(["zfs", "mount", dataset])
+                os.chmod(what["mountpoint"], _mode(what))
+    return {**result, "changed": bool(lacking.all()), "datasets": lacking.all()}
+
+
+def _pools_gone(config: PairConfig) -> list[str]:
+    return [pool for pool, health in kernel.pool_health(config.pools).items() if health == "missing"]
+
+
+def _missing_here(config: PairConfig, filesystems: dict[str, dict[str, t.Any]], active: bool, create: bool) -> Missing:
+    """:raises HvmError: when a pool is missing, or a dataset that is not to be made."""
+    gone = _pools_gone(config)
+    if gone:
+        raise HvmError(
+            f"pool {', '.join(gone)} is not there on {config.me.name}",
+            f"Import it (zpool import {gone[0]}), describe it in hvm_pools, or make it by hand.",
+        )
+    above = layout.missing_parents(config.datasets, ())
+    there = {*inventory.existing(above), *inventory.read_datasets(config.datasets)}
+    lacking = missing(config.datasets, filesystems, there, active)
+    if lacking.all() and not create:
+        raise HvmError(
+            f"there is no dataset {', '.join(lacking.all())} on {config.me.name}, and hvm_create_datasets is false",
+            "Make it by hand, with canmount=noauto, or leave hvm_create_datasets out.",
+        )
+    return lacking
+
+
+def _refuse_used(mountpoints: t.Sequence[str]) -> None:
+    """A new dataset hides what lies at its mountpoint, from VMs that run, too. So there must be nothing."""
+    for point in mountpoints:
+        if os.path.isdir(point) and os.listdir(point):
+            raise HvmError(
+                f"{point} is not empty, and a new dataset of hvm_filesystems is to be mounted there",
+                "Move away what is there, then run this again, and move it back into the dataset.",
+            )
+
+
+def _take_back(config: PairConfig) -> None:
+    """What a removal has left to be mounted at boot is `hv start`'s again: a replica of it would be mounted at boot, too."""
+    there = inventory.read_datasets(config.datasets, more=[layout.LET_GO])
+    marked = [name for name, entry in there.items() if entry["props"].get(layout.LET_GO, ["-", "-"])[1] in ("local", "received")]
+    if marked:
+        run(["zfs", "set", "canmount=noauto", *marked])
+        run(["zfs", "inherit", layout.LET_GO, *marked])
+
+
+def _make_above(lacking: Missing) -> None:
+    for parent in lacking.parents:
+        run(["zfs", "create", "-o", "mountpoint=none", "-o", "canmount=off", parent])
+    for root in lacking.roots:
+        run(["zfs", "create", "-o", "mountpoint=none", "-o", "canmount=noauto", "-o", "atime=off", root])
+
+
+def _make_filesystem(dataset: str, what: t.Mapping[str, t.Any]) -> None:
+    options = [f"{name}={layout.word(value)}" for name, value in sorted((what.get("properties") or {}).items())]
+    words = [word for option in [*options, "canmount=noauto", f"mountpoint={what['mountpoint']}"] for word in ("-o", option)]
+    run(["zfs", "create", "-p", *words, dataset])
+
+
+def _mode(what: t.Mapping[str, t.Any]) -> int:
+    return int(str(what.get("mode", "0755")), 8)
 
 
 def _take_over(dataset: str, mountpoint: str, mode: int) -> None:

@@ -6,21 +6,25 @@
 
 """The files of a pair's host: library, agent, announcer of the shared IP, scheduled run, libvirt hook, unit conditions.
 
-Written as one step; the same again changes nothing.
+Written as one step, over whatever version is there, while nothing of the pair is at work; the same again changes nothing.
 """
 
 from __future__ import annotations
 
 import compileall
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
-from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, RUN, STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.address import ANNOUNCER
@@ -33,6 +37,10 @@ HOOK = "/etc/libvirt/hooks/qemu"
 #: Written by the role when there is a schedule; without the library they would only fail.
 TIMER = "hvm-scheduled.timer"
 UNITS = (f"/etc/systemd/system/{TIMER}", "/etc/systemd/system/hvm-scheduled.service")
+#: What these start: the run itself.
+WORK = "hvm-scheduled-work.service"
+#: In HOME: the files that this version has brought, so that the next one takes away those that it lacks.
+LIST = "files.json"
 
 #: Without `site`, which looks for more than is needed; python3-libvirt is where Debian and Ubuntu put it.
 AGENT_TEXT = f"""#!/usr/bin/python3 -IBS
@@ -40,7 +48,8 @@ AGENT_TEXT = f"""#!/usr/bin/python3 -IBS
 import os
 import sys
 
-sys.path.insert(0, "{HOME}/current")
+# By its real place: one that is installed meanwhile does not get mixed with this one.
+sys.path.insert(0, os.path.realpath("{HOME}/current"))
 sys.path.append("/usr/lib/python3/dist-packages")
 asked = os.environ.get("SSH_ORIGINAL_COMMAND", "")
 if asked.split()[1:] == ["{RELAY}"]:
@@ -61,9 +70,10 @@ sys.exit(main())
 
 ANNOUNCER_TEXT = f"""#!/usr/bin/python3 -IB
 # Tells the neighbours again where the shared IP is (transient unit hvm-announce.service).
+import os
 import sys
 
-sys.path.insert(0, "{HOME}/current")
+sys.path.insert(0, os.path.realpath("{HOME}/current"))
 from {build.PACKAGE}_net.announcer import main
 
 sys.exit(main(sys.argv[1:]))
@@ -72,9 +82,10 @@ sys.exit(main(sys.argv[1:]))
 SCHEDULED = f"{HOME}/hvm-scheduled"
 SCHEDULED_TEXT = f"""#!/usr/bin/python3 -IB
 # The scheduled run (transient unit hvm-scheduled-work.service, which hvm-scheduled.timer starts).
+import os
 import sys
 
-sys.path.insert(0, "{HOME}/current")
+sys.path.insert(0, os.path.realpath("{HOME}/current"))
 from {build.PACKAGE}_procedure.scheduled import main
 
 sys.exit(main(sys.argv[1:]))
@@ -82,8 +93,8 @@ sys.exit(main(sys.argv[1:]))
 
 # Never fails for an operation that only looks on or cleans up: failing "reconnect begin" would kill a running QEMU.
 # libvirt calls "migrate begin" on the host to which a VM moves, right before "prepare begin" (hooks.html); no start has that.
-HOOK_TEXT = f"""#!/bin/sh
-# hvm.pair: only the ACTIVE host of the pair starts or restores a VM; one that is ARRIVING takes in those that move to it.
+HOOK_HEAD = "#!/bin/sh\n# hvm.pair: "
+HOOK_TEXT = f"""{HOOK_HEAD}only the ACTIVE host of the pair starts or restores a VM; an ARRIVING one takes in those that come.
 gate={GATE}
 comes="{RUN}/comes/$1"
 case "$2/$3" in
@@ -128,52 +139,137 @@ def files() -> dict[str, tuple[str, int]]:
 Files = t.Mapping[str, tuple[str, int]]
 
 
-def install(check: bool, more: Files | None = None) -> dict[str, t.Any]:
-    """:param more: files besides, of a layer that this one does not know.
-    :return: ``{changed, version, diff}``.
+#: Whatever else is at work on this host with the library as it is, as sentences.
+Busy = t.Callable[[], t.Sequence[str]]
+
+
+def nobody() -> t.Sequence[str]:
+    return ()
+
+
+def install(
+    check: bool, more: Files | None = None, *, busy: Busy = nobody, wait: float = 0.0, despite_pending: bool = False
+) -> dict[str, t.Any]:
+    """What is as it should be is not touched, and then nobody is in the way.
+
+    :param more: files besides, of a layer that this one does not know.
+    :param busy: what else is at work here.
+    :param wait: seconds for an operation that runs to end.
+    :param despite_pending: also when one did not end, which the version that began it knows best how to end.
+    :return: ``{changed, version, previous, diff}``; `previous`: the version that was there; "" when none was.
+    :raises HvmError: when an operation runs or did not end, with whose it is and since when.
     """
-    changed = []
     sources = build.sources()
     digest = hashlib.sha256("".join(f"{name}\0{text}\0" for name, text in sorted(sources.items())).encode()).hexdigest()[:16]
     library = f"{HOME}/lib-{digest}"
-    for directory, mode in ((HOME, 0o755), (CONFIG, 0o755), (STATE, 0o755)):
-        if not os.path.isdir(directory):
-            changed.append(directory)
-            if not check:
-                os.makedirs(directory, mode=mode)
-    if _link() != library:
-        changed.append(library)
-        if not check:
-            _install_library(library, sources)
-    units = False
-    for path, (text, mode) in {**files(), **(more or {})}.items():
-        if read_text(path) == text and os.stat(path).st_mode & 0o777 == mode:
-            continue
-        changed.append(path)
-        units |= path.endswith(".conf")
-        if not check:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            write_atomic(path, text, mode)
-    if units and not check:
-        run(["systemctl", "daemon-reload"])
-    return {
-        "changed": bool(changed),
+    wanted: dict[str, tuple[str, int]] = {**files(), **(more or {})}
+    wanted[f"{HOME}/{LIST}"] = (json.dumps(sorted(wanted), indent=1) + "\n", 0o644)
+    old = [path for path in _listed() if path not in wanted and os.path.lexists(path)]
+    directories = [path for path in (HOME, CONFIG, STATE) if not os.path.isdir(path)]
+    outdated = [path for path, (text, mode) in wanted.items() if not _is(path, text, mode)]
+    changed = [*directories, *([] if _link() == library else [library]), *outdated]
+    result = {
+        "changed": bool(changed or old),
         "version": digest,
-        "diff": {"before": "", "after": "".join(f"{path}\n" for path in changed)},
+        "previous": _link().rsplit("-", 1)[-1],
+        "diff": {"before": "".join(f"{path}\n" for path in old), "after": "".join(f"{path}\n" for path in changed)},
     }
+    if not result["changed"]:
+        return result
+    with alone(busy, wait, despite_pending, check):
+        if check:
+            return result
+        for directory in directories:
+            os.makedirs(directory, mode=0o755)
+        if _link() != library:
+            _install_library(library, sources)
+        for path in outdated:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_atomic(path, *wanted[path])
+        for path in old:
+            os.unlink(path)
+        if any(path.endswith(".conf") for path in (*outdated, *old)):
+            run(["systemctl", "daemon-reload"])
+    return result
+
+
+@contextlib.contextmanager
+def alone(busy: Busy, wait: float, despite_pending: bool, check: bool) -> t.Iterator[None]:
+    """Nothing of this host's pair is at work, and begins to be, while its files change.
+
+    A process keeps the library that it began with; but it meets the other host's again and again, and these two must be alike.
+    """
+    lock = operation.Lock()
+    deadline = time.monotonic() + wait
+    while True:
+        running = [*busy()]
+        if succeeds(["systemctl", "is-active", "--quiet", WORK]):
+            running.append(f"the scheduled run is at work ({WORK})")
+        try:
+            if running:
+                raise HvmError(f"{'; '.join(running)} on {os.uname().nodename}", "Wait until it has ended, then run this again.")
+            if check:
+                holder = operation.lock_holder()
+                if holder:
+                    raise HvmError(
+                        f"another operation is running on {os.uname().nodename}: {holder}",
+                        "Wait until it has ended, then run this again.",
+                    )
+            else:
+                lock.take("install", operation.owner())
+            break
+        except HvmError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(min(1.0, wait))
+    try:
+        entry = operation.pending()
+        if entry and not despite_pending:
+            raise HvmError(
+                f"{entry['operation']} by {entry.get('owner', 'somebody')}, begun {entry['started']} on {os.uname().nodename}, "
+                f"did not end: it was last at '{entry['step']}'",
+                "The version that began it ends it: 'hvm recover' on that host. If the two hosts have different versions "
+                "already, so that this is refused, too: hvm.pair.install with hvm_install_despite_pending=true.",
+            )
+        yield
+    finally:
+        lock.release()
+
+
+def _is(path: str, text: str, mode: int) -> bool:
+    return read_text(path) == text and os.stat(path).st_mode & 0o777 == mode
+
+
+def _listed() -> list[str]:
+    """The files that the version which is there has brought."""
+    try:
+        return [str(path) for path in json.loads(read_text(f"{HOME}/{LIST}") or "[]")]
+    except (ValueError, TypeError):
+        return []
 
 
 def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """Everything of it again, with the files `more`; configuration and state stay."""
-    there = [path for path in [*files(), *more, *UNITS, HOME] if os.path.lexists(path)]
+    there = [
+        path for path in dict.fromkeys([*files(), *more, *_listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)
+    ]
     if not check:
         if UNITS[0] in there:
             run(["systemctl", "disable", "--now", TIMER])
         for path in there:
-            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            if os.path.lexists(path):  # the list lies in HOME, which is one of them
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            if path.endswith(".d/hvm.conf"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.dirname(path))
         if there:
             run(["systemctl", "daemon-reload"])
     return {"changed": bool(there), "diff": {"before": "".join(f"{path}\n" for path in there), "after": ""}}
+
+
+def is_ours(path: str) -> bool:
+    """Not so a hook that somebody has put in the place of ours."""
+    return path != HOOK or (read_text(path) or "").startswith(HOOK_HEAD)
 
 
 def _link() -> str:
@@ -200,5 +296,8 @@ def _install_library(library: str, sources: dict[str, str]) -> None:
     os.rename(partial, library)
     os.symlink(library, f"{HOME}/current.new")
     os.replace(f"{HOME}/current.new", f"{HOME}/current")
-    if old and old != library and old.startswith(HOME):
-        shutil.rmtree(old, ignore_errors=True)
+    # the one before stays: who began with it may still look for a part of it
+    for name in os.listdir(HOME):
+        path = f"{HOME}/{name}"
+        if name.startswith("lib-") and path not in (library, old):
+            shutil.rmtree(path, ignore_errors=True)

@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, 
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import networks, overlays
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import read_datasets
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, host, hypervisor_running, storage
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
@@ -90,6 +90,7 @@ def _host(config: PairConfig) -> dict[str, t.Any]:
         "foreign_users": {},
         "overlays": overlays.left(),
         "constraint": constraint_file.current_sentence(),
+        "networks": networks.summary(config),
     }
 
 

@@ -50,6 +50,9 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: 
         lines.append(f"{title}: {names[-1]}, {age(names[-1].split('_')[1], now)} old" if names else f"{title}: none")
     if found.get("constraint"):
         lines.append(f"Constraint: {found['constraint']}")
+    told = found.get("networks") or {"wrong": {}, "notes": []}
+    lines += [f"Network {name}: {'; '.join(wrong)}" for name, wrong in sorted(told["wrong"].items())]
+    lines += [f"Networks: {note}" for note in told["notes"]]
     if found["lock"]:
         lines.append(f"Running now: {found['lock']}")
     elif found["pending"]:

@@ -28,14 +28,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 ANSIBLE = pathlib.Path(sys.executable).with_name("ansible-playbook")
 AWX_AWX = list(pathlib.Path(sys.executable).parents[1].glob("lib/python*/site-packages/ansible_collections/awx/awx"))
 
-#: Playbooks that have no template: this one makes the templates.
-WITHOUT_TEMPLATE = {"awx"}
+#: Playbooks that have no template: the one that makes the templates, and one whose output is for the inventory, once.
+WITHOUT_TEMPLATE = {"awx", "import_local_conf"}
 
 #: What playbooks read and no survey asks, since it is a setting of the pair, for its inventory -> why it is no question
 NOT_ASKED = {
     "hvm_target": "the template says it",
     "hvm_become": "goes with the user of the inventory",
     "hvm_hosts": "the pair itself",
+    "hvm_local_conf": "read once, when the pair is made",
     "hvm_backup_method": "an answer would win over the inventory",
     "hvm_checkpoint_fallback": "a list",
     "hvm_unsecure_method": "an answer would win over the inventory",

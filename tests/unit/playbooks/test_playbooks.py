@@ -82,7 +82,7 @@ class World:
     def __init__(self, directory: pathlib.Path) -> None:
         self.directory = directory
         tree = directory / "collections" / "ansible_collections" / "hvm" / "pair"
-        for part in ("playbooks", "meta", "plugins/filter", "plugins/module_utils"):
+        for part in ("playbooks", "meta", "plugins/filter", "plugins/module_utils", "plugins/plugin_utils"):
             shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "galaxy.yml", tree)
         (tree / "plugins/modules").mkdir()
@@ -481,3 +481,55 @@ def test_an_empty_name_is_no_host_to_switch_off_and_an_empty_list_is_the_usual_o
     sets = {"lists": {"dates": ["20261123T094512Z B"], "all": [], "lasts": []}, "changed": False}
     world.answers = {host: {"hvm_zfs_snapshot_info": sets} for host in ("hv1", "hv2")}
     assert "20261123T094512Z B" in world.play("snapshots", "-e", "hvm_list=").text
+
+
+LOCAL_CONF = "HVM_HOSTS='hv1 hv2'\nHVM_SHARED_IP=192.0.2.10/24\nHVM_GATEWAY=192.0.2.1\nHVM_SERVICE_IFACE=eth0\nHVM_MAIL=x\n"
+
+
+def test_local_conf_is_shown_as_variables_and_the_inventory_wins(world: World) -> None:
+    for host in ("hv1", "hv2"):
+        (world.directory / f"{host}.conf").write_text(LOCAL_CONF)
+    where = f"hvm_local_conf={world.directory}/{{{{ inventory_hostname }}}}.conf"
+    run = world.play("import_local_conf", "-e", where)
+    assert not run.failed, run.text
+    assert "- 'hvm_gateway: 192.0.2.1' - 'hvm_hosts:' - '- hv1' - '- hv2' - 'hvm_service_iface: eth0'" in run.text
+    assert "# not taken over: hv2: line 5: HVM_MAIL" in run.text
+    world.inventory.write_text(world.inventory.read_text() + "[hvm:vars]\nhvm_gateway=198.51.100.1\n")
+    again = world.play("import_local_conf", "-e", where)
+    assert not again.failed and "hvm_gateway" not in again.text and "hvm_service_iface: eth0" in again.text
+    (world.directory / "hv2.conf").write_text(LOCAL_CONF.replace("eth0", "eno1"))
+    other = world.play("import_local_conf", "-e", where)
+    assert other.failed and "HVM_SERVICE_IFACE is eth0 on hv1 and eno1 on hv2" in other.text
+    (world.directory / "hv2.conf").unlink()
+    assert world.play("import_local_conf", "-e", where).failed
+
+
+GOES = {"changed": True, "pair": "office", "role": "ACTIVE", "done": ["the timer goes"], "left": ["datasets: t/vm"]}
+
+
+def test_uninstall_shows_and_wants_the_name_of_the_pair(world: World) -> None:
+    for answers in world.answers.values():
+        answers["hvm_uninstall"] = GOES
+    shown = world.play("uninstall")
+    assert shown.failed and "Nothing was removed. To remove it: -e hvm_uninstall=office" in shown.text
+    assert "This stays:" in shown.text and "datasets: t/vm" in shown.text
+    assert [check for _host, _name, _told, check in shown.asked] == [True, True]
+    run = world.play("uninstall", "-e", "hvm_uninstall=office", "-e", "hvm_uninstall_despite='saved, pending'")
+    assert not run.failed, run.text
+    told = {"name": "office", "despite": ["saved", "pending"], "holds": "keep"}
+    assert [one[1:] for one in run.asked] == [["hvm_uninstall", told, check] for check in (True, True, False, False)]
+    checked = world.play("uninstall", "--check")
+    assert not checked.failed and all(check for *_rest, check in checked.asked)
+    gone = {**GOES, "changed": False, "pair": "", "done": [], "left": []}
+    world.answers["hv1"] = world.answers["hv2"] = {"hvm_uninstall": gone}
+    nothing = world.play("uninstall")
+    assert not nothing.failed and "Nothing of the pair is on hv1" in nothing.text
+
+
+def test_uninstall_removes_no_half_of_a_pair(world: World) -> None:
+    world.answers["hv1"]["hvm_uninstall"] = {"failed": True, "msg": "VMs have state images: web"}
+    world.answers["hv2"]["hvm_uninstall"] = GOES
+    world.inventory.write_text(world.inventory.read_text() + "[hvm:vars]\nhvm_hosts=['hv1', 'hv2']\n")
+    run = world.play("uninstall", "-e", "hvm_uninstall=office")
+    assert run.failed and "Nothing was removed, since hv1 refused." in run.text
+    assert all(check for *_rest, check in run.asked)

@@ -59,6 +59,14 @@ def test_what_a_host_shows() -> None:
     ]
 
 
+def test_networks_only_when_something_is_wrong_with_them() -> None:
+    told = {"declared": {"br-a": {"name": "br-a"}}, "wrong": {}, "notes": []}
+    assert status({**LOOK, "hvm": {**LOOK["hvm"], "networks": told}}, NOW) == status(LOOK, NOW)
+    told = {**told, "wrong": {"br-a": ["br-a is not there", "eno1 is switched off"]}, "notes": ["hv2 was not told."]}
+    lines = status({**LOOK, "hvm": {**LOOK["hvm"], "networks": told}}, NOW)
+    assert lines[-2:] == ["Network br-a: br-a is not there; eno1 is switched off", "Networks: hv2 was not told."]
+
+
 def test_a_vm_that_an_error_has_stopped_is_told_from_one_that_somebody_has() -> None:
     facts: dict[str, t.Any] = {"state": "frozen", "priority": 1}
     vms = {name: {**facts, "autostart": name == "a", "io_error": name != "ice"} for name in ("a", "b", "ice")}

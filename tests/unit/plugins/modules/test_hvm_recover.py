@@ -79,7 +79,7 @@ def test_steps_go_into_the_file(
 def test_a_refusal_has_every_reason_and_what_would_be_lost(
     module_of: t.Callable[[types.ModuleType], Module], monkeypatch: pytest.MonkeyPatch, module: types.ModuleType
 ) -> None:
-    def refuse(*dummy: t.Any) -> None:
+    def refuse(*dummy: t.Any, **dummy_more: t.Any) -> None:
         refused = Refused("it", [Finding("hv2 does not answer", "Name it.", "hv1"), Finding("no set", "", "hv1")])
         refused.details["lost"] = {"set": "x"}
         raise refused
@@ -93,7 +93,7 @@ def test_a_refusal_has_every_reason_and_what_would_be_lost(
 def test_a_host_that_is_active_and_has_failed_says_that_it_has_changed(
     module_of: t.Callable[[types.ModuleType], Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half(*dummy: t.Any) -> None:
+    def half(*dummy: t.Any, **dummy_more: t.Any) -> None:
         raise HvmError("hv1 is ACTIVE, but not everything runs: web: no", "Mend it.", changed=True, vms={"db": "db started"})
 
     monkeypatch.setattr(recover, "apply", half)

@@ -30,6 +30,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     failover,
     mount,
     move,
+    networks,
     preflight,
     prune,
     recover,
@@ -58,6 +59,10 @@ ROLLED = {
     "replica": {"host": "hv2", "in_step": True}, "warnings": [],
 }  # fmt: skip
 CONSTRAINTS = {"changed": True, "sentence": "hv2 must be ACTIVE.", "text": "No constraint is set.\n", "warnings": []}
+NETWORKS = {
+    "changed": True, "sentence": "br-v10: VLAN 10 of eno1.", "actions": {"hv1": ["br-v10: made (VLAN 10 of eno1)"], "hv2": []},
+    "plan": {"hv1": ["ifup br-v10"], "hv2": []}, "networks": [], "warnings": [],
+}  # fmt: skip
 
 #: What each procedure says, unless a test says otherwise.
 ANSWERS: dict[tuple[types.ModuleType, str], t.Any] = {
@@ -95,6 +100,13 @@ ANSWERS: dict[tuple[types.ModuleType, str], t.Any] = {
     (constraints, "query"): CONSTRAINTS,
     (constraints, "put"): CONSTRAINTS,
     (constraints, "take_out"): CONSTRAINTS,
+    (networks, "put"): NETWORKS,
+    (networks, "take_out"): NETWORKS,
+    (networks, "reapply"): NETWORKS,
+    (networks, "query"): {
+        "changed": False, "warnings": [],
+        "networks": [{"sentence": "br-v10: VLAN 10 of eno1", "hosts": {"hv1": [], "hv2": ["br-v10 is not there"]}}],
+    },
     (scheduled, "apply"): {"changed": True, "do": "backup", "report": ["hv1 is ACTIVE and is backed up"], "warnings": []},
     (operation, "acknowledge"): {"changed": True},
 }  # fmt: skip

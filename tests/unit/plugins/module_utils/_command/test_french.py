@@ -27,7 +27,7 @@ LIBRARY = pathlib.Path(str(french.__file__)).parents[1]
 #: What is put together with something else before it is said; each has its whole in the table, or is filled in as it is.
 PARTS = {
     "_pair/guards.py": [
-        *("hv start", "hv stop", " since {}", ", "),
+        *("hv start", "hv stop", " since {}", ", ", "; "),
         "{} does not answer, so it may be ACTIVE; what it wrote{} is only there",
     ],
     "_pair/recovery.py": [
@@ -60,6 +60,7 @@ PARTS = {
         "live, and paused when its time was over",
     ],
     "_report/status.py": [
+        "; ",
         *("Last complete set", "Last with VM states (B)", "{}: {}, {} old", "{}: none", " by {}", "  {} {} prio {} {}"),
         *("Pending: {}{}, begun {}, stopped at '{}'", "  because: {}", "{} min", "{} h", " (frozen by an I/O error)"),
         "  {} does not answer: of its VMs no more is known",
@@ -73,6 +74,21 @@ PARTS = {
     ],
     "_procedure/switch.py": [
         *("start libvirt, its networks and pools{}", "{} on {}", "started by hand", "; no VM", "hv start", "hv stop", ", "),
+    ],
+    "_net/network_plan.py": [
+        *(", MTU {}", ", {}", " and ", "changed ({} > {}{})", "made ({}{})", "mended ({})", "its files are written anew"),
+        *("{} {}", "it has the address {}", "it is in {}", " at most", "{} has an MTU of {}{}, and {} wants {}", "{}: {}"),
+        *("{} is in use: {}", "{} is not as it was declared: {}. {}", ", ", "; ", "{} cannot be changed"),
+        *("{} cannot be removed", "{} cannot be put into {}"),
+    ],
+    "_net/links.py": [
+        *(" (by way of ", "{} (by way of {})", " ", "{} {}"),
+    ],
+    "_procedure/networks.py": [
+        *(" ", ", ", ": removed", "network {}", "{}: {}", "has the address that this session comes in by"),
+        *("has the default route", "is that of the shared IP", "has the address at which {} reaches this host"),
+        *("libvirt's network {}", "{} cannot be asked, so it is not told: {}. {}"),
+        "When it answers, run hvm_network state=applied.",
     ],
     "_procedure/cancelling.py": [" and ", "would be told", "is told", "the other host", "{} {} to end; {}"],
     "_procedure/vms.py": ["VMs are {}", "{}  {}", "the VMs are not known: {}"],

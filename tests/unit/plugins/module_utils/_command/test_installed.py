@@ -15,7 +15,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._command import completion, installed, words
+from ansible_collections.hvm.pair.plugins.module_utils._command import completion, detached, installed, words
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import install
 
 #: As the module hvm_agent does it, in a process that has loaded nothing else; below another root.
@@ -127,12 +128,16 @@ class Root:
             monkeypatch.setattr(install, name, value)
         plain = install.files()
         monkeypatch.setattr(install, "files", lambda: {f"{root}{path}": text for path, text in plain.items()})
+        for function in (operation.Lock.__init__, operation.lock_holder):
+            monkeypatch.setattr(function, "__defaults__", (str(root / "run/lock"),))
+        monkeypatch.setattr(operation.pending, "__defaults__", (str(root / "run/journal"),))
+        monkeypatch.setattr(install, "succeeds", lambda command: False)
         self.asked: list[t.Any] = []
         monkeypatch.setattr(install, "run", self.asked.append)
         self.more = {f"{root}{path}": text for path, text in installed.files().items()}
 
     def there(self) -> list[str]:
-        files = [path for path in self.root.rglob("*") if path.is_file() and "lib-" not in str(path)]
+        files = [path for path in self.root.rglob("*") if path.is_file() and "lib-" not in str(path) and path.name != "lock"]
         return sorted(str(path.relative_to(self.root)) for path in files)
 
 
@@ -154,3 +159,14 @@ def test_install_puts_the_command_there_once_and_remove_takes_it_away(root: Root
     assert install.remove(False, root.more)["changed"] is True
     assert root.there() == []
     assert install.remove(False, root.more)["changed"] is False
+
+
+def test_a_command_that_is_at_work_is_known_by_what_was_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(detached.tasks, "__defaults__", (str(tmp_path),))
+    assert installed.at_work() == []
+    task = detached.Task.new(["backup", "secure"], str(tmp_path))
+    assert installed.at_work() == []
+    held = task.hold()
+    assert installed.at_work() == [f"'hvm backup secure' is at work (process {os.getpid()})"]
+    held.close()
+    assert installed.at_work() == []

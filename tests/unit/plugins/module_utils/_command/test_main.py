@@ -21,6 +21,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     constraints,
     failover,
     move,
+    networks,
     preflight,
     prune,
     recover,
@@ -104,6 +105,19 @@ def test_snapshot_lists(hvm: t.Any) -> None:
     assert hvm("zfs", "snap", "list", "lasts").out == "20261123T094512Z B  tank/vm\n"
     hvm.answers[snapshots, "look"] = {"sets": [], "lists": {"dates": []}}
     assert hvm("snapshots", "--lang", "fr").out == "Il n'y a aucun jeu de snapshots.\n"
+
+
+def test_networks_are_shown_with_what_is_not_as_declared_on_which_host(hvm: t.Any) -> None:
+    assert hvm("net", "list").out == "br-v10: VLAN 10 of eno1\n  hv1: as declared\n  hv2: br-v10 is not there\n"
+    said = hvm("net", "list", "--lang", "fr").out
+    assert said == "br-v10: VLAN 10 of eno1\n  hv1: conforme\n  hv2: br-v10 n'est pas là\n"
+    assert hvm("net", "add", "br-v10", "--interface", "eno1", "--vlan", "10").out == "hv1: br-v10: made (VLAN 10 of eno1)\n"
+    planned = hvm("net", "add", "br-v10", "--interface", "eno1", "--vlan", "10", "--check").out
+    assert planned == "Plan (nothing was changed):\nhv1: br-v10: made (VLAN 10 of eno1)\n  ifup br-v10\n"
+    hvm.answers[networks, "query"] = {"networks": [], "warnings": []}
+    assert hvm("net", "list").out == "No network is declared.\n"
+    wrong = hvm("net", "add", "br-v10", "--address", "10.0.0.1/24")
+    assert wrong.code == 1 and "'10.0.0.1/24' is for no host. Write --address HOST=10.0.0.1/24." in wrong.err
 
 
 def test_constraint_show_is_the_calendar_as_it_is(hvm: t.Any) -> None:
@@ -369,7 +383,8 @@ def test_a_host_without_a_pair_says_so(hvm: t.Any) -> None:
 
 def test_all_that_changes_something_runs_detached_and_nothing_else_does() -> None:
     """By the tree: whoever forgets it there would leave the command to the terminal's mercy."""
-    looks = ("status", "vms_list", "vm_status", "snap_list", "constraint_show", "kept_list", "help", "complete", "follow")
+    looks = ("status", "vms_list", "vm_status", "snap_list", "constraint_show", "kept_list", "net_list", "help", "complete")
+    looks += ("follow",)
     at_once = ("cancel",)  # one word in a file
     for way in tree.commands():
         assert way[-1].changes == (way[-1].action not in (*looks, *at_once)), tree.path(way)

@@ -48,8 +48,10 @@ def sentences() -> list[str]:
 
 #: Of the inventory, not of this host: its remedy is the playbook hvm.pair.install.
 INVENTORY = {"hvm_hosts", "hvm_datasets", "hvm_service_iface", "hvm_filesystems", "hvm_shared_ip", "hvm_gateway", "hvm_state_dir"}
+INVENTORY |= {"hvm_pools", "hvm_create_datasets", "hvm_first_active"}
+INVENTORY |= {"hvm_uninstall", "hvm_uninstall_despite", "hvm_uninstall_holds"}
 #: Whole families of variables.
-INVENTORY |= {"hvm_mail_", "hvm_schedule_"}
+INVENTORY |= {"hvm_mail_", "hvm_schedule_", "hvm_networks", "hvm_network_manager"}
 #: No sentences: the name of a key or of an argument.
 BARE = {"peer_is_down"}
 
@@ -110,11 +112,11 @@ def test_names_become_commands(text: str, said: str) -> None:
 def test_every_module_and_playbook_is_a_command_or_is_known_to_be_none() -> None:
     """A new one must be thought of here."""
     of_the_controller = {"hvm_agent", "hvm_preflight", "hvm_role", "hvm_hypervisor", "hvm_shared_ip", "hvm_zfs_mount"}
-    of_the_controller.add("hvm_operation")
+    of_the_controller |= {"hvm_operation", "hvm_pool", "hvm_uninstall"}
     with_state = {key.split(" ")[0] for key in words._BY_STATE}
     assert set(MODULES) - of_the_controller == set(words._MODULES)
     assert with_state >= {"hvm_role", "hvm_operation", "hvm_hypervisor", "hvm_shared_ip", "hvm_zfs_mount"}
-    assert set(PLAYBOOKS) - {"install", "awx"} == set(words._PLAYBOOKS)
+    assert set(PLAYBOOKS) - {"install", "import_local_conf", "uninstall", "awx"} == set(words._PLAYBOOKS)
 
 
 # Languages

@@ -115,6 +115,15 @@ def _near(tmp_path: pathlib.Path, far: Far) -> t.Callable[..., Relay]:
     return near
 
 
+class Cut(Meter):
+    """Ends the connection in the midst of a file."""
+
+    def add(self, count: int) -> None:
+        super().add(count)
+        if self.bytes > 1_000_000:
+            self.abort()
+
+
 def connect(relayed: Relay) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(20)
@@ -598,20 +607,14 @@ def test_a_file_whose_connection_is_cut(far: Far, tmp_path: pathlib.Path, way: s
     for directory in (tmp_path, far.directory):
         (directory / "disk").write_bytes(os.urandom(5_000_000))
         (directory / "old").write_bytes(b"old")
-    meter = Meter("disk")
-
-    def cut() -> None:
-        meter.abort()  # what it is by then
-
-    timer = threading.Timer(0.6, cut)
-    timer.start()
-    slow = Limiter(2_000_000)
+    meter = Cut("disk")
+    slow = Limiter(4_000_000)
     with pytest.raises(PeerLost, match="the connection to hv2 for"):
         if way == "fetch":
             relay.fetch(CONFIG, "disk", str(tmp_path / "old"), meter, slow, far.command)
         else:
             relay.push(CONFIG, "old", str(tmp_path / "disk"), meter, slow, far.command)
-    timer.join()
+    assert 1_000_000 < meter.bytes < 5_000_000
     until(lambda: not far.alive())
     assert (tmp_path / "old").read_bytes() == (far.directory / "old").read_bytes() == b"old"
     assert not (tmp_path / "old.partial").exists()

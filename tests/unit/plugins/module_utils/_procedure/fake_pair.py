@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, networks_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     agent,
@@ -31,6 +31,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     failover,
     holds,
     hypervisor,
+    networks,
     observe,
     preflight,
     rollback,
@@ -55,6 +56,8 @@ _PLACED = (
     *(operation.Lock.__init__, operation.lock_holder, operation.others_operation, operation.acknowledge),
     *(operation.Journal.__init__, operation.Journal.of_pending.__func__, operation.pending),
     *(constraint_file.read, constraint_file.load, constraint_file.save, constraint_file.changing.__wrapped__),
+    *(networks_file.read, networks_file.read_peer, networks_file.save, networks_file.save_peer),
+    networks_file.changing.__wrapped__,
 )
 
 
@@ -164,6 +167,8 @@ class Lab:
         place = host.place
         moved = {role.RECORD: "role.json", operation.JOURNAL: "journal.json", operation.LOCK: "run/lock"}
         moved[constraint_file.PATH] = "constraint.json"
+        moved |= {networks_file.PATH: "networks.json", networks_file.PEER: "networks-peer.json"}
+        moved[networks_file.LOCK] = "networks.lock"
         for function, defaults in self._defaults.items():
             function.__defaults__ = tuple(str(place / moved[one]) if one in moved else one for one in defaults)
         role.RUN, role.GATE = str(place / "run"), str(place / "run/gate")
@@ -264,7 +269,7 @@ class Lab:
             lab.do("journal ended" if one.entry["done"] else f"journal {one.entry['operation']}: {one.entry['step']}")
             write_journal(one)
 
-        def taken(lock: operation.Lock, name: str, owner: str) -> None:
+        def taken(lock: operation.Lock, name: str, owner: str, lent: bool = False) -> None:
             lab.do(f"lock {name}")
             take(lock, name, owner)
 
@@ -297,7 +302,7 @@ class Lab:
         patch.setattr(operation, "owner", lambda: "alice")
         patch.setattr(operation.Journal, "_write", journal)
         patch.setattr(operation.Lock, "take", taken)
-        for module in (constraints, cycle, preflight):
+        for module in (constraints, cycle, networks, preflight):
             patch.setattr(module, "Peer", Peer)
         patch.setattr(both, "time", types.SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
         for module in (preflight, both, observe, scheduled):

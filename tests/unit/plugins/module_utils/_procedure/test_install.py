@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import install
@@ -136,3 +139,167 @@ def test_the_agents_start_as_a_relay_finds_what_it_needs_in_the_library_that_is_
     loaded = {name.rpartition(".")[2] for name in said.stderr.split()}
     assert "relayed" in loaded
     assert loaded & {"agent", "server", "early", "inventory", "subprocess", "hashlib", "logging", "libvirt"} == set()
+# One version over another
+
+
+class Place:
+    """A host below a directory, where systemd only says what it was asked; its library is one file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:
+        self.root = root
+        self.asked: list[str] = []
+        self.scheduled = False
+        self.version: dict[str, str] = {}
+        self.texts: dict[str, tuple[str, int]] = {}
+        for name in ("HOME", "CONFIG", "STATE"):
+            monkeypatch.setattr(install, name, str(root / name.lower()))
+        monkeypatch.setattr(install, "UNITS", (str(root / "timer"), str(root / "service")))
+        monkeypatch.setattr(install, "HOOK", str(root / "qemu"))
+        monkeypatch.setattr(install, "files", lambda: self.texts)
+        monkeypatch.setattr(install.build, "sources", lambda: self.version)
+        monkeypatch.setattr(install, "run", lambda command: self.asked.append(" ".join(command)))
+        monkeypatch.setattr(install, "succeeds", lambda command: self.scheduled and command[-1] == install.WORK)
+        lock, journal = str(root / "lock"), str(root / "journal")
+        for function, default in ((operation.Lock.__init__, lock), (operation.lock_holder, lock), (operation.pending, journal)):
+            monkeypatch.setattr(function, "__defaults__", (default,))
+        self.becomes("1")
+
+    def becomes(self, version: str, **more: str) -> None:
+        """The version that is to be installed, with files of its own."""
+        self.version = {"_core.x": f"VERSION = {version}\n"}
+        names = {"agent": version, "qemu": install.HOOK_HEAD + version, **more}
+        self.texts = {str(self.root / name.replace("__", ".")): (text, 0o755) for name, text in names.items()}
+
+    def there(self) -> set[str]:
+        return {path.name for path in self.root.iterdir() if path.is_file()} - {"lock", "journal"}
+
+    def libraries(self) -> set[str]:
+        return {path.name for path in (self.root / "home").iterdir() if path.name.startswith("lib-")}
+
+    def interrupt(self) -> None:
+        entry = {"operation": "migrate", "owner": "ann from 10.0.0.9", "started": "10:00", "step": "save", "done": False}
+        (self.root / "journal").write_text(json.dumps(entry))
+
+
+@pytest.fixture(name="place")
+def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Place:
+    return Place(monkeypatch, tmp_path)
+
+
+def test_a_version_takes_the_place_of_another_one_with_all_that_only_that_one_had(place: Place) -> None:
+    place.becomes("1", old="gone in 2", unit__conf="x")
+    first = install.install(False)
+    assert (first["changed"], first["previous"]) == (True, "")
+    assert install.install(False)["changed"] is False
+    place.becomes("2", new="came in 2")
+    planned = install.install(True)
+    assert planned["diff"]["before"].split() == [str(place.root / "old"), str(place.root / "unit.conf")]
+    assert place.there() == {"agent", "qemu", "old", "unit.conf"} and len(place.libraries()) == 1
+    second = install.install(False)
+    assert (second["previous"], second["changed"]) == (first["version"], True) and second["diff"] == planned["diff"]
+    assert place.there() == {"agent", "qemu", "new"} and (place.root / "agent").read_text() == "2"
+    assert install.install(False) == {
+        **second,
+        "changed": False,
+        "previous": second["version"],
+        "diff": {"before": "", "after": ""},
+    }
+    # who began with the first one finds the rest of it; the next version takes it away
+    assert place.libraries() == {f"lib-{first['version']}", f"lib-{second['version']}"}
+    place.becomes("3")
+    third = install.install(False)
+    assert place.libraries() == {f"lib-{second['version']}", f"lib-{third['version']}"}
+    assert os.readlink(place.root / "home/current").endswith(third["version"])
+
+
+def test_what_a_killed_installation_has_left_is_cleared_away_by_the_next(place: Place) -> None:
+    install.install(False)
+    (place.root / "home/lib-dead.partial").mkdir()
+    (place.root / "home/files.json").unlink()
+    assert install.install(False)["changed"] is True  # the list
+    place.becomes("2")
+    install.install(False)
+    assert not [name for name in place.libraries() if "dead" in name]
+
+
+def test_while_an_operation_runs_no_other_version_comes_and_it_is_said_whose_it_is(place: Place) -> None:
+    install.install(False)
+    with operation.Lock().held("sync", "bob from 10.0.0.7"):
+        assert install.install(False)["changed"] is False  # the same version is in nobody's way
+        place.becomes("2")
+        for check in (False, True):
+            with pytest.raises(HvmError, match=r"another operation is running on .*: sync by bob from 10.0.0.7 since ") as error:
+                install.install(check)
+            assert error.value.remedy == "Wait until it has ended, then run this again."
+    assert (place.root / "agent").read_text() == "1"
+    assert install.install(False)["changed"] is True
+    assert operation.lock_holder() is None
+
+
+def test_it_waits_for_what_ends_soon(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = operation.Lock()
+    lock.take("prune", "timer")
+    slept: list[float] = []
+    monkeypatch.setattr(install.time, "sleep", lambda seconds: slept.append(seconds) or lock.release())
+    assert install.install(False, wait=60)["changed"] is True and slept == [1.0]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_commands_and_the_scheduled_run_at_work_are_waited_for_too(place: Place, check: bool) -> None:
+    install.install(False)
+    place.becomes("2")
+    place.scheduled = True
+    with pytest.raises(HvmError, match=r"the scheduled run is at work \(hvm-scheduled-work.service\) on "):
+        install.install(check)
+    place.scheduled = False
+    with pytest.raises(HvmError, match=r"'hvm backup secure' is at work \(process 7\) on "):
+        install.install(check, busy=lambda: ["'hvm backup secure' is at work (process 7)"])
+    assert (place.root / "agent").read_text() == "1"
+
+
+def test_the_version_that_began_an_operation_ends_it(place: Place) -> None:
+    install.install(False)
+    place.interrupt()
+    assert install.install(False)["changed"] is False
+    place.becomes("2")
+    for check in (True, False):
+        with pytest.raises(HvmError, match=r"migrate by ann from 10.0.0.9, begun 10:00 on .*, did not end: .* 'save'") as error:
+            install.install(check)
+        assert "'hvm recover' on that host" in error.value.remedy
+        assert "hvm_install_despite_pending=true" in error.value.remedy
+        assert operation.lock_holder() is None
+    assert install.install(False, despite_pending=True)["changed"] is True
+
+
+def test_a_hook_that_somebody_has_put_there_is_not_taken_away(place: Place) -> None:
+    install.install(False)
+    (place.root / "qemu").write_text("#!/bin/sh\n# somebody's\n")
+    (place.root / "timer").touch()
+    assert install.remove(False)["changed"] is True
+    assert place.there() == {"qemu"} and place.asked[-2:] == [
+        "systemctl disable --now hvm-scheduled.timer",
+        "systemctl daemon-reload",
+    ]
+    assert install.remove(False)["changed"] is False
+
+
+def test_what_an_older_version_has_left_is_removed_by_a_newer_one(place: Place) -> None:
+    place.becomes("1", old="only in 1")
+    install.install(False)
+    place.becomes("2")
+    install.remove(False)
+    assert place.there() == set() and not (place.root / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "text", [install.AGENT_TEXT, install.ANNOUNCER_TEXT, install.SCHEDULED_TEXT], ids=["agent", "announcer", "run"]
+)
+def test_what_is_started_goes_by_the_library_as_it_was_then(tmp_path: pathlib.Path, text: str) -> None:
+    (tmp_path / "lib-1").mkdir()
+    (tmp_path / "current").symlink_to(tmp_path / "lib-1")
+    head = (
+        text.split("asked = ", maxsplit=1)[0].split("from ansible", maxsplit=1)[0].replace(install.HOME, str(tmp_path))
+        + "\nprint(sys.path[0])\n"
+    )
+    said = subprocess.run([sys.executable, "-I", "-c", head], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.strip() == str(tmp_path / "lib-1")

@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""First roles, and the datasets that are made for them."""
+
+from __future__ import annotations
+
+import pathlib
+import types
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import initialise
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.initialise import Missing
+
+ROOTS = ("ssd/hvm/a", "rot/b")
+FILESYSTEMS: dict[str, dict[str, t.Any]] = {
+    "rot/b/lib/deep": {"mountpoint": "/var/lib/libvirt/deep"},
+    "rot/b/lib": {"mountpoint": "/var/lib/libvirt", "properties": {"atime": False, "recordsize": "1M"}, "mode": "0711"},
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "active", "found"),
+    [
+        ((), True, Missing(["ssd/hvm"], ["ssd/hvm/a", "rot/b"], ["rot/b/lib", "rot/b/lib/deep"])),
+        ((), False, Missing(["ssd/hvm"], [], [])),
+        (("ssd/hvm", "ssd/hvm/a", "rot/b", "rot/b/lib"), True, Missing([], [], ["rot/b/lib/deep"])),
+        (("ssd/hvm", "ssd/hvm/a", "rot/b", *FILESYSTEMS), True, Missing([], [], [])),
+    ],
+)
+def test_what_is_made_where(there: tuple[str, ...], active: bool, found: Missing) -> None:
+    """The outer mountpoint before the inner one; on the PASSIVE host nothing that a sync brings."""
+    assert initialise.missing(ROOTS, FILESYSTEMS, there, active) == found
+
+
+def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
+    with pytest.raises(HvmError, match=r"dataset rot/bb/x is not below the pair's datasets\. Correct hvm_filesystems"):
+        initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
+
+
+MOUNTED = {"mounted": ["yes", "-"]}
+
+
+class Here:
+    """This host, with ZFS, systemd, libvirt and the other host replaced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, place: pathlib.Path) -> None:
+        me, peer = configs.Host("hv1", "10.0.0.1"), configs.Host("hv2", "10.0.0.2")
+        self.config = configs.PairConfig("p", me, peer, ROOTS, "/vm/state")
+        self.did: list[str] = []
+        self.there: set[str] = set()
+        self.pools = {"ssd": "ONLINE", "rot": "ONLINE"}
+        self.role = role.UNKNOWN
+        self.pending: t.Any = None
+        self.gate = True
+        self.let_go: set[str] = set()
+        self.mounted: set[str] = set()
+        self.theirs: dict[str, t.Any] = {}
+        self.place = place
+        self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
+        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, call=lambda op: {"datasets": self.theirs}[op])
+        monkeypatch.setattr(initialise, "Peer", lambda config: _Held(other))
+        monkeypatch.setattr(initialise, "run", self._run)
+        monkeypatch.setattr(initialise, "qemu_processes", list)
+        monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
+        monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
+        monkeypatch.setattr(initialise.inventory, "read_datasets", self._datasets)
+        monkeypatch.setattr(initialise, "_take_over", lambda dataset, point, mode: self.did.append(f"take over {dataset}"))
+        closing = types.SimpleNamespace(close=lambda: None)
+        monkeypatch.setattr(initialise.hypervisor, "start", lambda *words: self.did.append("start") or closing)
+        monkeypatch.setattr(initialise.hypervisor, "stop", lambda *words: self.did.append("stop"))
+        monkeypatch.setattr(role, "record", lambda *words: self.did.append(f"record {words[0]}"))
+        monkeypatch.setattr(role, "load", lambda: role.Role(self.role, 3, "s", "r", role.boot_id()))
+        monkeypatch.setattr(role, "gate_is_open", lambda: self.gate)
+        monkeypatch.setattr(operation, "pending", lambda: self.pending)
+        monkeypatch.setattr(operation, "lock_holder", lambda: None)
+        lock = operation.Lock
+        monkeypatch.setattr(operation, "Lock", lambda: lock(str(place / "lock")))
+
+    def _run(self, command: t.Sequence[str]) -> str:
+        self.did.append(" ".join(command))
+        if command[:2] == ["zfs", "mount"]:
+            (self.place / "img").mkdir(exist_ok=True)
+        return ""
+
+    def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
+        marked = {"hvm:let-go": ["p", "local"]} if more else {}
+        where = {"mountpoint": ["/x", "local"]}
+        return {
+            one: {"props": {**(marked if one in self.let_go else {}), **(where | MOUNTED if one in self.mounted else where)}}
+            for one in sorted(self.there)
+        }
+
+    def __call__(self, check: bool = False, **words: t.Any) -> dict[str, t.Any]:
+        self.did = []
+        return initialise.initialise(self.config, words.pop("active", "hv1"), self.filesystems, check, **words)
+
+
+class _Held:
+    def __init__(self, what: t.Any) -> None:
+        self.what = what
+
+    def __enter__(self) -> t.Any:
+        return self.what
+
+    def __exit__(self, *dummy: t.Any) -> None:
+        pass
+
+
+@pytest.fixture(name="here")
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Here:
+    return Here(monkeypatch, tmp_path)
+
+
+ROOT = "zfs create -o mountpoint=none -o canmount=noauto -o atime=off"
+
+
+def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_needs(here: Here) -> None:
+    made = f"zfs create -p -o atime=off -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
+    planned = here(check=True)
+    assert planned["datasets"] == ["ssd/hvm", "ssd/hvm/a", "rot/b", "rot/b/img"] and here.did == []
+    assert here()["datasets"] == planned["datasets"]
+    assert here.did[1:] == [
+        "zfs create -o mountpoint=none -o canmount=off ssd/hvm",
+        *(f"{ROOT} {root}" for root in ROOTS),
+        *(made, "take over rot/b/img", "start"),
+    ]
+    assert here(active="hv2")["datasets"] == ["ssd/hvm"]
+    assert here.did[1:] == ["zfs create -o mountpoint=none -o canmount=off ssd/hvm", "stop", "record PASSIVE"]
+
+
+def test_a_pool_that_is_missing_is_refused_before_anything_stops(here: Here) -> None:
+    here.pools["rot"] = "missing"
+    with pytest.raises(HvmError, match=r"pool rot is not there on hv1. Import it \(zpool import rot\), describe it in hvm_pools"):
+        here()
+    assert here.did == []
+
+
+def test_without_leave_to_make_datasets_each_that_is_missing_is_named(here: Here) -> None:
+    here.there = {"ssd/hvm", "ssd/hvm/a", "rot/b"}
+    with pytest.raises(HvmError, match="there is no dataset rot/b/img on hv1, and hvm_create_datasets is false"):
+        here(create=False)
+    assert here.did == []
+    here.there.add("rot/b/img")
+    assert here(create=False)["datasets"] == []
+
+
+def test_what_the_inventory_has_gained_is_made_beside_running_vms(here: Here) -> None:
+    here.role, here.there = role.ACTIVE, {"ssd/hvm", "ssd/hvm/a"}
+    planned = here(check=True)
+    assert (planned["changed"], planned["datasets"], here.did) == (True, ["rot/b", "rot/b/img"], [])
+    assert here()["role"] == role.ACTIVE
+    made = f"zfs create -p -o atime=off -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
+    assert here.did == [f"{ROOT} rot/b", "zfs set volmode=dev rot/b", made, "zfs mount rot/b/img"]
+    assert (here.place / "img").stat().st_mode & 0o777 == 0o711
+    here.there |= {"rot/b", "rot/b/img"}
+    assert here() == {"changed": False, "role": role.ACTIVE, "epoch": 3, "datasets": []} and here.did == []
+    here.role, here.there = role.PASSIVE, set()
+    assert here()["datasets"] == ["ssd/hvm"] and here.did == ["zfs create -o mountpoint=none -o canmount=off ssd/hvm"]
+
+
+def test_a_mountpoint_with_something_in_it_is_not_hidden_from_vms_that_run(here: Here) -> None:
+    here.role = role.ACTIVE
+    (here.place / "img").mkdir()
+    (here.place / "img/disk").write_text("")
+    for check in (True, False):
+        with pytest.raises(HvmError, match="img is not empty, and a new dataset of hvm_filesystems is to be mounted there"):
+            here(check=check)
+        assert here.did == []
+
+
+@pytest.mark.parametrize("why", ["pending", "stopped", "diverged", "no pool", "not wanted"])
+def test_nothing_is_made_where_it_could_take_the_place_of_something(here: Here, why: str) -> None:
+    """In the midst of a rollback a root is away; a host that is stopped or DIVERGED is as it should be."""
+    here.role = role.DIVERGED if why == "diverged" else role.ACTIVE
+    here.pending = {"operation": "rollback"} if why == "pending" else None
+    here.gate = why != "stopped"
+    here.pools["rot"] = "missing" if why == "no pool" else "ONLINE"
+    assert here(create=why != "not wanted")["changed"] is False and here.did == []
+
+
+def test_what_a_removal_has_left_to_be_mounted_at_boot_is_taken_back(here: Here) -> None:
+    """A replica gets its canmount: it would be mounted at boot, on the PASSIVE host."""
+    here.there = {"ssd/hvm", "ssd/hvm/a", "ssd/hvm/a/lib", "rot/b", "rot/b/img"}
+    here.let_go = {"ssd/hvm/a/lib", "rot/b/img"}
+    assert here()["datasets"] == []
+    both = "rot/b/img ssd/hvm/a/lib"
+    assert here.did[1:] == [f"zfs set canmount=noauto {both}", f"zfs inherit hvm:let-go {both}", "start"]
+    assert here(active="hv2")["role"] == role.PASSIVE and here.did[1:] == ["stop", "record PASSIVE"]
+
+
+def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(here: Here) -> None:
+    """After a removal the roles are forgotten; whichever of the two hosts looks first, nothing is changed on either."""
+    entry = {"props": {"mountpoint": ["/var/lib/libvirt", "local"]}}
+    here.theirs = {"rot/b/lib": {"props": {**entry["props"], **MOUNTED}}, "rot/b": entry}
+    with pytest.raises(HvmError, match="are mounted on hv2, which is to become PASSIVE: rot/b/lib") as error:
+        here()
+    assert "hvm_first_active=hv2" in error.value.remedy and here.did == []
+    assert here(active="hv2")["role"] == role.PASSIVE  # the other way round it is right
+    here.theirs, here.there, here.mounted = {}, {"rot/b", "rot/b/lib"}, {"rot/b/lib"}
+    for check in (True, False):
+        with pytest.raises(HvmError, match="are mounted on hv1, which is to become PASSIVE: rot/b/lib"):
+            here(check=check, active="hv2")
+        assert here.did == []
+    assert here()["role"] == role.ACTIVE
