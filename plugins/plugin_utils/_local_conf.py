@@ -63,7 +63,7 @@ def _statements(text: str) -> t.Iterator[tuple[int, str]]:
         elif char == "#" and began:
             end = text.find("\n", at)
             for dummy in range((len(text) if end < 0 else end) - at - 1):
-                next(characters)
+                next(characters, None)
         elif char == "\n" and depth > 0:
             words += " "
         elif char in "\n;":

@@ -788,6 +788,13 @@ SENTENCES = {
     "every VM is on {}, and it has not taken over ({})": "toutes les VMs sont sur {}, et il n'a pas pris le relais ({})",
     "hvm.pair.recover finds out which host goes on, and lets it.": "'hvm recover' trouve quel hôte continue, et le laisse faire.",
     "{} was told to take over, and has not answered: {}": "{} devait prendre le relais, et n'a pas répondu: {}",
+    "VM {} would have to be saved ({}), and the last set has been taken": (
+        "la VM {} devrait être sauvegardée ({}), et le dernier jeu est déjà pris"
+    ),
+    "Let it be paused (hvm_move_mode=direct); or hvm.pair.recover brings the VMs back.": (
+        "Permettre qu'elle soit suspendue (--move-mode direct); ou 'hvm recover' ramène les VMs."
+    ),
+    "VM {} runs, and is no part of the move": "la VM {} tourne, et ne fait pas partie du déplacement",
     "The VMs run there. Run hvm.pair.recover when {} answers again.": (
         "Les VMs tournent là-bas. Lancer 'hvm recover' quand {} répond à nouveau."
     ),

@@ -150,7 +150,7 @@ def move(
         dom.migrate3(target, parameters, flags(way.throttle))
     except Exception as exc:
         watch.end()
-        if _has_gone(source, name) and _stands(target, name):
+        if has_moved(source, target, name):
             return watch.report()  # only the answer has got lost
         if watch.aborted:
             raise Aborted(f"the move of {name} was stopped") from exc
@@ -164,7 +164,21 @@ def _why(exc: Exception) -> str:
     return str(exc).strip() or type(exc).__name__
 
 
-def _has_gone(conn: t.Any, name: str) -> bool:
+def has_moved(source: t.Any, target: t.Any, name: str) -> bool:
+    """Whether a VM stands on the target, whole, and was told to end here for that: proven by what libvirt says on both hosts."""
+    return has_gone(source, name) and _stands(target, name)
+
+
+def has_ended(conn: t.Any, name: str) -> bool:
+    """Whether a VM is off, and not because it has moved."""
+    try:
+        dom = conn.lookupByName(name)
+        return bool(vm_state.state_of(dom) == vm_state.STOPPED) and tuple(dom.state()) != _MOVED
+    except Exception:  # noqa: BLE001  whatever it is: it is not proven
+        return False
+
+
+def has_gone(conn: t.Any, name: str) -> bool:
     """Whether its move has ended on this side."""
     try:
         return tuple(conn.lookupByName(name).state()) == _MOVED
@@ -182,9 +196,7 @@ def _stands(conn: t.Any, name: str) -> bool:
 class _Watch:
     """Looks at a move, in a thread of its own: what is left, when the VM is paused, whether its time is over."""
 
-    def __init__(
-        self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]
-    ) -> None:
+    def __init__(self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]) -> None:
         self._conn, self._name, self._way, self._seen, self._stop = conn, name, way, seen, stop
         self._end = threading.Event()
         self._began = time.monotonic()

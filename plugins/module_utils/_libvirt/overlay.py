@@ -23,6 +23,7 @@ import xml.etree.ElementTree as ET
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 DIRECTORY = "/var/lib/hvm/overlays"
 #: A guest's small write copies a subcluster of 4 KiB, not a cluster of 128 (QEMU 5.2, docs/interop/qcow2.txt).
@@ -198,6 +199,18 @@ def on_bases(xml: str, listed: t.Sequence[Disk]) -> str:
         if driver is not None:
             driver.set("type", disk.format)
     return ET.tostring(root, encoding="unicode")
+
+
+def forsake(conn: t.Any, name: str, listed: t.Sequence[Disk]) -> None:
+    """A VM that is off and whose definition names overlays that are gone is defined with its disks; else nothing is done."""
+    try:
+        dom = conn.lookupByName(name)
+    except Exception as exc:
+        if code_of(exc) != NO_DOMAIN:
+            raise
+        return
+    if vm_state.state_of(dom) == vm_state.STOPPED:
+        _redefine(conn, dom, listed)
 
 
 def _redefine(conn: t.Any, dom: t.Any, listed: t.Sequence[Disk]) -> None:

@@ -322,7 +322,7 @@ def migrate_unsecure(me: Observation, peer: Observation, choices: t.Mapping[str,
     :param choices: how each VM goes (`modes.choose_all`); None: not decided yet, and nothing is said of it.
     """
     if moving.source(me):
-        return _move_on(me, peer)
+        return _move_on(me, peer, choices)
     found = _hand_over(me, peer) + places(me, peer) + compat.landing(me, peer, covered)
     for name, vm in me["vms"].items():
         if vm["state"] not in ("running", "frozen", "stopped"):
@@ -338,8 +338,11 @@ def migrate_unsecure(me: Observation, peer: Observation, choices: t.Mapping[str,
     return found
 
 
-def _move_on(me: Observation, peer: Observation) -> list[Finding]:
-    """One that has begun. The rest was asked when it began, and both hosts have been busy with nothing else since."""
+def _move_on(me: Observation, peer: Observation, choices: t.Mapping[str, modes.Choice] | None) -> list[Finding]:
+    """One that has begun. The rest was asked when it began, and both hosts have been busy with nothing else since.
+
+    :param choices: of VMs that are left.
+    """
     found = common(me, (moving.OPERATION,)) + common(peer, (moving.OPERATION,)) + _strangers(me, peer) + moving.go_on(me, peer)
     for side in (me, peer):
         if side["lock"]:
@@ -348,6 +351,14 @@ def _move_on(me: Observation, peer: Observation) -> list[Finding]:
     if me["shared_ip"]["in_use_by_us"]:
         what = "this run comes in over the shared IP, which is about to move"
         found.append(Finding(what, f"Connect to the host's own address, as {me['address']}.", me["host"]))
+    for name in moving.new(me):
+        found.append(Finding(f"VM {name} runs, and is no part of the move", "Shut it down first.", me["host"]))
+    back = "Let it be paused (hvm_move_mode=direct); or hvm.pair.recover brings the VMs back."
+    for name, one in (choices or {}).items():
+        found += one.findings
+        if one.mode == modes.SECURE:
+            what = f"VM {name} would have to be saved ({one.why}), and the last set has been taken"
+            found.append(Finding(what, back, me["host"]))
     return found
 
 

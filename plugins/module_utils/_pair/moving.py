@@ -145,8 +145,10 @@ def excused(side: Observation, other: Observation | None) -> bool:
     :param other: None when the other host does not answer: then nobody says otherwise.
     """
     entry = target(side)
-    if entry is None or side.get("gate") != ARRIVING:
+    if entry is None:
         return False
+    if side.get("gate") != ARRIVING:
+        return not names(entry, "arrived") and not side["qemu"]  # it was cut off when it shut everything down
     return other is None or is_same(source(other), entry) or not names(entry, "arrived")
 
 
@@ -284,6 +286,11 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
     if not is_ready(peer) or not peer["hypervisor"]["running"]:
         return [Finding(f"{other} has rebooted since: the VMs that had arrived there do not run", back, other)]
     return []
+
+
+def new(me: Observation) -> list[str]:
+    """On the source: VMs that run, and did not when the move began."""
+    return sorted(set(me["qemu"]) - names(source(me), "vms"))
 
 
 def left_to_move(mine: Entry, peer: Observation, running: t.Collection[str]) -> tuple[list[str], list[str]]:

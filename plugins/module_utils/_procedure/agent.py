@@ -325,8 +325,7 @@ class Agent:
         vms, frozen = ([str(name) for name in arguments[word]] for word in ("vms", "frozen"))
         return switchover.activate(self._config, str(arguments["set"]), int(arguments["epoch"]), vms, frozen, emit)
 
-
-    # ---- VMs that come one by one
+    # ---- VMs that come one by one; `arrive` is asked first
 
     def arrive(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive

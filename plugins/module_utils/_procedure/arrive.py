@@ -20,6 +20,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, relaying
@@ -44,12 +46,17 @@ def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[d
     :param facts: ``{set, epoch, vms, frozen, saved, overlays}`` as in the source's journal.
     """
     name, epoch = str(facts["set"]), int(facts["epoch"])
-    findings = guards.arrive(observe(config), epoch, name, *_set_state(config, name))
+    disks = overlays.disks(facts["overlays"])
+    me = observe(config)
+    begun = moving.target(me)
+    if begun and begun.get("set") == name and not moving.arrived(me) and not (moving.is_ready(me) and hypervisor_running()):
+        depart(config)  # it was cut off before it was ready, or is not any more
+        me = observe(config)
+    findings = guards.arrive(me, epoch, name, *_set_state(config, name))
     if findings:
         raise HvmError(findings[0].what, findings[0].remedy)
-    disks = overlays.disks(facts["overlays"])
     if operation.Journal.of_arrival() is not None:
-        return {}  # it was ready already
+        return {}  # it is ready
     journal = operation.Journal(OPERATION, **dict(facts), arrived=[], **{operation.SOURCE: config.peer.name})
     journal.step("arrive")
     try:
@@ -95,7 +102,7 @@ def _set_state(config: PairConfig, name: str) -> tuple[list[str], bool]:
 def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
     """A VM that has come, paused: all that it has is on disk here, then it is this host's, then it goes on.
 
-    One that is off has come with its overlays alone.
+    One that is off has come with its overlays alone. Again it does nothing, but for one that stands still here.
     """
     journal = journal_here()
     entry = journal.entry
@@ -108,12 +115,11 @@ def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
     conn = domains.connect()
     try:
         dom = conn.lookupByName(name)
-        goes_on = dom.isActive() and name not in entry["frozen"]
-        if goes_on:
+        if vm_state.state_of(dom) == vm_state.FROZEN and name not in entry["frozen"]:
             dom.resume()
+        return {"runs": vm_state.state_of(dom) == vm_state.RUNNING}
     finally:
         conn.close()
-    return {"runs": bool(goes_on)}
 
 
 def _comes_no_more(name: str) -> None:
@@ -123,17 +129,21 @@ def _comes_no_more(name: str) -> None:
 
 
 def left(config: PairConfig, name: str) -> dict[str, t.Any]:
-    """A VM that goes back: it is the source's, before it goes on there."""
+    """A VM that goes back: it is the source's, before it goes on there.
+
+    :return: ``{moved}``: whether it is off here because it has moved, and not by itself.
+    """
     journal = journal_here()
     conn = domains.connect() if hypervisor_running() else None
     try:
         if conn is not None and name in qemu_processes():
             raise HvmError(f"VM {name} has a process here")
+        moved = conn is not None and migration.has_gone(conn, name)
     finally:
         if conn is not None:
             conn.close()
     journal.step("left", arrived=sorted(set(journal.entry["arrived"]).difference([name])))
-    return {}
+    return {"moved": moved}
 
 
 def drop(config: PairConfig, name: str) -> dict[str, t.Any]:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -15,7 +16,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, recover, rollback
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, overlays, recover, rollback
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, names, plan, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
@@ -115,6 +116,19 @@ def written(config: PairConfig, name: str) -> dict[str, int]:
     return {dataset: sizes[name] for dataset, sizes in since.items()}
 
 
+def _let_overlays_go(config: PairConfig, do: str, stamp: str) -> list[str]:
+    """What VMs have written beside the datasets goes the same way. :return: where it is now, as a warning."""
+    arrival = operation.Journal.of_arrival()
+    said = []
+    if do == recovery.KEEP and overlays.left():
+        place = overlays.put_beside(stamp or trees.new_stamp(datetime.datetime.now(datetime.UTC), kept.read(config.datasets)))
+        said = [f"what {', '.join(sorted(overlays.left(place)))} had written beside the disks is kept in {place}"]
+    overlays.empty()
+    if arrival:
+        arrival.done("given up, by the operator's word")
+    return said
+
+
 def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str, t.Any]:
     """:param snapshot: whether there is anything that needs one: it tells of it from then on, whatever happens."""
     refuse_if_up()
@@ -144,6 +158,8 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
         raise HvmError(f"{name!r} or {stamp!r} is no set and stamp of the pair {config.pair}")
     warnings = recover.let_go(config)
     begun = operation.pending() or {}
+    if do in (recovery.KEEP, recovery.DISCARD):
+        warnings += _let_overlays_go(config, do, stamp)
     journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp)
     left = trees.unfinished(kept.read(config.datasets), config.datasets)
     aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []

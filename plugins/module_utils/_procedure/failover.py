@@ -21,7 +21,16 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, comeback, recover, rollback, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    arrive,
+    both,
+    comeback,
+    overlays,
+    recover,
+    rollback,
+    serving,
+    switch,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
@@ -149,6 +158,11 @@ def _take_over(
     if entry:
         here = {vm: disks for vm, disks in entry["overlays"].items() if vm in entry[moving.ARRIVED]}
         facts.update({moving.ARRIVED: entry[moving.ARRIVED], "overlays": here, "frozen": entry["frozen"]})
+        # what lies here of the others is half a copy: they go on from the set
+        half = {vm: disks for vm, disks in overlays.of_journal(entry).items() if vm not in here}
+        for vm in half if entry["operation"] == moving.OPERATION else ():
+            arrive.drop(config, vm)
+        overlays.forget(half)
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")

@@ -17,7 +17,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
@@ -40,7 +40,7 @@ def go_back(
     operation.noted(lambda: journal.step(moving.COMING_BACK))
     bases.reopen(config.datasets)
     if stopped:
-        conn = hypervisor.start(config, int(entry["epoch"]), "the migration was undone", progress)
+        conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
     _go_on(conn, entry, ())  # none of them has begun to come back, so one that stands here has never run there
@@ -59,9 +59,7 @@ def go_back(
     return errors
 
 
-def bring_back(
-    config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress
-) -> dict[str, str]:
+def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress) -> dict[str, str]:
     """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
     entry, other = journal.entry, peer.call("observe")
     disks, errors = overlays.of_journal(entry), dict[str, str]()
@@ -74,13 +72,32 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, name in entry["frozen"])
                     progress.say(f"{name} is back")
-                elif name in entry["begun"]:
-                    peer.call("drop", vm=name)
+                elif name in entry["begun"] and _drop(conn, way, peer, name):
+                    _bring(conn, way, peer, name, disks[name], peer.call("observe"), name in entry["frozen"])
+                    progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
         peer.call("depart", LONG)
     return errors
+
+
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
+    """Of a VM that was to move, and is not the other host's, nothing is left there.
+
+    One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
+
+    :return: whether that has happened, so that it comes back.
+    """
+    gone = migration.has_gone(conn, name)
+    if gone and migration.has_moved(conn, way.libvirt, name):
+        with contextlib.suppress(HvmError):  # as it has failed before, maybe
+            peer.call("arrived", vm=name)
+            return True
+    peer.call("drop", vm=name)
+    if gone:
+        conn.lookupByName(name).create()
+    return False
 
 
 def _bring(
@@ -115,19 +132,17 @@ def _bring(
         overlays.durable(disks)
     else:
         way.fetch(disks)
-    peer.call("left", vm=name)
+    moved = peer.call("left", vm=name)["moved"]
     for disk in disks:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{disk.overlay}.old")
     if running and not frozen:
         conn.lookupByName(name).resume()
-    elif not running and not moving.is_ready(other):  # it ran until that host ended; else it has ended by itself
+    elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
 
 
-def here(
-    conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]
-) -> dict[str, str]:
+def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]) -> dict[str, str]:
     """Those that are on this host go on, and what they have written comes into their disks.
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
@@ -135,6 +150,16 @@ def here(
     _go_on(conn, entry, elsewhere)
     mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
     return overlays.fold(conn, mine, progress)
+
+
+def let_run(entry: t.Mapping[str, t.Any]) -> None:
+    """VMs that have not moved go on here, while those that have stay there: a move that failed may have left one standing."""
+    with contextlib.suppress(Exception):
+        conn = hypervisor.connect_again()
+        try:
+            _go_on(conn, entry, entry["moved"])
+        finally:
+            conn.close()
 
 
 def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], elsewhere: t.Collection[str]) -> None:

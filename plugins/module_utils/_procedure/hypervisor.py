@@ -19,6 +19,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import SOCKETS, UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import daemon_failure
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
@@ -48,6 +49,7 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen:
         except CommandError as exc:
             raise HvmError(f"libvirt does not start: {daemon_failure() or exc}", "See journalctl -u libvirtd.") from exc
         conn = connect_soon()
+        overlays.mend(config, conn, progress)
         domains.neutralise_autostart(conn)
         domains.start_networks(conn)
         progress.say("hypervisor running")

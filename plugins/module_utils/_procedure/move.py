@@ -13,6 +13,7 @@ how it is undone (`comeback`, which `recover` shares), and what a later run find
 
 from __future__ import annotations
 
+import itertools
 import time
 import typing as t
 
@@ -21,6 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, moving, overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving as pair_moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
@@ -54,17 +56,35 @@ class Options(t.NamedTuple):
     stay: bool = False
 
 
-def prerequisites(config: PairConfig, peer: Peer, options: Options) -> tuple[dict[str, t.Any], dict[str, t.Any], t.Any]:
+def prerequisites(
+    config: PairConfig, peer: Peer, options: Options, locked: bool = False
+) -> tuple[dict[str, t.Any], dict[str, t.Any], dict[str, modes.Choice]]:
     """Look at both hosts; no effects. :return: (this host, the other one, VM -> how it moves)
 
+    :param locked: the lock of this host is held for this.
     :raises Refused: with everything that is in the way.
     """
     me, other = switchover.look(config, peer)
-    choices = modes.choose_all(me["vms"], options.policy, {}, lambda path: guards.covered(path, me), config.me.name)
+    if locked:
+        me["lock"] = None
+    begun = pair_moving.source(me)
+    vms = me["vms"] if begun is None else left(me["vms"], begun, pair_moving.arrived(other))
+    choices = modes.choose_all(vms, options.policy, {}, lambda path: guards.covered(path, me), config.me.name)
     findings = guards.migrate_unsecure(me, other, choices)
     if findings:
         raise Refused("the migration", findings)
     return me, other, choices
+
+
+def left(vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
+    """VMs of a move that has begun which are still to be decided about, as they would be without their overlays. Pure."""
+    found = {}
+    for name, disks in overlays.of_journal(begun).items():
+        if name in vms and name not in there:
+            bases_of = {disk.overlay: disk.base for disk in disks}
+            listed = [{**disk, "path": bases_of.get(disk["path"], disk["path"])} for disk in vms[name]["disks"]]
+            found[name] = {**vms[name], "disks": listed}
+    return found
 
 
 DEFAULTS = Options()
@@ -83,9 +103,11 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False, options
             cancelling.forget()
             epoch = me["role"]["epoch"]
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
-            me, other, choices = prerequisites(config, peer, options)
-            presync = switchover.presync(config, peer, progress, epoch)
-            result = _Move(config, peer, progress, me, other, choices, options).execute()
+            me, other, choices = prerequisites(config, peer, options, locked=True)
+            goes_on = operation.Journal.of_pending()
+            # with overlays nothing is written that a set could bring over
+            presync = [] if goes_on else switchover.presync(config, peer, progress, epoch)
+            result = _Move(config, peer, progress, me, other, choices, options, goes_on).execute()
     result.update(presync=presync, total=round(time.monotonic() - started, 3))
     result["bytes"] += sum(entry["bytes"] for entry in presync)
     return result
@@ -101,28 +123,33 @@ class _Move:
         other: dict[str, t.Any],
         choices: t.Mapping[str, modes.Choice],
         options: Options,
+        goes_on: operation.Journal | None = None,
     ) -> None:
+        """:param goes_on: the journal of a move that did not end, which is gone on with."""
         self.config, self.peer, self.progress, self.options = config, peer, progress, options
-        self.choices = dict(choices)
-        self.held = [one for one, enabled in me["shared_ip"]["addresses"].items() if enabled]
-        self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])
+        self.other, self.choices = other, dict(choices)
         self.watch = Stopwatch()
-        self.saved = modes.of_mode(choices, modes.SECURE)
         self.moving = modes.of_mode(choices, modes.LIVE, modes.DIRECT)
-        frozen = sorted(name for name, one in choices.items() if one.frozen)
-        self.journal = operation.Journal(
-            OPERATION,
-            vms=sorted(choices),
-            frozen=frozen,
-            saved=self.saved,
-            overlays={},
-            begun=[],
-            moved=[],
-            set="",
-            peer=config.peer.name,
-            epoch=self.epoch + 1,
-            on_failure="stay" if options.stay else "back",
-        )
+        self.goes_on = goes_on is not None
+        facts: dict[str, t.Any] = {
+            "frozen": sorted(name for name, one in choices.items() if one.frozen),
+            "modes": {name: one.mode for name, one in choices.items()},
+            "on_failure": "stay" if options.stay else "back",
+        }
+        if goes_on:
+            self.journal, entry = goes_on, goes_on.entry
+            entry["frozen"] = sorted({*entry["frozen"], *facts["frozen"]})
+            entry.update(modes={**entry["modes"], **facts["modes"]}, on_failure=facts["on_failure"])
+            self.epoch = int(entry["epoch"]) - 1
+        else:
+            self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])
+            held = [one for one, enabled in me["shared_ip"]["addresses"].items() if enabled]
+            first: dict[str, t.Any] = {"overlays": {}, "begun": [], "moved": [], "set": "", "peer": config.peer.name}
+            saved = modes.of_mode(choices, modes.SECURE)
+            more: dict[str, t.Any] = {"vms": sorted(choices), "saved": saved, "held": held, "epoch": self.epoch + 1}
+            self.journal = operation.Journal(OPERATION, **first, **more, **facts)
+        self.saved: list[str] = self.journal.entry["saved"]
+        self.held: list[str] = self.journal.entry["held"]
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
         self.late: set[str] = set()
@@ -130,11 +157,16 @@ class _Move:
         self.stopped = False
 
     def execute(self) -> dict[str, t.Any]:
-        conn = domains.connect()
+        conn = None
         try:
-            infos = self._last_look(conn)
-            name, sent, warnings = self._prepare(conn, infos)
-            self._move_all(conn, infos)
+            if self.goes_on:
+                name, sent, warnings = str(self.journal.entry["set"]), 0, list[str]()
+                self._arrive_there()
+            else:
+                conn = domains.connect()
+                infos = self._last_look(conn)
+                name, sent, warnings = self._prepare(conn, infos)
+            self._move_all()
             self._hand_over(conn, name)
             answer = self._take_over()
         except BaseException as exc:
@@ -163,6 +195,7 @@ class _Move:
         listed = {name: [list(disk) for disk in found] for name, found in disks.items()}
         self.journal.step("overlays", overlays=listed)
         overlays.directory(config)
+        overlays.note(config, disks)
         if self.saved:
             progress.say(f"save {', '.join(self.saved)}")
             checkpoint.save_all(config, conn, {name: infos[name] for name in self.saved}, progress, self.paused)
@@ -180,11 +213,15 @@ class _Move:
         self.journal.step("last sync", set=name)
         done = sync.sync(config, self.peer, progress, name, switchover.UNPROTECTED)
         self.watch.step("sync and verify")
+        self._arrive_there()
+        return name, done["bytes"], done["warnings"]
+
+    def _arrive_there(self) -> None:
+        """Again it does nothing there, when it is ready."""
         self.journal.step("arrive there")
         facts = {key: self.journal.entry[key] for key in ("set", "epoch", "vms", "frozen", "saved", "overlays")}
         self.peer.call("arrive", LONG, self._heard, facts=facts)
         self.watch.step("arrive there")
-        return name, done["bytes"], done["warnings"]
 
     def _heard(self, what: dict[str, t.Any]) -> None:
         if what.get("resumed"):
@@ -194,36 +231,72 @@ class _Move:
 
     # ---- VM by VM
 
-    def _move_all(self, conn: t.Any, infos: dict[str, dict[str, t.Any]]) -> None:
+    def _move_all(self) -> None:
+        """Every VM that is not there yet, by priority; also one that has ended meanwhile, with what it has written."""
         self.journal.step("move")
-        with passage.Passage(self.config, self.peer) as there:
-            for group in domains.order(infos, self.moving, descending=False):
-                for name in group:
-                    self._move(conn, there, name)
+        there = pair_moving.arrived(self.other) if self.goes_on else ()
+        names = set(self.journal.entry["overlays"]).difference(there)
+        for name in sorted(set(there).difference(self.journal.entry["moved"])):
+            self.peer.call("arrived", vm=name)  # it may stand: that host was not heard any more
+        self.journal.step("move", moved=sorted({*self.journal.entry["moved"], *there}))
+        if names:
+            conn = domains.connect()
+            try:
+                infos = domains.vms(conn, self.config.state_dir)
+                with passage.Passage(self.config, self.peer) as way:
+                    for name in itertools.chain(*domains.order(infos, names, descending=False)):
+                        self._move(conn, way, name)
+            finally:
+                conn.close()
         self.watch.step("move")
 
     def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
-        choice, journal, began = self.choices[name], self.journal, time.monotonic()
+        if self._cancelled():
+            raise HvmError(f"somebody has cancelled it before {name} moved")
+        journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
+        again = name in journal.entry["begun"]
         journal.step("move", begun=sorted({*journal.entry["begun"], name}))
         dom = conn.lookupByName(name)
-        if vm_state.state_of(dom) == vm_state.STOPPED:
+        how = "off"
+        if again and moving.has_moved(conn, there.libvirt, name):
+            how = "it had moved before"
+        elif again:
+            self.peer.call("drop", vm=name)
+        if vm_state.state_of(dom) != vm_state.STOPPED:
+            how = self._move_running(conn, there, name, disks)
+        elif how == "off":
             there.push(disks)
-        else:
-            with there.way(name) as (memory, nbd):
-                if choice.mode == modes.DIRECT and not choice.frozen:
-                    self.paused[name] = time.monotonic()
-                    dom.suspend()
-                limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
-                way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
-                report = moving.move(conn, there.libvirt, name, disks, way, self._seen(name), self._cancelled, there.watcher)
-            if not choice.frozen:
-                self.paused.setdefault(name, report.paused or time.monotonic())
         if self.peer.call("arrived", vm=name)["runs"]:
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
-        stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s" if name in self.resumed else ""
-        self.progress.say(f"{name} has moved ({choice.mode}) in {time.monotonic() - began:.1f} s{stood}")
+        stood = ""
+        if name in self.resumed and name in self.paused:
+            stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s"
+        self.progress.say(f"{name} has moved ({how}) in {time.monotonic() - began:.1f} s{stood}")
+
+    def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
+        """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
+        choice, dom = self.choices[name], conn.lookupByName(name)
+        with there.way(name) as (memory, nbd):
+            if choice.mode == modes.DIRECT and vm_state.state_of(dom) == vm_state.RUNNING:
+                self.paused[name] = time.monotonic()
+                dom.suspend()
+            limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
+            way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
+            try:
+                report = moving.move(conn, there.libvirt, name, disks, way, self._seen(name), self._cancelled, there.watcher)
+            except HvmError:
+                if not moving.has_ended(conn, name):
+                    raise
+                self.peer.call("drop", vm=name)
+                there.push(disks)
+                return "off"
+        if report.late:
+            self.late.add(name)
+        if not choice.frozen:
+            self.paused.setdefault(name, report.paused or time.monotonic())
+        return choice.mode
 
     def _seen(self, name: str) -> t.Callable[[moving.Seen], None]:
         """What is left of a VM, every few seconds, and not twice the same."""
@@ -281,10 +354,11 @@ class _Move:
         overlays.forget(overlays.disks(self.journal.entry["overlays"]))
         warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{other} is ACTIVE"))
         warnings += operation.noted(lambda: self.journal.done(f"{other} is ACTIVE"))
+        stood = {vm: round(end - self.paused[vm], 3) for vm, end in self.resumed.items() if vm in self.paused}
         vms = {
             vm: {
-                "mode": self.choices[vm].mode,
-                **({"interruption": round(self.resumed[vm] - self.paused[vm], 3)} if vm in self.resumed else {}),
+                "mode": self.journal.entry["modes"][vm],
+                **({"interruption": stood[vm]} if vm in stood else {}),
                 **({"late": True} if vm in self.late else {}),
             }
             for vm in self.journal.entry["vms"]
@@ -297,7 +371,7 @@ class _Move:
             "vms": vms,
             "steps": self.watch.steps + answer["steps"],
             "warnings": warnings,
-            "window": round(max((self.resumed[vm] - self.paused[vm] for vm in self.resumed), default=0.0), 3),
+            "window": max(stood.values(), default=0.0),
         }
         if answer["errors"]:
             raise HvmError(
@@ -329,8 +403,11 @@ class _Move:
                 f"every VM is on {self.config.peer.name}, and it has not taken over ({cause})",
                 "hvm.pair.recover finds out which host goes on, and lets it.",
             ) from cause
-        if self.options.stay and self.journal.entry["moved"]:
+        wanted = cancelling.wanted()
+        stay = self.options.stay if wanted is None else wanted == cancelling.STAY
+        if stay and self.journal.entry["moved"] and not self.stopped:
             operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
+            goback.let_run(self.journal.entry)
             raise HvmError(
                 f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
                 f"{self.config.peer.name}",

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import re
@@ -16,13 +17,17 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, inventory, kept
 
 #: Below the pool, beside the pair's roots: not replicated.
 DATASET = "hvm-overlays"
+#: In the directory of the state images: which disk each overlay of the last move belongs to.
+NOTE = "overlays.json"
 #: Debian's and Ubuntu's user of QEMU.
 QEMU_USER = "libvirt-qemu"
 
@@ -65,6 +70,30 @@ def durable(listed: t.Iterable[overlay.Disk]) -> None:
             os.close(fd)
 
 
+def note(config: PairConfig, found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
+    """Beside the state images, and so in the set: there the VMs' definitions name overlays that will be gone."""
+    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
+    write_atomic(f"{config.state_dir}/{NOTE}", json.dumps({name: [*map(list, one)] for name, one in found.items()}) + "\n", 0o600)
+
+
+def mend(config: PairConfig, conn: t.Any, progress: Progress) -> None:
+    """Definitions from a set that was taken in the midst of a move: their VMs are on their disks again.
+
+    Not while an operation that did not end says that their overlays count, nor when one of these is there.
+    """
+    try:
+        noted = disks(json.loads(read_text(f"{config.state_dir}/{NOTE}") or "{}"))
+    except (ValueError, TypeError, AttributeError, HvmError):
+        return  # then such a VM does not start, and libvirt says which file it lacks
+    counts = of_journal(operation.pending() or {})
+    for name, listed in sorted(noted.items()):
+        if name not in counts and not any(os.path.lexists(disk.overlay) for disk in listed):
+            try:
+                overlay.forsake(conn, name, listed)
+            except Exception as exc:  # noqa: BLE001  the others are no worse for it
+                progress.say(f"{name} is still defined with overlays that are gone: {exc}")
+
+
 def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress: Progress) -> dict[str, str]:
     """All that was written comes into the disks, VM by VM. :return: name -> error; such a VM goes on with its overlay."""
     errors: dict[str, str] = {}
@@ -74,6 +103,9 @@ def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress:
         except Exception as exc:  # noqa: BLE001  the others are no worse for it
             errors[name] = str(exc)
         else:
+            for disk in listed:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{disk.overlay}.old")
             if said:
                 progress.say(said)
     return errors
@@ -92,13 +124,35 @@ def forget(found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
                 os.unlink(disk.overlay)
 
 
-def left() -> dict[str, list[str]]:
-    """What lies there: VM -> names of files."""
+def put_beside(stamp: str) -> str:
+    """:return: the directory in which they all are now."""
+    place = f"{overlay.DIRECTORY}/kept-{stamp}"
+    os.makedirs(place, mode=0o700, exist_ok=True)
+    for names in left().values():
+        for name in names:
+            os.replace(f"{overlay.DIRECTORY}/{name}", f"{place}/{name}")
+    return place
+
+
+def empty() -> None:
+    """Every file goes; what was put beside stays."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(overlay.DIRECTORY):
+            if entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+
+
+def left(place: str = "") -> dict[str, list[str]]:
+    """What lies there: VM -> names of files. The journal knows the VM; else it is what its name has become in the file's."""
     found: dict[str, list[str]] = {}
+    known: dict[str, str] = {}
+    with contextlib.suppress(HvmError):
+        for vm, listed in of_journal(operation.pending() or {}).items():
+            known.update({os.path.basename(disk.overlay): vm for disk in listed})
     with contextlib.suppress(OSError):
-        for entry in sorted(os.listdir(overlay.DIRECTORY)):
+        for entry in sorted(os.listdir(place or overlay.DIRECTORY)):
             if entry.endswith(".qcow2"):
-                found.setdefault(entry.rsplit(".", 2)[0], []).append(entry)
+                found.setdefault(known.get(entry, entry.rsplit(".", 2)[0]), []).append(entry)
     return found
 
 

@@ -31,7 +31,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     serving,
     switch,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
 
@@ -192,6 +192,7 @@ def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
 def let_go(config: PairConfig) -> list[str]:
     """Nothing of the pair's is in use here any more. :return: warnings."""
     role.shut_gate()
+    bases.reopen(config.datasets)  # else they would be read-only when this host is ACTIVE again
     rollback.make_inert(config)
     try:
         address.give_up(config)

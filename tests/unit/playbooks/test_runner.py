@@ -177,8 +177,7 @@ def test_a_failover_with_the_name_of_the_dead_host_takes_over(world: World) -> N
 
 @pytest.mark.skipif(not os.access("/run", os.W_OK), reason="only root writes into /run, where a host's progress is")
 def test_what_a_long_task_says_of_itself_arrives_while_it_works(world: World) -> None:
-    for part in ("action", "plugin_utils"):
-        shutil.copytree(ROOT / "plugins" / part, world.directory / PLUGINS / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "plugins/action", world.directory / PLUGINS / "action", ignore=shutil.ignore_patterns("__pycache__"))
     steps = ["roll back to hvm_x_B", "mount", "restore VMs: 1 of 2"]
     text = SLOW.replace("STEPS", repr(steps)).replace("ANSWER", repr(TAKEN))
     (world.directory / PLUGINS / "modules/hvm_failover.py").write_text(text)

@@ -39,7 +39,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     serving,
     states,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, protect
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory, kept, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 V4 = "192.0.2.10/24"
@@ -54,7 +54,8 @@ BOOT, BEFORE = "this boot", "the boot before"
 _PLACED = (
     *(role.load, role.record, role.write, role.see, role.stopped_in_order, role.in_use),
     *(operation.Lock.__init__, operation.lock_holder, operation.others_operation, operation.acknowledge),
-    *(operation.Journal.__init__, operation.Journal.of_pending.__func__, operation.pending),
+    *(operation.Journal.__init__, operation.Journal.of_pending.__func__, operation.Journal.of_arrival.__func__),
+    operation.pending,
     *(constraint_file.read, constraint_file.load, constraint_file.save, constraint_file.changing.__wrapped__),
     *(networks_file.read, networks_file.read_peer, networks_file.save, networks_file.save_peer),
     networks_file.changing.__wrapped__,
@@ -164,14 +165,14 @@ class Lab:
 
     def _move(self, host: Host) -> None:
         self.at = host
-        place = host.place
+        place = str(host.place)
         moved = {role.RECORD: "role.json", operation.JOURNAL: "journal.json", operation.LOCK: "run/lock"}
         moved[constraint_file.PATH] = "constraint.json"
         moved |= {networks_file.PATH: "networks.json", networks_file.PEER: "networks-peer.json"}
         moved[networks_file.LOCK] = "networks.lock"
         for function, defaults in self._defaults.items():
-            function.__defaults__ = tuple(str(place / moved[one]) if one in moved else one for one in defaults)
-        role.RUN, role.GATE = str(place / "run"), str(place / "run/gate")
+            function.__defaults__ = tuple(f"{place}/{moved[one]}" if one in moved else one for one in defaults)
+        role.RUN, role.GATE = f"{place}/run", f"{place}/run/gate"
 
     @contextlib.contextmanager
     def on(self, host: Host) -> t.Iterator[Host]:
@@ -373,6 +374,7 @@ class Lab:
         patch.setattr(actions, "wait_devices", lambda dummy: lab.do("devices"))
         patch.setattr(actions, "snapshot_set", snapshot_set)
         patch.setattr(actions, "written_since", since)
+        patch.setattr(bases, "reopen", lambda dummy: [])  # nothing is shut
         patch.setattr(protect, "hold", hold)
         patch.setattr(inventory, "read", in_use)
         patch.setattr(inventory, "read_datasets", in_use)

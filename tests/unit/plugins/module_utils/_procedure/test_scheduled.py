@@ -59,7 +59,10 @@ class Work:
         patch.setattr(backup, "backup", lambda config, progress, options, check: self.do("backup", TAKEN, options, check))
         patch.setattr(sync, "run", lambda config, progress, name, check: self.do("sync", SENT, name, check))
         patch.setattr(prune, "prune", lambda config, rules, progress, check: self.do("prune", PRUNED, rules, check))
-        moves = lambda config, progress, check, options: self.do("move", self.moved(check), check, options)  # noqa: E731
+
+        def moves(config: t.Any, progress: t.Any, check: bool, options: t.Any) -> dict[str, t.Any]:
+            return self.do("move", self.moved(check), check, options)
+
         patch.setattr(move, "migrate", moves)
         patch.setattr(switchover, "migrate", lambda config, progress, check: self.do("migrate", self.moved(check), check))
 

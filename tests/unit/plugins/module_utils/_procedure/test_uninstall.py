@@ -97,8 +97,9 @@ class Host:
     def observe(self, config: configs.PairConfig, datasets: t.Any) -> dict[str, t.Any]:
         return {
             "role": role.as_dict(role.load()), "gate_open": (self.root / "run/hvm/gate").exists(), "pending": operation.pending(),
-            "hypervisor": {"running": self.seen["running"]}, "shared_ip": {"addresses": self.seen["addresses"], "interface":
-            "br0"}, **{key: self.seen[key] for key in ("qemu", "saved", "vms")},
+            "hypervisor": {"running": self.seen["running"]},
+            "shared_ip": {"addresses": self.seen["addresses"], "interface": "br0"},
+            **{key: self.seen[key] for key in ("qemu", "saved", "vms")},
         }  # fmt: skip
 
     def put(self) -> None:

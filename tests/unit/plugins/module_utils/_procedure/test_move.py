@@ -1,0 +1,505 @@
+# Copyright (c) 2026, the hvm.pair developers
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`migrate unsecure` on a pair of fakes: there, back, and out of every midst of it."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import typing as t
+
+import pytest
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, modes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, failover, move, overlays, rejoin
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from fake_moving import STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
+from fake_pair import FROZEN, RUNNING, STOPPED, Killed
+
+#: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
+OFF, ANY = ("mail",), ("db", "mail", "web")
+
+
+@pytest.fixture(name="lab")
+def _lab(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Moving:
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    return lab
+
+
+def fails(text: str = "no space left on device") -> t.Callable[[], None]:
+    """As an effect's fault: libvirt says so."""
+
+    def fault() -> None:
+        raise Error(text)
+
+    return fault
+
+
+def on(lab: Moving, effect: str, act: t.Callable[[], object]) -> None:
+    """At that effect, once."""
+
+    def fault() -> None:
+        del lab.faults[effect]
+        act()
+
+    lab.faults[effect] = fault
+
+
+# ---- there
+
+
+def test_the_vms_and_the_role_move(lab: Moving) -> None:
+    done = migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert (done["changed"], done["active"], lab.hv2.role()) == (True, "hv2", ("ACTIVE", 4))
+    assert {vm: one["mode"] for vm, one in done["vms"].items()} == {"db": "live", "web": "live"}
+    assert all(one["interruption"] >= 0 for one in done["vms"].values())
+    moved = [one for one in lab.did if one.split()[1] in ("finish", "push")]
+    assert moved == ["hv1 finish db", "hv1 finish web"], "by priority"
+
+
+def test_a_vm_goes_on_there_after_its_overlay_is_on_disk_and_the_journal_says_that_it_is_there(lab: Moving) -> None:
+    migrate(lab)
+    first = lab.did.index("hv1 confirm db")
+    assert lab.did[first + 1 : first + 5] == ["hv2 fsync", "hv2 fsync", "hv2 journal migrate_unsecure: arrived", "hv2 resume db"]
+
+
+def test_nobody_is_active_between_the_two(lab: Moving) -> None:
+    migrate(lab)
+    assert lab.did.index("hv1 record PASSIVE 3") < lab.did.index("hv2 record ACTIVE 4")
+    assert lab.did.index("hv1 address off") < lab.did.index("hv2 address on")
+    assert lab.did.index("hv2 record ACTIVE 4") < lab.did.index("hv2 commit db vda")
+
+
+def test_there_and_back_again(lab: Moving) -> None:
+    migrate(lab)
+    lab.again()
+    migrate(lab, lab.hv2)
+    lab.whole(lab.hv1, OFF)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_check_mode_has_the_plan_and_does_nothing(lab: Moving) -> None:
+    with lab.on(lab.hv1) as at:
+        plan = move.migrate(at.config, Progress(), check=True)
+    assert lab.effects() == [] and plan["changed"] and set(plan["vms"]) == {"db", "web"}
+    assert any("db" in line for line in plan["plan"])
+
+
+def test_a_frozen_vm_stays_frozen(lab: Moving) -> None:
+    lab.hv1.vms["web"]["state"] = FROZEN
+    migrate(lab)
+    lab.whole(lab.hv2, OFF, frozen=["web"])
+    assert not any(one.endswith(("suspend web", "resume web")) for one in lab.did)
+
+
+def test_a_vm_that_cannot_move_is_saved_and_restored_there(lab: Moving) -> None:
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    done = migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert done["vms"]["web"]["mode"] == modes.SECURE
+    assert lab.did.index("hv1 save web") < lab.did.index("hv1 snapshot db")
+    assert lab.did.index("hv2 record ACTIVE 4") < lab.did.index("hv2 bring web")
+
+
+def test_a_vm_is_paused_first_when_it_is_wished_so(lab: Moving) -> None:
+    migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    lab.whole(lab.hv2, OFF)
+    assert lab.did.index("hv1 suspend db") == lab.did.index("hv1 migrate db") - 1
+
+
+def test_without_a_vm_only_the_role_moves(lab: Moving) -> None:
+    for name in ("db", "web"):
+        lab.end(lab.hv1, name)
+    migrate(lab)
+    lab.whole(lab.hv2, ANY)
+
+
+def test_a_vm_that_ends_before_its_turn_comes_with_what_it_has_written(lab: Moving) -> None:
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    migrate(lab)
+    assert lab.hv2.vms["web"]["state"] == STOPPED
+    lab.whole(lab.hv2, [*OFF, "web"])
+    assert "hv2 qemu-img commit web.vda.qcow2" in lab.did
+
+
+def test_a_vm_that_ends_while_it_moves_comes_with_what_it_has_written(lab: Moving) -> None:
+    def ends() -> None:
+        lab.end(lab.hv1, "db")
+        raise Error("domain is not running")
+
+    on(lab, "hv1 copied db", ends)
+    done = migrate(lab)
+    lab.whole(lab.hv2, [*OFF, "db"])
+    assert "hv2 overlay db.vda.qcow2" in lab.did[lab.did.index("hv1 copied db") :], "not over what had come of it"
+    assert lab.hv2.vms["db"]["state"] == STOPPED and done["vms"]["db"]["mode"] == "live"
+
+
+def test_a_vm_that_ends_after_it_has_moved_stays_off_there(lab: Moving) -> None:
+    on(lab, "hv1 migrate web", lambda: lab.end(lab.hv2, "db"))
+    migrate(lab)
+    assert lab.hv2.vms["db"]["state"] == STOPPED
+    lab.whole(lab.hv2, [*OFF, "db"])
+
+
+def test_an_answer_that_is_lost_is_asked_for(lab: Moving) -> None:
+    lab.loses_answer = True
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert "hv2 resume db" in lab.did and not any(one.endswith("start db") for one in lab.did)
+
+
+def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab: Moving) -> None:
+    on(lab, "hv1 sync", lambda: lab.start(lab.hv1, "mail"))
+    with pytest.raises(HvmError, match="mail: started or ended since the migration had begun"):
+        migrate(lab)
+    lab.whole(lab.hv1)
+
+
+# ---- it fails
+
+
+@pytest.mark.parametrize(
+    "effect", ["hv1 snapshot web", "hv2 overlay web.vda.qcow2", "hv1 copied db", "hv1 copied web", "hv2 fsync", "hv2 resume db"]
+)
+@pytest.mark.parametrize("wish", [modes.LIVE, modes.DIRECT])
+def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wish: str) -> None:
+    on(lab, effect, fails())
+    with pytest.raises((HvmError, Error)) as raised:
+        migrate(lab, policy=modes.Policy(wish=wish))
+    if isinstance(raised.value, HvmError):  # not what libvirt itself has said
+        assert "so the migration was undone, and hv1 goes on as the ACTIVE host" in raised.value.what
+    lab.whole(lab.hv1, OFF)
+    assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
+
+
+@pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
+def test_with_every_vm_there_it_is_undone_as_well(lab: Moving, effect: str) -> None:
+    on(lab, effect, fails("busy"))
+    with pytest.raises((HvmError, Error)):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_saved_vms_come_back_too(lab: Moving) -> None:
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    on(lab, "hv1 copied db", fails())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
+    with pytest.raises(HvmError, match="db: VM db did not move: it does not come back"):
+        migrate(lab)
+    assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
+    lab.faults.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
+    lab.hv1.address = False
+    on(lab, "hv1 copied db", fails())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    assert not lab.hv1.address and "hv1 address on" not in lab.did
+
+
+# ---- it is struck
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_whatever_ends_it_recover_makes_the_pair_whole(tmp_path: pathlib.Path, strike: str) -> None:
+    count = 0
+    for lab, dummy in each_strike(tmp_path, strike, pair, migrate):
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
+        count += 1
+    assert count > (30 if strike == "agent" else 60)
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_where_status_says_so_it_goes_on(tmp_path: pathlib.Path, strike: str) -> None:
+    """Else, or when it is refused, `recover`."""
+    gone_on = 0
+    for lab, dummy in each_strike(tmp_path, strike, pair, lambda lab: migrate(lab, stay=True), every=2):
+        with lab.on(lab.hv1):
+            said = advice.advice(lab.observe())
+        if "migrate_unsecure goes on" in said:
+            try:
+                migrate(lab)
+                lab.whole(lab.hv2, OFF)
+                gone_on += 1
+                continue
+            except Refused as exc:
+                assert "hvm.pair.recover" in str(exc)
+            lab.again()
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
+    assert gone_on > (1 if strike in ("agent", "link") else 15) or strike.startswith("power"), gone_on
+
+
+def half_way(lab: Moving) -> None:
+    """db has moved; the process was killed when web was about to."""
+    pair(lab)
+
+    def hit(dummy: int, effect: str) -> None:
+        if effect == "hv1 migrate web":
+            lab.dead = True
+            raise Killed(effect)
+
+    lab.at_effect = hit
+    with pytest.raises(Killed):
+        migrate(lab)
+    lab.up_again()
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_what_ends_recover_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
+    for lab, dummy in each_strike(tmp_path, strike, half_way, lambda lab: recovered(lab, lab.hv1), every=2):
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_what_ends_going_on_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
+    for lab, dummy in each_strike(tmp_path, strike, half_way, migrate, every=2):
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_what_ends_the_way_back_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
+    def prepare(lab: Moving) -> None:
+        pair(lab)
+        on(lab, "hv1 copied web", fails())
+
+    for lab, dummy in each_strike(tmp_path, strike, prepare, migrate, every=2):
+        lab.faults.clear()
+        lab.whole(ended(lab), OFF if lab.pending else ANY)
+
+
+# ---- it stays, and is gone on with
+
+
+def stays(lab: Moving, text: str = "db stay on hv2") -> None:
+    """db has moved, and web has not."""
+    on(lab, "hv1 copied web", fails())
+    with pytest.raises(HvmError, match=text):
+        migrate(lab, stay=True)
+    lab.again()
+    assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
+    assert lab.hv1.pending() == "migrate_unsecure: stays as it is"
+
+
+def test_it_is_gone_on_with(lab: Moving) -> None:
+    stays(lab)
+    done = migrate(lab)
+    assert set(done["vms"]) == {"db", "web"} and not any(one.endswith("migrate db") for one in lab.did)
+    assert not any("snapshot" in one.split()[1] for one in lab.did), "no other set"
+    assert done["presync"] == []
+    lab.whole(lab.hv2, OFF)
+
+
+def test_it_is_taken_back(lab: Moving) -> None:
+    stays(lab)
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert "hv1 confirm db" in lab.did and not any(one.endswith((" bring db", " start db")) for one in lab.did)
+
+
+def test_one_that_was_paused_to_move_runs_while_it_stays(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    with pytest.raises(HvmError, match="stay on hv2"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT), stay=True)
+    assert lab.hv1.vms["web"]["state"] == RUNNING
+
+
+def test_how_the_rest_moves_is_decided_anew(lab: Moving) -> None:
+    stays(lab)
+    done = migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    lab.whole(lab.hv2, OFF)
+    assert {vm: one["mode"] for vm, one in done["vms"].items()} == {"db": "live", "web": "direct"}
+    assert "hv1 suspend web" in lab.did
+
+
+def test_nothing_can_be_saved_any_more(lab: Moving) -> None:
+    stays(lab)
+    with pytest.raises(Refused, match=r"VM web would have to be saved \(it is wished so\), and the last set has been taken"):
+        migrate(lab, policy=modes.Policy(wish=modes.SECURE))
+    assert lab.effects() == []
+
+
+def test_a_vm_that_somebody_has_started_meanwhile_is_named(lab: Moving) -> None:
+    stays(lab)
+    lab.start(lab.hv1, "mail", FROZEN)
+    with pytest.raises(Refused, match="VM mail runs, and is no part of the move"):
+        migrate(lab)
+
+
+def test_one_that_has_ended_meanwhile_goes_with_what_it_has_written(lab: Moving) -> None:
+    stays(lab)
+    lab.end(lab.hv1, "web")
+    migrate(lab)
+    assert lab.hv2.vms["web"]["state"] == STOPPED
+    lab.whole(lab.hv2, [*OFF, "web"])
+
+
+def test_one_that_stands_there_and_has_gone_here_is_not_sent_again(lab: Moving) -> None:
+    """The process ended before it could tell the other host that web is its own."""
+
+    def hit(dummy: int, effect: str) -> None:
+        if effect == "hv2 journal migrate_unsecure: arrived" and "hv1 confirm web" in lab.did:
+            lab.dead = True
+            raise Killed(effect)
+
+    lab.at_effect = hit
+    with pytest.raises(Killed):
+        migrate(lab)
+    lab.up_again()
+    memory = lab.processes["hv2"]["web"]
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert lab.processes["hv2"]["web"] is memory and "hv2 destroy web" not in lab.did
+
+
+def test_gone_on_with_twice(lab: Moving) -> None:
+    stays(lab)
+    on(lab, "hv1 copied web", fails())
+    with pytest.raises(HvmError, match="stay"):
+        migrate(lab, stay=True)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+# ---- cancelled
+
+
+def cancels(lab: Moving, effect: str, word: str) -> None:
+    on(lab, effect, lambda: (lab.hv1.place / "run/cancel").write_text(f"{word}\n"))
+
+
+@pytest.mark.parametrize("effect", ["hv2 resume db", "hv1 snapshot web", "hv2 systemctl start"])
+def test_cancelled_between_two_vms_all_come_back(lab: Moving, effect: str) -> None:
+    cancels(lab, effect, cancelling.BACK)
+    with pytest.raises(HvmError, match="somebody has cancelled it"):
+        migrate(lab, stay=True)
+    lab.whole(lab.hv1, OFF)
+    assert "hv1 confirm web" not in lab.did
+
+
+def test_cancelled_what_has_moved_stays_when_it_is_wished_so(lab: Moving) -> None:
+    cancels(lab, "hv2 resume db", cancelling.STAY)
+    with pytest.raises(HvmError, match=r"somebody has cancelled it before web moved.*db stay on hv2"):
+        migrate(lab)
+    assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_a_word_of_before_cancels_nothing(lab: Moving) -> None:
+    (lab.hv1.place / "run/cancel").write_text("back\n")
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+# ---- a host is lost
+
+
+def lost_a(lab: Moving) -> None:
+    half_way(lab)
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+
+
+def fail_over(lab: Moving, **words: str) -> dict[str, t.Any]:
+    with lab.on(lab.hv2) as at:
+        return failover.apply(at.config, "last", failover.Words(**words), False, Progress())
+
+
+def test_without_its_source_the_target_goes_on_with_what_has_moved_and_the_rest_from_the_set(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    with pytest.raises(Refused):
+        fail_over(lab)
+    fail_over(lab, dead_host="hv1")
+    assert lab.hv2.running() == ["db", "web"]
+    for name in ("db", "web"):
+        assert all(path.startswith("/srv") for path in lab.hv2.vms[name]["conf"].values())
+        assert lab.processes["hv2"][name].paths == lab.hv2.vms[name]["conf"]
+    assert lab.flushed["db"] <= lab.disks["hv2"]["/srv/vms/db.img"].writes
+    assert list((lab.hv2.place / "overlays").iterdir()) == []
+
+
+@pytest.mark.parametrize("choice", ["keep", "discard"])
+def test_the_source_that_comes_back_has_overlays_of_its_own(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    fail_over(lab, dead_host="hv1")
+    lab.again()
+    lab.hv1.answers = True
+    mine = lab.file(f"{overlays.overlay.DIRECTORY}/web.vda.qcow2", lab.hv1)
+    with lab.on(lab.hv2) as at:
+        found = rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        assert "overlays of" in found["own"]["sentence"] and lab.hv1.role()[0] == "DIVERGED"
+        words = rejoin.Words(choice, "hv1" if choice == "discard" else "")
+        done = rejoin.apply(at.config, words, False, Progress())
+    places = list((lab.hv1.place / "overlays").glob("kept-*/web.vda.qcow2"))
+    assert [lab.layers[place.stat().st_ino] for place in places] == ([mine] if choice == "keep" else [])
+    assert any("kept-" in text for text in done["warnings"]) is (choice == "keep")
+    assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.pending() == ""
+
+
+def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    half_way(lab)
+    lab.power_cut(lab.hv2)
+    lab.hv2.answers = False
+    for words in ({}, {"peer_is_down": "hv2"}):
+        with pytest.raises(Refused, match="db"):
+            recovered(lab, lab.hv1, **words)
+    lab.excused = ["db"]
+    recovered(lab, lab.hv1, peer_is_down="hv2", give_up="hv2")
+    assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+    assert lab.flushed["web"] <= lab.disks["hv1"]["/srv/vms/web.img"].writes
+    lab.again()
+    # that host is found again: what db has written there is its own
+    lab.hv2.answers = True
+    assert recovered(lab, lab.hv2)["do"] == "elsewhere"
+    with lab.on(lab.hv1) as at:
+        rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        done = rejoin.apply(at.config, rejoin.Words("discard", "hv2"), False, Progress())
+    assert (done["warnings"], lab.hv2.role()[0], lab.hv2.pending(), lab.hv2.inert()) == ([], "PASSIVE", "", True)
+    assert list((lab.hv2.place / "overlays").iterdir()) == []
+
+
+# ---- the set of a move, later
+
+
+def test_a_set_that_was_taken_in_the_midst_of_it_is_one_to_go_on_from(lab: Moving) -> None:
+    """Its definitions name overlays that are gone."""
+    migrate(lab)
+    lab.again()
+    lab.power_cut(lab.hv2)
+    lab.hv2.answers = False
+    with lab.on(lab.hv1) as at:
+        done = failover.apply(at.config, "last", failover.Words(dead_host="hv2"), False, Progress())
+        assert set(done["left"]) == {"db", "mail", "web"}  # nobody said that they ran
+        for name in ("db", "web"):
+            assert lab.hv1.vms[name]["conf"] == {dev: one[0] for dev, one in lab.hv1.vms[name]["disks"].items()}
+            lab.bring(None, name)
+    assert lab.hv1.running() == ["db", "web"]
