@@ -228,6 +228,9 @@ def test_the_choices_are_those_of_the_module() -> None:
     assert {*by_name["hvm_rollback_state"]["choices"], "rolled_back"} == set(json.loads(f"[{line}]"))
     documented = yaml.safe_load(re.search(r'RETURN = r"""(.*?)"""', (modules / "hvm_zfs_snapshot_info.py").read_text(), re.S)[1])
     assert all(word in str(documented["lists"]) for word in by_name["hvm_list"]["choices"])
+    moves = yaml.safe_load(re.search(r'DOCUMENTATION = r"""(.*?)"""', (modules / "hvm_move.py").read_text(), re.S)[1])["options"]
+    for variable, option in (("hvm_move_mode", "mode"), ("hvm_on_failure", "on_failure")):
+        assert (by_name[variable]["choices"], by_name[variable]["default"]) == (moves[option]["choices"], moves[option]["default"])
 
 
 # ---- the role, for real
