@@ -230,7 +230,8 @@ def test_the_choices_are_those_of_the_module() -> None:
     assert all(word in str(documented["lists"]) for word in by_name["hvm_list"]["choices"])
     moves = yaml.safe_load(re.search(r'DOCUMENTATION = r"""(.*?)"""', (modules / "hvm_move.py").read_text(), re.S)[1])["options"]
     for variable, option in (("hvm_move_mode", "mode"), ("hvm_on_failure", "on_failure")):
-        assert (by_name[variable]["choices"], by_name[variable]["default"]) == (moves[option]["choices"], moves[option]["default"])
+        asked, taken = by_name[variable], moves[option]
+        assert (asked["choices"], asked["default"]) == (taken["choices"], taken["default"])
 
 
 # ---- the role, for real
