@@ -276,7 +276,7 @@ class Agent:
         return networks.told(self._config, str(arguments["do"]), str(arguments["told"]))
 
     def prune(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
-        """By the rules of the host whose scheduled run it is; what this host itself needs stays, whatever they say."""
+        """By the rules of the host that asks; what this host itself needs stays, whatever they say. :return: as `prune.prune`."""
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import prune
         from ansible_collections.hvm.pair.plugins.module_utils._zfs import retention
 
@@ -284,8 +284,7 @@ class Agent:
             def say(self, text: str, **facts: t.Any) -> None:
                 emit({"text": text})
 
-        result = prune.prune(self._config, retention.rules(arguments["rules"]), Told(), check=bool(arguments["check"]))
-        return {key: result[key] for key in ("destroyed", "bytes", "blocked", "warnings")}
+        return prune.prune(self._config, retention.rules(arguments["rules"]), Told(), check=bool(arguments["check"]))
 
     def touched(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import comeback
