@@ -12,6 +12,8 @@ from _scene import World
 from test_events import Record, whole
 from test_manual import ACTIVE, PASSIVE, REFUSED, hvm, stamps
 
+#: hvm's exit code when something could not be done.
+FAILED = 1
 #: VMs of the lab: one that runs, and the one that does not.
 VM, OFF = "charlie", "foxtrot"
 
@@ -37,7 +39,7 @@ def test_every_command_does_what_it_says(world: World, record: Record) -> None:
     assert listed("freezed") == []
     hvm(a, f"vm backup {VM}")
     assert listed("backups") == [VM] and VM in listed("stopped")
-    hvm(a, f"vm start {VM}", REFUSED)  # it has a saved state
+    hvm(a, f"vm start {VM}", FAILED)  # it has a saved state
     hvm(a, f"vm restore {VM}")
     assert listed("running") == running and listed("backups") == []
     hvm(a, f"vm start {OFF}")
