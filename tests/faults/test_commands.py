@@ -135,7 +135,7 @@ def test_every_command_that_switches_off_does_so(world: World, record: Record) -
     # back to a set, and what that has put aside goes
     set_b = stamps(a)[-1]
     hvm(a, "hv stop")
-    hvm(a, f"rollback {set_b}")
+    hvm(a, f"rollback --to {set_b}")
     aside = hvm(a, "zfs kept list")[0].split()[0].rstrip(":")
     hvm(a, f"zfs kept drop {aside}")
     assert not any(aside in line for line in hvm(a, "zfs kept list"))
