@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import _image
 import pytest
 from _image import LabError
 from _machines import HOSTS, Lab
@@ -29,7 +30,7 @@ def reached(*dummy):
 
 
 def test_hosts_of_another_version_are_not_started_from_its_states(lab, monkeypatch):
-    monkeypatch.setattr(Lab, "holder", reached)
+    monkeypatch.setattr(_image, "tool", reached)  # QEMU's command: it would be built
     lab._store(images={host.name: "image" for host in HOSTS})
     with pytest.raises(Reached):
         lab._start(HOSTS[0], "fresh")
