@@ -87,7 +87,7 @@ def test_every_command_does_what_it_says(world: World, record: Record) -> None:
     hvm(a, "recover")
     hvm(b, "recover")
     hvm(a, "acknowledge")
-    hvm(a, "follow", REFUSED)
+    assert "hvm acknowledge" in hvm(a, "follow")[0]  # how the last one ended
     hvm(a, "scheduled --check")
     hvm(a, "backup unsecure")
 
@@ -145,7 +145,7 @@ def test_every_command_that_switches_off_does_so(world: World, record: Record) -
     world.heard(names=world.names)
 
     # the VMs move while they run, and the host that they have left is switched off
-    hvm(a, "cancel", REFUSED)  # there is nothing to cancel
+    hvm(a, "cancel", FAILED)  # there is nothing to cancel
     hvm(a, "migrate unsecure")
     assert (hvm(a, "status"), hvm(b, "status")) == (PASSIVE, ACTIVE)
     a.sh("hvm shutdown", check=False)
