@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "vms", "zfs", "lab", "bench")]
+sys.path.append(str(ROOT / "collections"))
 
 import _cells
 import _table
