@@ -109,6 +109,19 @@ def given_up() -> dict[str, t.Any]:
     return {"set": "", "begun": [], "moved": []}
 
 
+def before_it_goes_on(mine: Entry, peer: Observation | None, lost: t.Collection[str]) -> dict[str, t.Any]:
+    """What the source's journal says as well, with step COMING_BACK, before a VM is started here or an overlay merged.
+
+    What was decided now must be decided again after the next crash, also when the other host answers by then, or does not.
+
+    :param lost: VMs that the operator has given up on the target.
+    """
+    if lost:
+        return given_up()
+    # all is here; of a target that knows this move its own journal says what is there
+    return {} if peer is not None and is_same(mine, target(peer)) else {"begun": [], "moved": []}
+
+
 def arrived(side: Observation) -> tuple[str, ...]:
     return tuple(sorted(names(target(side), "arrived")))
 
@@ -283,9 +296,13 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
         return []  # nothing is there: it is made ready, again or for the first time
     if not is_same(mine, theirs):
         return [Finding(f"{other} does not know of this move", back, other)]
-    if not is_ready(peer) or not peer["hypervisor"]["running"]:
-        return [Finding(f"{other} has rebooted since: the VMs that had arrived there do not run", back, other)]
-    return []
+    if is_ready(peer) and peer["hypervisor"]["running"]:
+        return []
+    lost = sorted(names(theirs, "arrived") | (may_be_there(mine) - set(me["qemu"])))
+    if not lost:
+        return []  # whatever was on its way still runs here: it is made ready again
+    said = ", ".join(lost)
+    return [Finding(f"{other} has rebooted since, or was stopped: {said} had moved there and do not run", back, other)]
 
 
 def new(me: Observation) -> list[str]:

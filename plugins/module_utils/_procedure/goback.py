@@ -63,8 +63,8 @@ def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.J
     """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
     entry, other = journal.entry, peer.call("observe")
     disks, errors = overlays.of_journal(entry), dict[str, str]()
-    if moving.target(other) is None:
-        return errors  # it has not begun, or has ended, its part
+    if not moving.is_same(entry, moving.target(other)):
+        return errors  # it has not begun, or has ended, its part; or was given up, and what it has is no more than its own
     there = moving.arrived(other)
     with passage.Passage(config, peer) as way:
         for name in sorted(disks):

@@ -270,6 +270,29 @@ def test_what_ends_recover_is_ended_by_recover(tmp_path: pathlib.Path, strike: s
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
 
+def killed_at(lab: Moving, wanted: str, act: t.Callable[[Moving], object]) -> None:
+    """The process ends right before that effect."""
+
+    def hit(dummy: int, effect: str) -> None:
+        if effect == wanted:
+            lab.dead = True
+            raise Killed(effect)
+
+    lab.at_effect = hit
+    with pytest.raises(Killed):
+        act(lab)
+    lab.up_again()
+
+
+def test_a_recover_that_ends_twice_still_knows_that_all_are_back(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First when the other host has ended its part; then before that is so again in this one's journal, by its step."""
+    lab = Moving(tmp_path, monkeypatch)
+    half_way(lab)
+    killed_at(lab, "hv1 commit db vda", lambda lab: recovered(lab, lab.hv1))
+    killed_at(lab, "hv1 journal migrate_unsecure: start the VMs", lambda lab: recovered(lab, lab.hv1))
+    lab.whole(ended(lab), OFF)
+
+
 @pytest.mark.parametrize("strike", STRIKES)
 def test_what_ends_going_on_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
     for lab, dummy in each_strike(tmp_path, strike, half_way, migrate, every=2):
@@ -381,6 +404,42 @@ def test_gone_on_with_twice(lab: Moving) -> None:
     lab.whole(lab.hv2, OFF)
 
 
+def rebooted(lab: Moving, host: t.Any) -> None:
+    lab.power_cut(host)
+    lab.again()
+
+
+GONE = "hv2 has rebooted since, or was stopped: db had moved there and do not run"
+
+
+def test_it_is_not_gone_on_with_when_what_had_moved_is_off_there(lab: Moving) -> None:
+    stays(lab)
+    rebooted(lab, lab.hv2)
+    with pytest.raises(Refused, match=f"{GONE}. hvm.pair.recover brings the VMs back"):
+        migrate(lab)
+    assert lab.effects() == []
+    lab.whole(ended(lab), OFF)
+
+
+def test_it_is_gone_on_with_when_what_was_on_its_way_to_a_host_that_rebooted_still_runs_here(lab: Moving) -> None:
+    killed_at(lab, "hv1 copied db", migrate)
+    assert (lab.hv1.journal()["begun"], lab.hv2.journal()["arrived"]) == (["db"], [])
+    rebooted(lab, lab.hv2)
+    memory = lab.processes["hv1"]["db"].memory
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert memory <= lab.processes["hv2"]["db"].memory and "hv2 systemctl start" in lab.did
+
+
+def test_but_not_when_it_has_gone_here_and_its_memory_was_there_only(lab: Moving) -> None:
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    assert lab.hv1.vms["db"]["state"] == STOPPED
+    rebooted(lab, lab.hv2)
+    with pytest.raises(Refused, match=GONE):
+        migrate(lab)
+    lab.whole(ended(lab), OFF)
+
+
 # ---- cancelled
 
 
@@ -485,6 +544,32 @@ def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Pa
         done = rejoin.apply(at.config, rejoin.Words("discard", "hv2"), False, Progress())
     assert (done["warnings"], lab.hv2.role()[0], lab.hv2.pending(), lab.hv2.inert()) == ([], "PASSIVE", "", True)
     assert list((lab.hv2.place / "overlays").iterdir()) == []
+
+
+def lost_b(lab: Moving) -> None:
+    half_way(lab)
+    lab.power_cut(lab.hv2)
+    lab.hv2.answers = False
+    lab.excused = ["db"]
+
+
+@pytest.mark.parametrize("strike", ["process", "power hv1"])
+def test_what_was_given_up_stays_so_whatever_ends_it_and_whoever_is_found_again(tmp_path: pathlib.Path, strike: str) -> None:
+    """Nothing is merged, and no VM started, before it is written down: else that host's overlay came over other disks."""
+    ends = set()
+    words = {"peer_is_down": "hv2", "give_up": "hv2"}
+    for lab, effect in each_strike(tmp_path, strike, lost_b, lambda lab: recovered(lab, lab.hv1, **words)):
+        entry = lab.hv1.journal()
+        given_up = bool(entry.get("done")) or entry.get("set") == ""
+        assert given_up or not any(one.startswith(("hv1 commit", "hv1 bring", "hv1 qemu-img commit")) for one in lab.did), effect
+        done = recovered(lab, lab.hv1)  # that host answers again by now
+        assert ("db come back from hv2" in done["sentence"]) is not given_up, effect
+        assert ("hv1 fetch db.vda.qcow2" in lab.did) is not given_up, effect
+        assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == "", effect
+        said = recovered(lab, lab.hv2)
+        assert given_up is ("hvm.pair.rejoin comes next" in said["sentence"]), effect
+        ends.add(given_up)
+    assert ends == {True, False}
 
 
 # ---- the set of a move, later
