@@ -461,6 +461,10 @@ SENTENCES = {
     "its hypervisor is running": "son hyperviseur est en marche",
     "overlays of {}": "overlays de {}",
     "{} in these": "{} dans ceux-ci",
+    "VM {}: has moved here, and loses nothing": "VM {}: avait migré ici, et ne perd rien",
+    "VM {}: what it wrote while VMs were on both hosts: {}": (
+        "VM {}: ce qu'elle a écrit pendant que des VMs étaient sur les deux hôtes: {}"
+    ),
     "{} is ACTIVE in epoch {}, and {} has overlays of {} that no journal knows: hvm.pair.rejoin comes next": (
         "{} est ACTIF à l'époque {}, et {} a des overlays de {} qu'aucun journal ne connaît: 'hvm rejoin' vient ensuite"
     ),

@@ -507,18 +507,21 @@ def lost(
     vms: t.Iterable[str],
     with_state: t.Collection[str],
     written: t.Mapping[str, int] | None = None,
+    moved: t.Collection[str] = (),
 ) -> dict[str, t.Any]:
     """What a failover to the set `name` would lose, as data and as lines.
 
     :param vms: that the set knows of; `with_state`: those with a state image in it.
     :param written: dataset -> bytes that the other host has written since; None when it cannot be asked.
+    :param moved: VMs that go on as they are: they had moved to the host that takes over.
     :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, lines}``; seconds, bytes or None.
     """
     parsed = names.parse(name)
     age = max(int((now - parsed.time).total_seconds()), 0) if parsed else 0
     lines = [f"the last complete set is {name}, {how_long(age)} old; what was written after it would be lost"]
     found_vms: dict[str, dict[str, t.Any]] = {}
-    for vm in sorted(vms):
+    lines += [f"VM {vm}: has moved here, and loses nothing" for vm in sorted(moved)]
+    for vm in sorted(set(vms).difference(moved)):
         memory = vm in with_state
         found_vms[vm] = {"age": age, "memory": memory}
         how = "goes on from its saved memory" if memory else "starts anew from its disks"

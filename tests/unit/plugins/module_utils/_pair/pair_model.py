@@ -410,13 +410,8 @@ class Pair:
     def stand_down(self, process: Process) -> Steps:
         """The other host becomes DIVERGED. First what it has of its own gets a snapshot: that tells of it from then on."""
         peer = self.call(process)
-        if moving.source(self.observe(peer, process)) or moving.target(self.observe(peer, process)):
-            for dummy in self.merge(peer, peer.counting()):  # what was beside the datasets is in them, and shows
-                yield
-                self.call(process)
-            peer.overlays.clear()
-            peer.journal = None
-        if recovery.own(self.observe(peer, process), peer.tree(), process.host.tree()):
+        own = recovery.own(self.observe(peer, process), peer.tree(), process.host.tree())
+        if own.written or (own and peer.role != DIVERGED):
             self.snapshot(peer, self.new_set())
         yield
         peer = self.call(process)
@@ -654,7 +649,7 @@ class Pair:
                 host.images[vm] = self.view(host, vm)
                 host.vms.discard(vm)
             yield
-        for vm in set(running).difference(saved):
+        for vm in sorted(set(running).difference(saved)):
             host.overlays[vm] = 0
             yield
         self.note(process, moving.LAST_SNAPSHOT)
@@ -944,15 +939,18 @@ class Pair:
             yield
         if decided.do == recovery.WIN:
             self.give_up(host.writes())
+            for vm in set(host.overlays).difference(decided.here):
+                del host.overlays[vm]  # half a copy
             self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
             yield from self.stand_down(process)
             yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
-            yield from self.merge(host, host.counting())
-            host.overlays.clear()
+            yield from self.merge(host, decided.here)
             self.let_run(host, VMS)
             yield
             host.journal = None
-        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and (peer.role == ACTIVE or theirs.overlays):
+        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and (
+            peer.role == ACTIVE or (theirs.overlays and peer.role == PASSIVE)
+        ):
             yield from self.stand_down(process)
         if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
             peer = self.call(process)
@@ -963,6 +961,14 @@ class Pair:
             if common is None:
                 raise Failed("nothing in common")
             before = len(peer.kept)
+            beside = 0
+            for vm in peer.counting():
+                beside |= peer.overlays[vm]
+            peer.kept += [beside] if beside else []
+            peer.overlays.clear()
+            peer.journal = None
+            yield
+            self.call(process)
             for dummy in self.go_back(peer, common):
                 yield
                 self.call(process)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import threading
 import typing as t
 
 import pytest
@@ -481,9 +482,82 @@ def lost_a(lab: Moving) -> None:
     lab.hv1.answers = False
 
 
-def fail_over(lab: Moving, **words: str) -> dict[str, t.Any]:
+def fail_over(lab: Moving, to: str = "last", **words: str) -> dict[str, t.Any]:
     with lab.on(lab.hv2) as at:
-        return failover.apply(at.config, "last", failover.Words(**words), False, Progress())
+        return failover.apply(at.config, to, failover.Words(**words), False, Progress())
+
+
+def lost_a_with_some_of_each(lab: Moving) -> None:
+    """db has moved, frozen; web was saved; app was about to move."""
+    pair(lab)
+    lab.define("app")
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    lab.hv1.vms["db"]["state"] = FROZEN
+    killed_at(lab, "hv1 migrate app", migrate)
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+
+
+def test_a_failover_shows_who_has_moved_and_keeps_a_frozen_vm_frozen(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a_with_some_of_each(lab)
+    lines = fail_over(lab, dead_host="hv1")["lost"]["lines"]
+    assert "VM db: has moved here, and loses nothing" in lines and not any("VM db: loses" in line for line in lines)
+    assert (lab.hv2.vms["db"]["state"], lab.hv2.running()) == (FROZEN, ["app", "db", "web"])
+    assert "hv2 unfreeze db" not in lab.did and lab.hv2.images == set()
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_what_ends_a_failover_in_the_midst_of_a_move_is_gone_on_with(tmp_path: pathlib.Path, power: bool) -> None:
+    for number in range(1 + power, 200, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            lab = Moving(tmp_path / str(number), patch)
+            lost_a_with_some_of_each(lab)
+            at = lab.number + number
+
+            def hit(now: int, effect: str, lab: Moving = lab, at: int = at) -> None:
+                if now >= at and threading.current_thread() is threading.main_thread():  # others would outlive it
+                    lab.dead = True
+                    if power:
+                        lab.power_cut(lab.hv2)
+                    raise Killed(effect)
+
+            lab.at_effect = hit
+            try:
+                fail_over(lab, dead_host="hv1")
+            except Killed as exc:
+                effect = str(exc)
+            else:
+                break
+            lab.up_again()
+            lab.hv1.answers = False
+            if lab.hv2.role()[0] == "ACTIVE":
+                recovered(lab, lab.hv2, peer_is_down="hv1")
+            else:
+                fail_over(lab, dead_host="hv1")
+            assert lab.hv2.running() == ["app", "db", "web"], effect
+            assert lab.flushed["db"] <= lab.disks["hv2"]["/srv/vms/db.img"].writes, effect
+            assert lab.hv2.images == set() and lab.hv2.pending() == "", effect
+            assert list((lab.hv2.place / "overlays").iterdir()) == [], effect
+            assert power or lab.hv2.vms["db"]["state"] == FROZEN, effect
+            for name in ("app", "db", "web"):
+                process = lab.processes["hv2"][name]
+                assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{effect}: {name}"
+    assert number > 20
+
+
+def test_a_failover_to_an_earlier_set_when_nothing_has_arrived(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    first = lab.hv2.sets()[-1]
+    killed_at(lab, "hv1 migrate db", migrate)
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+    fail_over(lab, first, dead_host="hv1")
+    assert lab.hv2.sets()[-1] == first and lab.hv2.role()[0] == "ACTIVE" and lab.hv2.pending() == ""
+    assert "arrived" not in lab.hv2.journal() and lab.did.index("hv2 systemctl stop") < lab.did.index("hv2 systemctl start")
 
 
 def test_without_its_source_the_target_goes_on_with_what_has_moved_and_the_rest_from_the_set(
@@ -523,6 +597,37 @@ def test_the_source_that_comes_back_has_overlays_of_its_own(
     assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.pending() == ""
 
 
+def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    mine = set(lab.flushed["web"])
+    fail_over(lab, dead_host="hv1")
+    lab.again()
+    lab.hv1.answers = True
+    for name in ("db", "web"):
+        lab.end(lab.hv2, name)
+    lab.down(lab.hv2)
+    lab.excused = ["db"]
+    with lab.on(lab.hv1) as at:
+        rejoin.apply(at.config, rejoin.Words(winner="hv1"), False, Progress())
+    assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+    assert list((lab.hv1.place / "overlays").iterdir()) == []
+    assert mine <= lab.disks["hv1"]["/srv/vms/web.img"].writes
+
+
+def test_overlays_that_no_journal_knows_are_merged_on_the_active_host(lab: Moving) -> None:
+    killed_at(lab, "hv1 sync", migrate)
+    lab.again()
+    for dummy in range(2):
+        (lab.hv1.place / "journal.json").unlink(missing_ok=True)
+        done = recovered(lab, lab.hv1)
+        lab.again()
+    assert done["do"] == "" and list((lab.hv1.place / "overlays").iterdir()) == []
+    lab.whole(lab.hv1, OFF)
+
+
 def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Moving(tmp_path, monkeypatch)
     half_way(lab)
@@ -540,7 +645,11 @@ def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Pa
     lab.hv2.answers = True
     assert recovered(lab, lab.hv2)["do"] == "elsewhere"
     with lab.on(lab.hv1) as at:
-        rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        found = rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        assert (found["do"], lab.hv2.role()[0], list(found["own"]["overlays"])) == ("diverge", "DIVERGED", ["db"])
+        assert "overlays of db" in found["own"]["sentence"] and "in these" in found["own"]["sentence"]
+        again = rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        assert (again["changed"], list(again["own"]["overlays"])) == (False, ["db"])
         done = rejoin.apply(at.config, rejoin.Words("discard", "hv2"), False, Progress())
     assert (done["warnings"], lab.hv2.role()[0], lab.hv2.pending(), lab.hv2.inert()) == ([], "PASSIVE", "", True)
     assert list((lab.hv2.place / "overlays").iterdir()) == []
