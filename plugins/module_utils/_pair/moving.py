@@ -30,6 +30,9 @@ OPERATION = "migrate_unsecure"
 MOVING = "MOVING"
 #: The fact that a journal of a migration's target has, and its source's has not: the source's name.
 SOURCE = "source"
+#: The fact of a source's journal: VMs whose overlays here are half of what is coming back. What was left behind lies beside them
+#: then, whole; it counts until all has come.
+HALF = "half"
 
 #: Steps of the source's journal, in their order.
 OVERLAYS, LAST_SNAPSHOT, LAST_SYNC, ARRIVE_THERE, MOVE = "overlays", "last snapshot", "last sync", "arrive there", "move"

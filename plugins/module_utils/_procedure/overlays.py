@@ -80,6 +80,26 @@ def durable(listed: t.Iterable[overlay.Disk]) -> None:
             os.close(fd)
 
 
+def put_by(listed: t.Iterable[overlay.Disk]) -> None:
+    """What a VM has left behind makes room for what comes back."""
+    for disk in listed:
+        if os.path.lexists(disk.overlay):
+            os.replace(disk.overlay, f"{disk.overlay}.old")
+
+
+def as_left(listed: t.Iterable[overlay.Disk]) -> None:
+    """That again, instead of half of what was to come back. Again it does nothing."""
+    for disk in listed:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{disk.overlay}.old", disk.overlay)
+
+
+def drop_old(listed: t.Iterable[overlay.Disk]) -> None:
+    for disk in listed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{disk.overlay}.old")
+
+
 def note(config: PairConfig, found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
     """Beside the state images, and so in the set: there the VMs' definitions name overlays that will be gone."""
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
@@ -128,9 +148,7 @@ def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress:
         except Exception as exc:  # noqa: BLE001  the others are no worse for it
             errors[name] = str(exc)
         else:
-            for disk in listed:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{disk.overlay}.old")
+            drop_old(listed)
             if said:
                 progress.say(said)
     return errors

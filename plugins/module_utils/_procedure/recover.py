@@ -110,6 +110,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     mine = moving.source(me)
     if mine:
         journal.step(moving.COMING_BACK, **moving.before_it_goes_on(mine, found.other, decision.lost))
+        goback.instead_of_half(config, journal, decision.back)
     if aim.do:
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)

@@ -681,6 +681,30 @@ def test_what_was_given_up_stays_so_whatever_ends_it_and_whoever_is_found_again(
     assert ends == {True, False}
 
 
+@pytest.mark.parametrize("strike", ["process", "power hv1"])
+def test_what_had_come_back_by_half_is_not_what_a_vm_goes_on_from(tmp_path: pathlib.Path, strike: str) -> None:
+    """The way back is cut off, and then the other host is lost for good: what was left behind here is whole, and counts."""
+    left: dict[str, set[int]] = {}
+
+    def prepare(lab: Moving) -> None:
+        lab.faults["hv1 confirm db"] = lambda: left.update(db=set(lab.flushed["db"]))
+        half_way(lab)
+        lab.faults.clear()
+
+    words = {"peer_is_down": "hv2", "give_up": "hv2"}
+    for lab, effect in each_strike(tmp_path, strike, prepare, lambda lab: recovered(lab, lab.hv1)):
+        lab.power_cut(lab.hv2)
+        lab.hv2.answers = False
+        lab.excused = ["db"]
+        recovered(lab, lab.hv1, **words)
+        missing = left["db"] - lab.disks["hv1"]["/srv/vms/db.img"].writes
+        assert not missing and lab.hv1.running() == ["db", "web"], f"{effect}: {sorted(missing)}"
+        for name in ("db", "web"):
+            process = lab.processes["hv1"][name]
+            assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{effect}: {name}"
+        assert list((lab.hv1.place / "overlays").iterdir()) == [] and lab.hv1.pending() == "", effect
+
+
 # ---- the set of a move, later
 
 
