@@ -69,6 +69,7 @@ do:
 own:
   description:
     - What the other host has of its own, with C(snapshots) and C(written) (bytes) per dataset, C(doubt), and C(sentence);
+      C(overlays) has the bytes that each VM has written there while VMs were on both hosts (null where nobody can look);
       C(since) has the last common C(set), and the bytes that were C(written) to each dataset since.
   type: dict
   returned: success

@@ -435,8 +435,8 @@ SENTENCES = {
     ),
     "this host is {}, and only the ACTIVE one goes on with it": "cet hôte est {}, et seul l'hôte ACTIF la poursuit",
     "{} does not know of this move": "{} ne connaît pas ce déplacement",
-    "{} has rebooted since: the VMs that had arrived there do not run": (
-        "{} a redémarré depuis: les VMs qui y étaient arrivées ne tournent pas"
+    "{} has rebooted since, or was stopped: {} had moved there and do not run": (
+        "{} a redémarré depuis, ou a été arrêté: {} y avaient migré et ne tournent pas"
     ),
     "Choose that set: hvm_failover_to={}.": "Choisir ce jeu: --failover-to {}.",
     "If it is off and lost, with what they wrote there: hvm_peer_is_down={} hvm_give_up={}.": (
@@ -458,9 +458,16 @@ SENTENCES = {
     "When it answers, run this there. If it is off: hvm_peer_is_down={} shows what would be lost.": (
         "Quand il répondra, lancer ceci là-bas. S'il est éteint: --peer-is-down {} montre ce qui serait perdu."
     ),
-    "it has overlays of {}": "il a des overlays de {}",
     "its hypervisor is running": "son hyperviseur est en marche",
     "overlays of {}": "overlays de {}",
+    "{} in these": "{} dans ceux-ci",
+    "VM {}: has moved here, and loses nothing": "VM {}: avait migré ici, et ne perd rien",
+    "VM {}: what it wrote while VMs were on both hosts: {}": (
+        "VM {}: ce qu'elle a écrit pendant que des VMs étaient sur les deux hôtes: {}"
+    ),
+    "{} is ACTIVE in epoch {}, and {} has overlays of {} that no journal knows: hvm.pair.rejoin comes next": (
+        "{} est ACTIF à l'époque {}, et {} a des overlays de {} qu'aucun journal ne connaît: 'hvm rejoin' vient ensuite"
+    ),
     "since {}": "depuis {}",
     "the overlays of {} were never merged": "les overlays de {} n'ont jamais été intégrés",
     "{} and has moved VMs here ({}): {} recovers first, and they come back": (

@@ -30,6 +30,9 @@ OPERATION = "migrate_unsecure"
 MOVING = "MOVING"
 #: The fact that a journal of a migration's target has, and its source's has not: the source's name.
 SOURCE = "source"
+#: The fact of a source's journal: VMs whose overlays here are half of what is coming back. What was left behind lies beside them
+#: then, whole; it counts until all has come.
+HALF = "half"
 
 #: Steps of the source's journal, in their order.
 OVERLAYS, LAST_SNAPSHOT, LAST_SYNC, ARRIVE_THERE, MOVE = "overlays", "last snapshot", "last sync", "arrive there", "move"
@@ -107,6 +110,19 @@ def given_up() -> dict[str, t.Any]:
     back: an overlay over disks that have been written since.
     """
     return {"set": "", "begun": [], "moved": []}
+
+
+def before_it_goes_on(mine: Entry, peer: Observation | None, lost: t.Collection[str]) -> dict[str, t.Any]:
+    """What the source's journal says as well, with step COMING_BACK, before a VM is started here or an overlay merged.
+
+    What was decided now must be decided again after the next crash, also when the other host answers by then, or does not.
+
+    :param lost: VMs that the operator has given up on the target.
+    """
+    if lost:
+        return given_up()
+    # all is here; of a target that knows this move its own journal says what is there
+    return {} if peer is not None and is_same(mine, target(peer)) else {"begun": [], "moved": []}
 
 
 def arrived(side: Observation) -> tuple[str, ...]:
@@ -283,9 +299,13 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
         return []  # nothing is there: it is made ready, again or for the first time
     if not is_same(mine, theirs):
         return [Finding(f"{other} does not know of this move", back, other)]
-    if not is_ready(peer) or not peer["hypervisor"]["running"]:
-        return [Finding(f"{other} has rebooted since: the VMs that had arrived there do not run", back, other)]
-    return []
+    if is_ready(peer) and peer["hypervisor"]["running"]:
+        return []
+    lost = sorted(names(theirs, "arrived") | (may_be_there(mine) - set(me["qemu"])))
+    if not lost:
+        return []  # whatever was on its way still runs here: it is made ready again
+    said = ", ".join(lost)
+    return [Finding(f"{other} has rebooted since, or was stopped: {said} had moved there and do not run", back, other)]
 
 
 def new(me: Observation) -> list[str]:

@@ -16,6 +16,7 @@ import datetime
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import human
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.guards import Observation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE
@@ -256,10 +257,16 @@ def _go_on(me: Observation, peer: Observation | None) -> Decision:
 
 def _pass(me: Observation, peer: Observation) -> Decision:
     here, epoch = me["host"], peer["role"]["epoch"]
+    if not (moving.source(me) or moving.target(me)) and (lie := moving.overlays(me)):
+        said, other = ", ".join(lie), peer["host"]
+        sentence = (
+            f"{other} is ACTIVE in epoch {epoch}, and {here} has overlays of {said} that no journal knows: "
+            "hvm.pair.rejoin comes next"
+        )
+        return Decision(ELSEWHERE, sentence)
     left = [f"{me['pending']['operation']} stopped at '{me['pending']['step']}'"] if me["pending"] else []
     left += me["not_inert"][:1]
     left += ["its hypervisor is running"] if me["hypervisor"]["running"] else []
-    left += [f"it has overlays of {', '.join(lie)}"] if (lie := sorted(me.get("overlays") or ())) and not left else []
     left += ["it has not seen that epoch"] if me["role"]["epoch"] < epoch else []
     if not left:
         return Decision(NOTHING, f"{peer['host']} is ACTIVE in epoch {epoch}, {here} is PASSIVE: there is nothing to recover")
@@ -500,18 +507,21 @@ def lost(
     vms: t.Iterable[str],
     with_state: t.Collection[str],
     written: t.Mapping[str, int] | None = None,
+    moved: t.Collection[str] = (),
 ) -> dict[str, t.Any]:
     """What a failover to the set `name` would lose, as data and as lines.
 
     :param vms: that the set knows of; `with_state`: those with a state image in it.
     :param written: dataset -> bytes that the other host has written since; None when it cannot be asked.
+    :param moved: VMs that go on as they are: they had moved to the host that takes over.
     :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, lines}``; seconds, bytes or None.
     """
     parsed = names.parse(name)
     age = max(int((now - parsed.time).total_seconds()), 0) if parsed else 0
     lines = [f"the last complete set is {name}, {how_long(age)} old; what was written after it would be lost"]
     found_vms: dict[str, dict[str, t.Any]] = {}
-    for vm in sorted(vms):
+    lines += [f"VM {vm}: has moved here, and loses nothing" for vm in sorted(moved)]
+    for vm in sorted(set(vms).difference(moved)):
         memory = vm in with_state
         found_vms[vm] = {"age": age, "memory": memory}
         how = "goes on from its saved memory" if memory else "starts anew from its disks"
@@ -541,13 +551,15 @@ class Own(t.NamedTuple):
     :ivar newer: dataset -> its snapshots that the other has never seen, oldest first.
     :ivar written: dataset -> bytes written after its newest snapshot, as far as ZFS tells.
     :ivar doubt: why more may be there than can be seen; "" for nothing.
-    :ivar overlays: VMs whose writes are beside the datasets, in overlays that nobody has merged.
+    :ivar overlays: VMs whose writes are beside the datasets, in overlays that nobody has merged. :ivar sizes: VM -> bytes in
+        them, as far as that host can tell.
     """
 
     newer: dict[str, list[str]]
     written: dict[str, int]
     doubt: str = ""
     overlays: tuple[str, ...] = ()
+    sizes: t.Mapping[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self.newer or self.written or self.doubt or self.overlays)
@@ -561,6 +573,7 @@ class Own(t.NamedTuple):
             said.append(f"{sum(self.written.values())} bytes written since on {', '.join(sorted(self.written))}")
         if self.overlays:
             said.append(f"overlays of {', '.join(self.overlays)}")
+            said += [f"{human(sum(self.sizes.values()))} in these"] if self.sizes else []
         return "; ".join([*said, *([self.doubt] if self.doubt else [])])
 
 
@@ -586,9 +599,18 @@ def own(side: Observation, mine: t.Mapping[str, t.Any], theirs: t.Mapping[str, t
     # writes that a guest was told are on disk can be in an intent log only, of which neither "written" nor a snapshot tells
     crashed = side["role"]["role"] == ACTIVE and not side["role"]["clean"]
     doubt = "it was not stopped in good order, so its intent logs may hold writes" if crashed else ""
-    # a source that has handed its role over has none: what lies there is what its VMs were when they moved
+    overlays = own_overlays(side)
+    known_sizes = side.get("overlay_bytes") or {}
+    return Own(newer, written, doubt, overlays, {name: known_sizes[name] for name in overlays if name in known_sizes})
+
+
+def own_overlays(side: Observation) -> tuple[str, ...]:
+    """VMs whose writes that host alone may have, beside its datasets.
+
+    A source that has handed its role over has none: what lies there is what its VMs were when they moved.
+    """
     copies = side["role"]["role"] == PASSIVE and moving.source(side)
-    return Own(newer, written, doubt, () if copies else moving.overlays(side))
+    return () if copies else moving.overlays(side)
 
 
 def rejoin(

@@ -165,6 +165,21 @@ def drop(config: PairConfig, name: str) -> dict[str, t.Any]:
     return {}
 
 
+def alone(config: PairConfig, here: t.Collection[str]) -> dict[str, t.Any]:
+    """What the journal of an operation takes over from that of a move, when this host goes on without the other one.
+
+    :param here: VMs whose overlays are theirs. What lies here of others is half a copy, and goes: they go on from the set.
+    :return: ``{overlays, frozen}``
+    """
+    entry = operation.pending() or {}
+    half = {vm: disks for vm, disks in overlays.of_journal(entry).items() if vm not in here}
+    for vm in half if moving.target({"pending": entry}) and hypervisor_running() else ():
+        drop(config, vm)
+    overlays.forget(half)
+    mine = {vm: disks for vm, disks in (entry.get("overlays") or {}).items() if vm in here}
+    return {"overlays": mine, "frozen": list(entry.get("frozen", ()))}
+
+
 def depart(config: PairConfig) -> dict[str, t.Any]:
     """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing."""
     journal = operation.Journal.of_arrival()

@@ -120,6 +120,7 @@ def _let_overlays_go(config: PairConfig, do: str, stamp: str) -> list[str]:
     """What VMs have written beside the datasets goes the same way. :return: where it is now, as a warning."""
     arrival = operation.Journal.of_arrival()
     said = []
+    overlays.directory(config, make=False)  # else what is hidden now would be there again later
     if do == recovery.KEEP and overlays.left():
         place = overlays.put_beside(stamp or trees.new_stamp(datetime.datetime.now(datetime.UTC), kept.read(config.datasets)))
         said = [f"what {', '.join(sorted(overlays.left(place)))} had written beside the disks is kept in {place}"]
@@ -127,6 +128,13 @@ def _let_overlays_go(config: PairConfig, do: str, stamp: str) -> list[str]:
     if arrival:
         arrival.done("given up, by the operator's word")
     return said
+
+
+def _refuse_to_forget(names_: t.Sequence[str]) -> None:
+    """:raises HvmError: when VMs have overlays here: the host that asks has not seen them."""
+    if names_:
+        what = f"overlays are left here: {', '.join(names_)}"
+        raise HvmError(what, "They are kept or destroyed by the operator's word only: hvm.pair.rejoin.")
 
 
 def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str, t.Any]:
@@ -160,6 +168,9 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
     begun = operation.pending() or {}
     if do in (recovery.KEEP, recovery.DISCARD):
         warnings += _let_overlays_go(config, do, stamp)
+    else:
+        me = {"role": {"role": role.load().role}, "pending": begun or None, "overlays": overlays.left()}
+        _refuse_to_forget(recovery.own_overlays(me))
     journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp)
     left = trees.unfinished(kept.read(config.datasets), config.datasets)
     aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []

@@ -25,7 +25,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
     both,
     comeback,
-    overlays,
     recover,
     rollback,
     serving,
@@ -67,7 +66,7 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
             name, why_not = _set(config, to)  # each time: a sync may have ended before the locks were taken
             lost.clear()
             if name and me["role"]["now"] != role.ACTIVE:
-                lost.update(what_is_lost(config, name, peer))
+                lost.update(what_is_lost(config, name, peer, moving.arrived(me)))
             return recovery.failover(me, other, name, words.dead_host, words.give_up, None, why_not)
 
         try:
@@ -82,7 +81,7 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
         if decision.do == recovery.TAKE_OVER and name:
             result.update(role=role.ACTIVE, epoch=decision.epoch)
             # what has moved here is on that set already, and runs, or goes on from its overlays
-            aim = trees.Aim("", "", "", "") if moving.target(found.me) else recover.back_to(config, name)
+            aim = trees.Aim("", "", "", "") if moving.arrived(found.me) else recover.back_to(config, name)
             if check:
                 result["plan"] = plan(config, decision.epoch, aim, words, found.other is not None)
             else:
@@ -105,8 +104,11 @@ def _set(config: PairConfig, to: str) -> tuple[str | None, str]:
         return None, exc.what
 
 
-def what_is_lost(config: PairConfig, name: str, peer: Peer | None) -> dict[str, t.Any]:
-    """As `recovery.lost` has it, of the set on this host; the other one, when it answers, says what it has written since."""
+def what_is_lost(config: PairConfig, name: str, peer: Peer | None, moved: t.Collection[str] = ()) -> dict[str, t.Any]:
+    """As `recovery.lost` has it, of the set on this host; the other one, when it answers, says what it has written since.
+
+    :param moved: VMs that have moved here, and go on as they are.
+    """
     tree = kept.read(config.datasets)
     inside = sorted(trees.members(tree, config.datasets, name).inside)
     written = None
@@ -114,7 +116,7 @@ def what_is_lost(config: PairConfig, name: str, peer: Peer | None) -> dict[str, 
         with contextlib.suppress(HvmError):
             written = {one: int(size) for one, size in peer.call("written", set=name).items()}
     known, images = _vms(config, tree, name)
-    return recovery.lost(name, datetime.datetime.now(datetime.UTC), inside, known, images, written)
+    return recovery.lost(name, datetime.datetime.now(datetime.UTC), inside, known, images, written, moved)
 
 
 def _vms(config: PairConfig, tree: trees.Tree, name: str) -> tuple[list[str], list[str]]:
@@ -155,14 +157,11 @@ def _take_over(
 ) -> dict[str, t.Any]:
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "set": name, "peer": config.peer.name}
     entry = moving.target(found.me)
-    if entry:
-        here = {vm: disks for vm, disks in entry["overlays"].items() if vm in entry[moving.ARRIVED]}
-        facts.update({moving.ARRIVED: entry[moving.ARRIVED], "overlays": here, "frozen": entry["frozen"]})
-        # what lies here of the others is half a copy: they go on from the set
-        half = {vm: disks for vm, disks in overlays.of_journal(entry).items() if vm not in here}
-        for vm in half if entry["operation"] == moving.OPERATION else ():
-            arrive.drop(config, vm)
-        overlays.forget(half)
+    if entry and not entry[moving.ARRIVED]:
+        arrive.depart(config)  # nothing that it was made ready for has come
+        aim = recover.back_to(config, name)
+    elif entry:
+        facts.update(arrive.alone(config, decision.here), **{key: entry.get(key, []) for key in (moving.ARRIVED, "saved")})
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")
@@ -171,7 +170,7 @@ def _take_over(
     rollback.nothing_received(config)
     if aim.do:
         warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to the set: {text}"), progress)
-    wanted = serving.Wanted(decision.vms, images=name.endswith("_B"))
+    wanted = serving.Wanted(decision.vms, facts.get("frozen", ()), images=name.endswith("_B"))
     done = serving.serve(config, decision.epoch, f"failover with the set {name}", progress, wanted, journal, found.seen)
     journal.done(f"took over: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"]

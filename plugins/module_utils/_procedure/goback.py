@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -63,17 +62,17 @@ def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.J
     """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
     entry, other = journal.entry, peer.call("observe")
     disks, errors = overlays.of_journal(entry), dict[str, str]()
-    if moving.target(other) is None:
-        return errors  # it has not begun, or has ended, its part
+    if not moving.is_same(entry, moving.target(other)):
+        return errors  # it has not begun, or has ended, its part; or was given up, and what it has is no more than its own
     there = moving.arrived(other)
     with passage.Passage(config, peer) as way:
         for name in sorted(disks):
             try:
                 if name in there:
-                    _bring(conn, way, peer, name, disks[name], other, name in entry["frozen"])
+                    _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
                 elif name in entry["begun"] and _drop(conn, way, peer, name):
-                    _bring(conn, way, peer, name, disks[name], peer.call("observe"), name in entry["frozen"])
+                    _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
@@ -107,24 +106,29 @@ def _bring(
     name: str,
     disks: t.Sequence[overlay.Disk],
     other: guards.Observation,
-    frozen: bool,
+    journal: operation.Journal,
 ) -> None:
     """One VM that is the other host's: it moves here, or its overlays are fetched when it is off there.
 
     It is the other host's until that one has written down that it is not; only then it goes on here.
     """
-    running = name in other["qemu"]
+    running, frozen = name in other["qemu"], name in journal.entry["frozen"]
     if name in qemu_processes():
         if not running:  # it has moved here, and only that host's word was missing
             overlays.durable(disks)
+            _half(journal, name, False)
+            overlays.drop_old(disks)
             peer.call("left", vm=name)
             if not frozen:
                 conn.lookupByName(name).resume()
             return
         conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
-    for disk in disks:
-        if os.path.lexists(disk.overlay):
-            os.replace(disk.overlay, f"{disk.overlay}.old")
+    if name in journal.entry.get(moving.HALF, ()):
+        overlays.as_left(disks)
+    else:
+        overlays.drop_old(disks)
+        _half(journal, name, True)
+    overlays.put_by(disks)
     if running:
         overlays.make(disks)
         with way.way_back(name) as (memory, nbd):
@@ -132,14 +136,37 @@ def _bring(
         overlays.durable(disks)
     else:
         way.fetch(disks)
+    _half(journal, name, False)
     moved = peer.call("left", vm=name)["moved"]
-    for disk in disks:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{disk.overlay}.old")
+    overlays.drop_old(disks)
     if running and not frozen:
         conn.lookupByName(name).resume()
     elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
+
+
+def _half(journal: operation.Journal, name: str, yes: bool) -> None:
+    """One write for all disks of a VM: they are of one moment, those that were left behind as well as those that have come."""
+    others = set(journal.entry.get(moving.HALF, ())).difference([name])
+    journal.step(moving.COMING_BACK, **{moving.HALF: sorted({*others, name} if yes else others)})
+
+
+def instead_of_half(config: PairConfig, journal: operation.Journal, back: t.Collection[str]) -> None:
+    """VMs that were coming back and will not: they go on from what they have left behind here, which is whole."""
+    gone = set(journal.entry.get(moving.HALF, ())).difference(back)
+    if not gone:
+        return
+    overlays.directory(config, make=False)
+    disks = overlays.of_journal(journal.entry)
+    standing = gone.intersection(qemu_processes())
+    conn = hypervisor.connect_again() if standing else None
+    for name in sorted(gone):
+        if name in standing:
+            t.cast("t.Any", conn).lookupByName(name).destroy()  # it has never run since it began to come back
+        overlays.as_left(disks[name])
+    if conn is not None:
+        conn.close()
+    journal.step(moving.COMING_BACK, **{moving.HALF: sorted(set(journal.entry[moving.HALF]) - gone)})
 
 
 def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewhere: t.Collection[str]) -> dict[str, str]:

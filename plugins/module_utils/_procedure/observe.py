@@ -89,6 +89,7 @@ def _host(config: PairConfig) -> dict[str, t.Any]:
         "emulators": emulators(),
         "foreign_users": {},
         "overlays": overlays.left(),
+        "overlay_bytes": overlays.sizes(),
         "constraint": constraint_file.current_sentence(),
         "networks": networks.summary(config),
     }

@@ -42,13 +42,23 @@ def disks(raw: t.Mapping[str, t.Sequence[t.Any]]) -> dict[str, list[overlay.Disk
     return found
 
 
-def directory(config: PairConfig) -> None:
-    """A filesystem of its own, on the pool of the first root; made when it is not there."""
-    if os.path.ismount(overlay.DIRECTORY):
+def is_mounted() -> bool:
+    """Else what is seen in the directory says nothing; what is written there fills the root filesystem, and is hidden later."""
+    return os.path.ismount(overlay.DIRECTORY)
+
+
+def directory(config: PairConfig, make: bool = True) -> None:
+    """A filesystem of its own, on the pool of the first root; made when it is not there.
+
+    :param make: False: only mounted, if there is one.
+    """
+    if is_mounted():
         return
     name = f"{config.pools[0]}/{DATASET}"
     if succeeds(["zfs", "list", "-H", name]):
         run(["zfs", "mount", name])
+        return
+    if not make:
         return
     options = [f"mountpoint={overlay.DIRECTORY}", "recordsize=64k", "compression=lz4", "atime=off"]
     run(["zfs", "create", *(word for one in options for word in ("-o", one)), name])
@@ -80,6 +90,26 @@ def durable(listed: t.Iterable[overlay.Disk]) -> None:
             os.close(fd)
 
 
+def put_by(listed: t.Iterable[overlay.Disk]) -> None:
+    """What a VM has left behind makes room for what comes back."""
+    for disk in listed:
+        if os.path.lexists(disk.overlay):
+            os.replace(disk.overlay, f"{disk.overlay}.old")
+
+
+def as_left(listed: t.Iterable[overlay.Disk]) -> None:
+    """That again, instead of half of what was to come back. Again it does nothing."""
+    for disk in listed:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{disk.overlay}.old", disk.overlay)
+
+
+def drop_old(listed: t.Iterable[overlay.Disk]) -> None:
+    for disk in listed:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{disk.overlay}.old")
+
+
 def note(config: PairConfig, found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
     """Beside the state images, and so in the set: there the VMs' definitions name overlays that will be gone."""
     os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
@@ -91,17 +121,32 @@ def mend(config: PairConfig, conn: t.Any, progress: Progress) -> None:
 
     Not while an operation that did not end says that their overlays count, nor when one of these is there.
     """
-    try:
-        noted = disks(json.loads(read_text(f"{config.state_dir}/{NOTE}") or "{}"))
-    except (ValueError, TypeError, AttributeError, HvmError):
-        return  # then such a VM does not start, and libvirt says which file it lacks
     counts = of_journal(operation.pending() or {})
-    for name, listed in sorted(noted.items()):
+    for name, listed in sorted(_noted(config).items()):
         if name not in counts and not any(os.path.lexists(disk.overlay) for disk in listed):
             try:
                 overlay.forsake(conn, name, listed)
             except Exception as exc:  # noqa: BLE001  the others are no worse for it
                 progress.say(f"{name} is still defined with overlays that are gone: {exc}")
+
+
+def _noted(config: PairConfig) -> dict[str, list[overlay.Disk]]:
+    """Of the last move; without it a VM whose overlay is gone does not start, and libvirt says which file it lacks."""
+    try:
+        return disks(json.loads(read_text(f"{config.state_dir}/{NOTE}") or "{}"))
+    except (ValueError, TypeError, AttributeError, HvmError):
+        return {}
+
+
+def unmerged(config: PairConfig, conn: t.Any) -> dict[str, list[overlay.Disk]]:
+    """VMs that write to their overlays still, although no journal says so."""
+    found = {}
+    for name, listed in _noted(config).items():
+        if any(os.path.lexists(disk.overlay) for disk in listed):
+            with contextlib.suppress(Exception):  # it is not defined any more; its files stay
+                if overlay.in_use(conn.lookupByName(name).XMLDesc(0)):
+                    found[name] = listed
+    return found
 
 
 def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress: Progress) -> dict[str, str]:
@@ -113,9 +158,7 @@ def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress:
         except Exception as exc:  # noqa: BLE001  the others are no worse for it
             errors[name] = str(exc)
         else:
-            for disk in listed:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(f"{disk.overlay}.old")
+            drop_old(listed)
             if said:
                 progress.say(said)
     return errors
@@ -153,16 +196,31 @@ def empty() -> None:
 
 
 def left(place: str = "") -> dict[str, list[str]]:
-    """What lies there: VM -> names of files. The journal knows the VM; else it is what its name has become in the file's."""
+    """What lies there: VM -> names of files. The journal knows the VM; else it is what its name has become in the file's.
+
+    Where nobody can look, what the journal knows counts as there.
+    """
     found: dict[str, list[str]] = {}
     known: dict[str, str] = {}
     with contextlib.suppress(HvmError):
         for vm, listed in of_journal(operation.pending() or {}).items():
             known.update({os.path.basename(disk.overlay): vm for disk in listed})
+    if not place and not is_mounted():
+        return {vm: [] for vm in sorted(known.values())}
     with contextlib.suppress(OSError):
         for entry in sorted(os.listdir(place or overlay.DIRECTORY)):
             if entry.endswith(".qcow2"):
                 found.setdefault(known.get(entry, entry.rsplit(".", 2)[0]), []).append(entry)
+    return found
+
+
+def sizes() -> dict[str, int]:
+    """VM -> bytes that its overlays take; without those at which nobody can look."""
+    found = {}
+    for vm, names in left().items():
+        with contextlib.suppress(OSError):
+            count = sum(os.stat(f"{overlay.DIRECTORY}/{name}").st_blocks for name in names)
+            found.update({vm: count * 512} if names else {})
     return found
 
 

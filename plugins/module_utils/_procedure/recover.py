@@ -107,10 +107,14 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, elsewhere=decision.back)
     progress.say(decision.sentence)
     warnings = []
+    mine = moving.source(me)
+    if mine:
+        journal.step(moving.COMING_BACK, **moving.before_it_goes_on(mine, found.other, decision.lost))
+        goback.instead_of_half(config, journal, decision.back)
     if aim.do:
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
-    if moving.source(me) and found.peer is not None:
+    if mine and found.peer is not None:
         done["errors"].update(_bring_back(config, found.peer, journal, progress))
     if not (done["errors"] and overlays.left()):  # what is in them is for the next run
         journal.done(f"recovered: {config.me.name} is ACTIVE")

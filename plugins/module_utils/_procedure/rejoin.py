@@ -21,7 +21,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, comeback, recover, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, both, comeback, recover, serving, switch
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
@@ -41,8 +41,8 @@ class Words(t.NamedTuple):
 
 
 def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> dict[str, t.Any]:
-    """:return: ``{changed, do, sentence, role, epoch, own: {snapshots, written, doubt, sentence}, kept, destroyed, plan, vms,
-        left, warnings, steps}``
+    """:return: ``{changed, do, sentence, role, epoch, own: {snapshots, written, doubt, overlays, sentence}, kept, destroyed,
+        plan, vms, left, warnings, steps}``
     :raises Refused: when it may not be done; nothing was changed then.
     """
     with contextlib.ExitStack() as stack:
@@ -63,7 +63,8 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
         result = found.result(bool(decision.do))
         result.update(kept=[], destroyed={})
         result["own"] = {
-            "snapshots": theirs.newer, "written": theirs.written, "doubt": theirs.doubt, "sentence": theirs.sentence()
+            "snapshots": theirs.newer, "written": theirs.written, "doubt": theirs.doubt, "sentence": theirs.sentence(),
+            "overlays": {vm: theirs.sizes.get(vm) for vm in theirs.overlays},
         }  # fmt: skip
         peer = found.peer
         if peer is None:  # nothing is decided about a host that does not answer
@@ -79,7 +80,7 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
         result["plan"] = plan_lines(config, decision, wanted)
         if not check:
             progress.say(decision.sentence)
-            result.update(_carry_out(config, found, peer, wanted, progress))
+            result.update(_carry_out(config, found, peer, wanted, theirs, progress))
         return result
 
 
@@ -133,7 +134,7 @@ def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -
 
 
 def _carry_out(
-    config: PairConfig, found: both.Decided, peer: Peer, wanted: _Back, progress: Progress
+    config: PairConfig, found: both.Decided, peer: Peer, wanted: _Back, theirs: recovery.Own, progress: Progress
 ) -> dict[str, t.Any]:
     decision, other = found.decision, config.peer.name
     if decision.do == recovery.WIN:
@@ -143,7 +144,8 @@ def _carry_out(
         role.record(role.ACTIVE, decision.epoch, mine.reason)
     warnings = list(wanted.warnings)
     was = found.other["role"]["role"] if found.other else ""
-    if decision.do in _WITH_OWN and was == role.ACTIVE:
+    # one that is PASSIVE has nothing of its own, but for what VMs wrote there that had moved
+    if decision.do in _WITH_OWN and (was == role.ACTIVE or (theirs.overlays and was == role.PASSIVE)):
         warnings += comeback.stand_down(config, peer, progress)
     if decision.do == recovery.DIVERGE:
         return {"epoch": decision.epoch, "warnings": warnings}
@@ -163,11 +165,12 @@ def _carry_out(
 def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress) -> dict[str, t.Any]:
     decision = found.decision
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "peer": config.peer.name}
+    facts.update(arrive.alone(config, decision.here))
     journal = operation.Journal(recovery.REJOIN, **facts)
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, peer, progress)
     try:
-        wanted = serving.Wanted(decision.vms)
+        wanted = serving.Wanted(decision.vms, facts["frozen"])
         done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc

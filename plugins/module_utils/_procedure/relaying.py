@@ -11,6 +11,7 @@ Apart from agent.py: it loads little, and whoever connects over there waits for 
 
 from __future__ import annotations
 
+import os
 import re
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -77,6 +78,9 @@ def endpoint(config: PairConfig, name: str) -> str:
             f"the relay to {name} is refused: {reason}",
             f"It is open in the midst of {' and '.join(MOVING)} of the pair {config.pair} only.",
         )
+    if path.startswith(f"{OVERLAYS}/") and not os.path.ismount(OVERLAYS):
+        # what came would fill the root filesystem, and be hidden as soon as that one is mounted
+        raise HvmError(f"{OVERLAYS} is not mounted here", "Mount it: zfs mount -a; see zfs list -o name,mountpoint,mounted.")
     return path
 
 

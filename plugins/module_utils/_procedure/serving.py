@@ -131,7 +131,8 @@ def serve(
         errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
-        here = {vm: disks for vm, disks in overlays.of_journal(journal.entry).items() if vm not in wanted.elsewhere}
+        known = overlays.of_journal(journal.entry) or overlays.unmerged(config, conn)
+        here = {vm: disks for vm, disks in known.items() if vm not in wanted.elsewhere}
         if here:
             warnings += operation.noted(lambda: journal.step("overlays into the disks"))
             errors.update(overlays.fold(conn, here, progress))

@@ -22,6 +22,8 @@ def recovery(result: dict[str, t.Any], check: bool = False) -> list[str]:
     if since.get("written"):
         lines.append(f"What only that host has, since {since['set']}: {human(sum(since['written'].values()))}")
         lines += [f"  {dataset}: {human(size)}" for dataset, size in sorted(since["written"].items()) if size]
+    for vm, size in sorted(result.get("own", {}).get("overlays", {}).items()):
+        lines.append(f"VM {vm}: what it wrote while VMs were on both hosts: {'unknown' if size is None else human(size)}")
     if check:
         if result["plan"]:
             lines += ["Plan (nothing was changed):", *(f"  {line}" for line in result["plan"])]

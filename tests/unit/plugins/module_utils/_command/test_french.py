@@ -48,6 +48,7 @@ PARTS = {
     "_pair/moving.py": [
         *("arrive there", "coming back", "commit there", "hand over", "last snapshot", "last sync", "shared IP off"),
         *("stays as it is", "stop here", "take over", "waiting for the other host", "  {}  {}  {}", "{} is {}"),
+        ", ",
     ],
     "_pair/modes.py": [", ", "; ", "{} s", "{}: {}", "{} {}"],
     "_pair/advice.py": [", "],

@@ -76,6 +76,7 @@ class Host:
         self.vms = set(VMS) if role == ACTIVE else set()
         self.paused: set[str] = set()  # of a move: processes that stand still, on the one host or the other
         self.overlays: dict[str, int] = {}  # what each has written since its disks were left alone
+        self.images: dict[str, int] = {}  # of saved VMs: what was on their disks then; they lie on the last dataset
         self.seen = 0
         self.clean = role != ACTIVE  # since it was ACTIVE it has been stopped in good order
         self.kept: list[int] = []
@@ -169,6 +170,9 @@ class Pair:
         self.log: list[str] = []
         self.reports = 0  # of safety
         self.moved = self.came_back = 0  # migrations that ended there, VMs that came back
+        self.images: dict[str, dict[str, int]] = {}  # set -> those in it
+        self.restored = 0
+        self.saves = 0.15  # how often a VM does not move, but is saved and restored there
         name = self.new_set()
         for host in (self.a, self.b):
             for dataset, disk in host.disks.items():
@@ -309,6 +313,8 @@ class Pair:
         return f"hvm_20261123T{self.sets // 60:04d}{self.sets % 60:02d}Z_p_{mark}"
 
     def snapshot(self, host: Host, name: str) -> None:
+        newest = host.disks[DATASETS[-1]].snapshots[-1][0]
+        self.images[name] = dict(self.images.get(newest, {}) if host.log_only else host.images)
         for disk in host.disks.values():
             self.guids += 1
             disk.snapshots.append((name, str(self.guids), disk.newest() if host.log_only else disk.head))
@@ -355,6 +361,8 @@ class Pair:
                 if snap[1] not in known:
                     theirs.snapshots.append(snap)
                     theirs.head = snap[2]
+                    if dataset == DATASETS[-1]:
+                        peer.images = dict(self.images.get(snap[0], {}))
         yield
         self.call(process)
 
@@ -385,19 +393,25 @@ class Pair:
                 host.kept.append(kept)
                 del disk.snapshots[at + 1 :]
                 disk.head = disk.snapshots[at][2]
+            if dataset == DATASETS[-1]:
+                host.images = dict(self.images.get(name, {}))
             yield
         host.log_only = False
+
+    def let_run(self, host: Host, vms: t.Iterable[str]) -> None:
+        """From their images where they have one, which goes then; an image is never one of other disks."""
+        for vm in sorted(set(vms) - host.vms):
+            image = host.images.pop(vm, None)
+            if image is not None and image != self.view(host, vm):
+                raise Broken(f"{vm} has an image on {host.name} that is not of its disks")
+            self.restored += image is not None
+        host.vms |= set(vms)
 
     def stand_down(self, process: Process) -> Steps:
         """The other host becomes DIVERGED. First what it has of its own gets a snapshot: that tells of it from then on."""
         peer = self.call(process)
-        if moving.source(self.observe(peer, process)) or moving.target(self.observe(peer, process)):
-            for dummy in self.merge(peer, peer.counting()):  # what was beside the datasets is in them, and shows
-                yield
-                self.call(process)
-            peer.overlays.clear()
-            peer.journal = None
-        if recovery.own(self.observe(peer, process), peer.tree(), process.host.tree()):
+        own = recovery.own(self.observe(peer, process), peer.tree(), process.host.tree())
+        if own.written or (own and peer.role != DIVERGED):
             self.snapshot(peer, self.new_set())
         yield
         peer = self.call(process)
@@ -419,7 +433,7 @@ class Pair:
             return
         epoch = host.epoch if host.now() == ACTIVE else max(host.epoch, peer.epoch if peer else 0) + 1
         yield from self.start_hypervisor(host, epoch, peer.epoch if peer else None)
-        host.vms = set(VMS)
+        self.let_run(host, VMS)
         yield
         if peer:
             self.see(self.call(process), epoch)
@@ -609,7 +623,7 @@ class Pair:
                 entry = t.cast("dict[str, t.Any]", host.journal)
                 self.note(process, moving.ARRIVE_THERE)
                 yield
-                yield from self.ask(process, "arrive", entry["set"], epoch + 1, entry["vms"])
+                yield from self.ask(process, "arrive", entry["set"], epoch + 1, entry["vms"], entry["saved"])
             yield from self.undecided(process)
             self.note(process, moving.MOVE)
             live, ended = moving.left_to_move(t.cast("moving.Entry", host.journal), self.observe(peer, process), host.vms)
@@ -627,9 +641,15 @@ class Pair:
         """From here on the VMs write to their overlays only, and the disks are the same on both hosts when it is done."""
         host = process.host
         running = sorted(host.vms)
-        self.note(process, moving.OVERLAYS, vms=running, epoch=epoch + 1, begun=[], moved=[], saved=[])
+        saved = [vm for vm in running if self.choose.random() < self.saves]
+        self.note(process, moving.OVERLAYS, vms=running, epoch=epoch + 1, begun=[], moved=[], saved=saved)
         yield
-        for vm in running:
+        for vm in saved:
+            if vm in host.vms:
+                host.images[vm] = self.view(host, vm)
+                host.vms.discard(vm)
+            yield
+        for vm in sorted(set(running).difference(saved)):
             host.overlays[vm] = 0
             yield
         self.note(process, moving.LAST_SNAPSHOT)
@@ -638,13 +658,15 @@ class Pair:
         self.note(process, moving.LAST_SYNC, set=name)
         yield from self.send(process, name)
 
-    def run_arrive(self, agent: Process, process: Process, name: str, epoch: int, vms: list[str]) -> Steps:
+    def run_arrive(
+        self, agent: Process, process: Process, name: str, epoch: int, vms: list[str], saved: list[str]
+    ) -> Steps:
         host = agent.host
         behind = [
             one for one, disk in host.disks.items() if disk.at(name) != len(disk.snapshots) - 1 or disk.head != disk.newest()
         ]
         refuse(guards.arrive(self.observe(host, process), epoch, name, behind, name in host.complete()))
-        facts = {operation.SOURCE: process.host.name, "set": name, "epoch": epoch, "vms": vms, "saved": [], "arrived": []}
+        facts = {operation.SOURCE: process.host.name, "set": name, "epoch": epoch, "vms": vms, "saved": saved, "arrived": []}
         host.journal = {"operation": moving.OPERATION, "started": "then", "step": moving.ARRIVE, **facts}
         yield
         host.gate = moving.ARRIVING
@@ -720,7 +742,8 @@ class Pair:
     def hand_over(self, process: Process, epoch: int) -> Steps:
         host, peer = process.host, self.call(process)
         mine = t.cast("dict[str, t.Any]", host.journal)
-        if set(mine["vms"]) - peer.arrived() or host.vms:
+        moves = sorted(set(mine["vms"]).difference(mine["saved"]))
+        if set(moves) - peer.arrived() or host.vms:
             raise Failed("not all have moved")
         self.note(process, moving.STOP_HERE)
         yield
@@ -734,7 +757,7 @@ class Pair:
         host.record(PASSIVE, epoch)
         yield
         try:
-            yield from self.ask(process, "takeover", mine["set"], epoch + 1, mine["vms"])
+            yield from self.ask(process, "takeover", mine["set"], epoch + 1, moves)
         except (Lost, Failed):
             other = yield from self.at_rest(process)
             if other is None or not guards.took_over(self.observe(other), epoch):
@@ -751,6 +774,8 @@ class Pair:
         host.journal = {**t.cast("dict[str, t.Any]", host.journal), "step": moving.TAKE_OVER}
         yield
         yield from self.start_hypervisor(host, epoch)
+        self.let_run(host, host.journal["saved"])
+        yield
         yield from self.merge(host, host.counting())
         host.overlays.clear()
         host.journal = None
@@ -791,10 +816,12 @@ class Pair:
         """This host is ACTIVE: the VMs that belong here are here, then nothing of a move is left on either."""
         host = process.host
         is_source = moving.source({"pending": host.journal})
-        host.vms |= set(decided.vms)
+        self.let_run(host, decided.vms)
         host.paused -= host.vms
         yield
         if is_source:
+            self.note(process, "start the VMs")  # and so on: what is coming back is told by its lists, not by its step
+            yield
             self.note(process, moving.COMING_BACK)
             for vm in decided.back:
                 yield from self.come_back(process, vm)
@@ -814,7 +841,7 @@ class Pair:
             raise Failed("the hypervisor is stopped")
         busy = CALLED.get(host.lock.name, host.lock.name) if host.lock else ""
         refuse(guards.vms(self.observe(host), "started", busy))
-        host.vms |= set(VMS)
+        self.let_run(host, VMS)
         yield
 
     def run_recover(self, process: Process, word: str, give_up: str = "") -> Steps:
@@ -833,10 +860,12 @@ class Pair:
         elif decided.do == recovery.START:
             begun = self.pending(host)
             host.journal = {key: value for key, value in begun.items() if key != operation.SOURCE} if begun else None
-            if decided.lost:
-                self.note(process, moving.COMING_BACK, **moving.given_up())
+            mine = moving.source({"pending": host.journal})
+            if mine:
+                seen = self.observe(peer, process) if peer else None
+                self.note(process, moving.COMING_BACK, **moving.before_it_goes_on(mine, seen, decided.lost))
             yield
-            if not host.running or host.now() != ACTIVE:
+            if not host.running or host.now() != ACTIVE or host.gate != ACTIVE:  # the gate follows the record
                 if host.role == PASSIVE and not moving.target({"pending": host.journal}) and not decided.here:
                     yield from self.go_back(host, host.complete()[-1])
                 yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
@@ -846,7 +875,7 @@ class Pair:
             if host.overlays or decided.back or moving.source({"pending": host.journal}):
                 yield from self.end_of_move(process, decided)
             if moving.source({"pending": host.journal}) is None and moving.target({"pending": host.journal}) is None:
-                host.vms = set(VMS)
+                self.let_run(host, VMS)
             yield
             host.journal = None
 
@@ -890,7 +919,7 @@ class Pair:
         yield from self.merge(host, decided.here)
         host.overlays.clear()
         host.paused.clear()
-        host.vms = set(VMS)
+        self.let_run(host, VMS)
         yield
         host.journal = None
 
@@ -910,15 +939,18 @@ class Pair:
             yield
         if decided.do == recovery.WIN:
             self.give_up(host.writes())
+            for vm in set(host.overlays).difference(decided.here):
+                del host.overlays[vm]  # half a copy
             self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
             yield from self.stand_down(process)
             yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
-            yield from self.merge(host, host.counting())
-            host.overlays.clear()
-            host.vms = set(VMS)
+            yield from self.merge(host, decided.here)
+            self.let_run(host, VMS)
             yield
             host.journal = None
-        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and (peer.role == ACTIVE or theirs.overlays):
+        if decided.do in (recovery.DIVERGE, recovery.KEEP, recovery.DISCARD) and (
+            peer.role == ACTIVE or (theirs.overlays and peer.role == PASSIVE)
+        ):
             yield from self.stand_down(process)
         if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
             peer = self.call(process)
@@ -929,6 +961,14 @@ class Pair:
             if common is None:
                 raise Failed("nothing in common")
             before = len(peer.kept)
+            beside = 0
+            for vm in peer.counting():
+                beside |= peer.overlays[vm]
+            peer.kept += [beside] if beside else []
+            peer.overlays.clear()
+            peer.journal = None
+            yield
+            self.call(process)
             for dummy in self.go_back(peer, common):
                 yield
                 self.call(process)
@@ -1060,14 +1100,20 @@ class Pair:
             has_moved = host.gate == moving.ARRIVING and vm in host.arrived()
             if not (host.running and (is_active or has_moved)):
                 raise Broken(f"VMs run on {host.name}, which is not an ACTIVE host in order")
+        entry = host.journal or {}
+        if entry.get("operation") == moving.OPERATION and entry["step"] == moving.MOVE and host.vms & set(entry["saved"]):
+            raise Broken(f"{host.vms & set(entry['saved'])} were saved to be restored when all others have moved, and run")
         other = self.target_of(host)
         roles = (host.role, self.other(host).role)
         if other and other["arrived"] and moving.is_same(host.journal, other) and roles == (ACTIVE, PASSIVE):
             # before the role has changed: what the overlays lie on is the same, here and there
-            for side in (host, self.other(host)):
+            for side, vms in ((host, set(host.overlays)), (self.other(host), set(other["vms"]))):
+                below = 0
+                for vm in vms | set(other["arrived"]):
+                    below |= self.own[vm]
                 for disk in side.disks.values():
                     at = disk.at(other["set"])
-                    if at < 0 or disk.head != disk.snapshots[at][2]:
+                    if at < 0 or (disk.head ^ disk.snapshots[at][2]) & below:
                         raise Broken(f"the disks below the overlays of {side.name} were written")
 
     def check_view(self, host: Host, vm: str) -> None:
@@ -1180,6 +1226,8 @@ def begin(pair: Pair, host: Host, event: str) -> None:
         arguments = (words(pair, host),)
     elif event == "recover":
         arguments = (words(pair, host), choose.choice(["", other.name, host.name]))
+        if not other.up and choose.random() < 0.3:
+            arguments = (other.name, other.name)  # that host is lost
     elif event == "failover":
         fence = choose.choice(["", "", "works", "fails"])
         # with a fence command the operator may be wrong: what counts is what that one says
@@ -1237,7 +1285,7 @@ def heal(pair: Pair) -> None:
             finish(pair, pair.begin(one, "start", ""))
             finish(pair, pair.begin(one, "failover", "", pair.other(one).name, ""))
     for host in active:
-        host.vms = set(VMS)  # hvm_vm state=started: whether VMs shall run is nothing that recover knows
+        pair.let_run(host, VMS)  # hvm_vm state=started: whether VMs shall run is nothing that recover knows
     roles = sorted((host.now(), host.running, bool(host.vms), host.writable) for host in (pair.a, pair.b))
     if roles != [(ACTIVE, True, True, True), (PASSIVE, False, False, False)]:
         raise Broken(f"the pair does not become whole: {roles}")

@@ -31,7 +31,7 @@ EVENTS = 100
 
 
 def test_never_two_nothing_lost_and_always_a_way_back() -> None:
-    reports = writes = promoted = kept = discarded = moved = came_back = 0
+    reports = writes = promoted = kept = discarded = moved = came_back = restored = 0
     ways = dict.fromkeys(WAYS, 0)
     for seed in range(SEED, SEED + SCHEDULES):
         pair = play(seed, EVENTS)
@@ -42,13 +42,15 @@ def test_never_two_nothing_lost_and_always_a_way_back() -> None:
         discarded += bool(pair.discarded)
         moved += pair.moved
         came_back += pair.came_back
+        restored += pair.restored
         for way in WAYS:
             ways[way] += any(way in line for line in pair.log)
     if SCHEDULES >= 1000:  # they get somewhere, and not always to the same end
         assert min(reports / 2, writes / 4, promoted * 8, kept * 32, discarded * 32) > SCHEDULES, (
             f"{reports} reports, {writes} writes, {promoted} promoted, {kept} with data kept, {discarded} with some discarded"
         )
-        assert min(moved * 2, came_back * 200, *(1000 * count for count in ways.values())) > SCHEDULES, (moved, came_back, ways)
+        found = (moved * 2, came_back * 200, restored * 8, *(1000 * count for count in ways.values()))
+        assert min(found) > SCHEDULES, (moved, came_back, restored, ways)
 
 
 #: What a schedule may come to in the midst of a move, by the sentence for it.
@@ -125,6 +127,15 @@ def forgets_on_request(entry: t.Any) -> list[Finding]:
     return []
 
 
+def remembers_what_was_given_up(mine: t.Any, peer: t.Any, lost: t.Any) -> dict[str, t.Any]:
+    return {}
+
+
+def waits_for_saved_vms(side: t.Any) -> tuple[str, ...]:
+    entry = moving.target(side)
+    return tuple(sorted(moving.names(entry, "vms") - moving.names(entry, "arrived")))
+
+
 def sees_no_overlays(side: t.Any) -> tuple[str, ...]:
     return ()
 
@@ -148,6 +159,10 @@ WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
     "the role is given before it is": (moving, "gave_away", takes_the_role_for_given, "two hosts with their gates open"),
     "a VM may be started meanwhile": (guards, "vms", lets_vms_be_started, "run on both hosts|nobody gave up"),
     "somebody has looked": (moving, "forget", forgets_on_request, "gave up|run on both|are gone|are left|not become whole"),
+    "what was given up still counts": (
+        moving, "before_it_goes_on", remembers_what_was_given_up, "were written|gave up|are gone|not become whole|two moments",
+    ),
+    "saved VMs are waited for": (moving, "not_arrived", waits_for_saved_vms, "does not become whole"),
     "overlays are nobody's": (moving, "overlays", sees_no_overlays, "writes are gone|overlays are left"),
     "a silent host is off": (recovery, "recover", recovers_a_silent_pair, "two hosts with their gates open"),
 }
@@ -171,6 +186,7 @@ def test_a_wrong_guard_is_found(
 def pair() -> Pair:
     """hv1 is ACTIVE, hv2 has a set; then two writes that only hv1 has."""
     made = Pair(random.Random(1))
+    made.saves = 0.0
     made.write(made.a)
     finish(made, made.begin(made.a, "backup", True))
     made.write(made.a)
@@ -265,6 +281,51 @@ def test_all_vms_move_and_every_write_with_them(pair: Pair) -> None:
     assert roles(pair) == [(PASSIVE, False), (ACTIVE, True)]
     assert (pair.b.writes(), pair.b.vms, pair.a.overlays, pair.b.overlays) == (pair.written(), {"db", "web"}, {}, {})
     heal(pair)
+
+
+def web_is_saved(pair: Pair) -> t.Callable[[], bool]:
+    """And db is moved."""
+    chances = iter([0.5, 0.0])
+    pair.choose.random = lambda: next(chances)  # type: ignore[method-assign]
+    pair.saves = 0.1
+    return lambda: pair.b.vms == {"db"}
+
+
+def test_a_saved_vm_is_restored_when_the_others_have_moved(pair: Pair) -> None:
+    move_until(pair, web_is_saved(pair))
+    assert (pair.a.vms, set(pair.a.images), set(pair.b.images)) == (set(), {"web"}, {"web"})
+    pair.write(pair.b)
+    finish(pair)
+    assert (roles(pair), pair.b.vms, pair.b.images, pair.restored) == ([(PASSIVE, False), (ACTIVE, True)], {"db", "web"}, {}, 1)
+
+
+@pytest.mark.parametrize("lost", ["hv1", "hv2", "both"])
+def test_a_saved_vm_is_restored_where_all_come_back(pair: Pair, lost: str) -> None:
+    move_until(pair, web_is_saved(pair))
+    pair.write(pair.b)
+    hosts = [host for host in (pair.a, pair.b) if lost in (host.name, "both")]
+    for host in hosts:
+        host.power_off(False)
+    for process in list(pair.processes):
+        pair.kill(process)
+    pair.agents_notice()
+    for host in hosts:
+        pair.power_on(host)
+    assert "db come back from hv2" in do(pair, pair.a, "recover", "")
+    assert (pair.a.vms, pair.a.images, pair.restored, pair.a.writes()) == ({"db", "web"}, {}, 1, pair.written())
+    del pair.choose.random  # type: ignore[method-assign]
+    heal(pair)
+
+
+def test_a_saved_vm_is_restored_where_the_target_goes_on_alone(pair: Pair) -> None:
+    move_until(pair, web_is_saved(pair))
+    pair.write(pair.b)
+    pair.a.power_off(False)
+    for process in list(pair.processes):
+        pair.kill(process)
+    pair.agents_notice()
+    assert "db had moved here and go on as they are" in do(pair, pair.b, "failover", "hv1", "", "")
+    assert (pair.b.vms, pair.restored) == ({"db", "web"}, 1)
 
 
 def test_both_hosts_lose_power_with_vms_on_both(pair: Pair) -> None:

@@ -20,6 +20,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import threading
 import types
 import typing as t
 import xml.etree.ElementTree as ET
@@ -141,7 +142,7 @@ class Moving(Lab):
 
     def _move(self, host: Host) -> None:
         super()._move(host)
-        new = self.here.with_suffix(".new")
+        new = self.here.with_suffix(f".{threading.get_ident()}")  # VMs are started in threads
         new.unlink(missing_ok=True)
         new.symlink_to(host.place)
         new.replace(self.here)
@@ -370,6 +371,7 @@ class Moving(Lab):
         for module in (overlay, overlays, bases, arrive):
             patch.setattr(module, "run", self.run)
         patch.setattr(overlays, "succeeds", lambda command: True)
+        patch.setattr(overlays, "is_mounted", lambda: True)
         patch.setattr(overlays, "sockets", lambda dummy: None)
         patch.setattr(overlays, "qemu_owner", lambda: (0, 0))
         os_there = types.SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
@@ -410,7 +412,7 @@ class Moving(Lab):
         active = found["role"]["now"] == role.ACTIVE
         return {
             **found, "address": f"{at.name}.lan", "gate": role.gate_says(), "gate_open": role.gate_is_open(),
-            "overlays": overlays.left(),
+            "overlays": overlays.left(), "overlay_bytes": overlays.sizes(),
             "datasets": list(ROOTS), "dataset_names": sorted(at.tree), "missing_datasets": [], "foreign_users": {},
             "mountpoints": ["/srv/vms", "/var/lib/libvirt"], "network_bridges": {}, "bridges": [], "emulators": [],
             "interfaces": [], "state_dir": at.config.state_dir, "state_dir_free": None, "memory_available_kib": 1 << 30,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+import threading
 import typing as t
 
 import pytest
@@ -370,6 +371,29 @@ def test_what_ends_recover_is_ended_by_recover(tmp_path: pathlib.Path, strike: s
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
 
+def killed_at(lab: Moving, wanted: str, act: t.Callable[[Moving], object]) -> None:
+    """The process ends right before that effect."""
+
+    def hit(dummy: int, effect: str) -> None:
+        if effect == wanted:
+            lab.dead = True
+            raise Killed(effect)
+
+    lab.at_effect = hit
+    with pytest.raises(Killed):
+        act(lab)
+    lab.up_again()
+
+
+def test_a_recover_that_ends_twice_still_knows_that_all_are_back(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First when the other host has ended its part; then before that is so again in this one's journal, by its step."""
+    lab = Moving(tmp_path, monkeypatch)
+    half_way(lab)
+    killed_at(lab, "hv1 commit db vda", lambda lab: recovered(lab, lab.hv1))
+    killed_at(lab, "hv1 journal migrate_unsecure: start the VMs", lambda lab: recovered(lab, lab.hv1))
+    lab.whole(ended(lab), OFF)
+
+
 @pytest.mark.parametrize("strike", STRIKES)
 def test_what_ends_going_on_is_ended_by_recover(tmp_path: pathlib.Path, strike: str) -> None:
     for lab, dummy in each_strike(tmp_path, strike, half_way, migrate, every=2):
@@ -481,6 +505,42 @@ def test_gone_on_with_twice(lab: Moving) -> None:
     lab.whole(lab.hv2, OFF)
 
 
+def rebooted(lab: Moving, host: t.Any) -> None:
+    lab.power_cut(host)
+    lab.again()
+
+
+GONE = "hv2 has rebooted since, or was stopped: db had moved there and do not run"
+
+
+def test_it_is_not_gone_on_with_when_what_had_moved_is_off_there(lab: Moving) -> None:
+    stays(lab)
+    rebooted(lab, lab.hv2)
+    with pytest.raises(Refused, match=f"{GONE}. hvm.pair.recover brings the VMs back"):
+        migrate(lab)
+    assert lab.effects() == []
+    lab.whole(ended(lab), OFF)
+
+
+def test_it_is_gone_on_with_when_what_was_on_its_way_to_a_host_that_rebooted_still_runs_here(lab: Moving) -> None:
+    killed_at(lab, "hv1 copied db", migrate)
+    assert (lab.hv1.journal()["begun"], lab.hv2.journal()["arrived"]) == (["db"], [])
+    rebooted(lab, lab.hv2)
+    memory = lab.processes["hv1"]["db"].memory
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert memory <= lab.processes["hv2"]["db"].memory and "hv2 systemctl start" in lab.did
+
+
+def test_but_not_when_it_has_gone_here_and_its_memory_was_there_only(lab: Moving) -> None:
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    assert lab.hv1.vms["db"]["state"] == STOPPED
+    rebooted(lab, lab.hv2)
+    with pytest.raises(Refused, match=GONE):
+        migrate(lab)
+    lab.whole(ended(lab), OFF)
+
+
 # ---- cancelled
 
 
@@ -522,9 +582,82 @@ def lost_a(lab: Moving) -> None:
     lab.hv1.answers = False
 
 
-def fail_over(lab: Moving, **words: str) -> dict[str, t.Any]:
+def fail_over(lab: Moving, to: str = "last", **words: str) -> dict[str, t.Any]:
     with lab.on(lab.hv2) as at:
-        return failover.apply(at.config, "last", failover.Words(**words), False, Progress())
+        return failover.apply(at.config, to, failover.Words(**words), False, Progress())
+
+
+def lost_a_with_some_of_each(lab: Moving) -> None:
+    """db has moved, frozen; web was saved; app was about to move."""
+    pair(lab)
+    lab.define("app")
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    lab.hv1.vms["db"]["state"] = FROZEN
+    killed_at(lab, "hv1 migrate app", migrate)
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+
+
+def test_a_failover_shows_who_has_moved_and_keeps_a_frozen_vm_frozen(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a_with_some_of_each(lab)
+    lines = fail_over(lab, dead_host="hv1")["lost"]["lines"]
+    assert "VM db: has moved here, and loses nothing" in lines and not any("VM db: loses" in line for line in lines)
+    assert (lab.hv2.vms["db"]["state"], lab.hv2.running()) == (FROZEN, ["app", "db", "web"])
+    assert "hv2 unfreeze db" not in lab.did and lab.hv2.images == set()
+
+
+@pytest.mark.parametrize("power", [False, True])
+def test_what_ends_a_failover_in_the_midst_of_a_move_is_gone_on_with(tmp_path: pathlib.Path, power: bool) -> None:
+    for number in range(1 + power, 200, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            lab = Moving(tmp_path / str(number), patch)
+            lost_a_with_some_of_each(lab)
+            at = lab.number + number
+
+            def hit(now: int, effect: str, lab: Moving = lab, at: int = at) -> None:
+                if now >= at and threading.current_thread() is threading.main_thread():  # others would outlive it
+                    lab.dead = True
+                    if power:
+                        lab.power_cut(lab.hv2)
+                    raise Killed(effect)
+
+            lab.at_effect = hit
+            try:
+                fail_over(lab, dead_host="hv1")
+            except Killed as exc:
+                effect = str(exc)
+            else:
+                break
+            lab.up_again()
+            lab.hv1.answers = False
+            if lab.hv2.role()[0] == "ACTIVE":
+                recovered(lab, lab.hv2, peer_is_down="hv1")
+            else:
+                fail_over(lab, dead_host="hv1")
+            assert lab.hv2.running() == ["app", "db", "web"], effect
+            assert lab.flushed["db"] <= lab.disks["hv2"]["/srv/vms/db.img"].writes, effect
+            assert lab.hv2.images == set() and lab.hv2.pending() == "", effect
+            assert list((lab.hv2.place / "overlays").iterdir()) == [], effect
+            assert power or lab.hv2.vms["db"]["state"] == FROZEN, effect
+            for name in ("app", "db", "web"):
+                process = lab.processes["hv2"][name]
+                assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{effect}: {name}"
+    assert number > 20
+
+
+def test_a_failover_to_an_earlier_set_when_nothing_has_arrived(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    first = lab.hv2.sets()[-1]
+    killed_at(lab, "hv1 migrate db", migrate)
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+    fail_over(lab, first, dead_host="hv1")
+    assert lab.hv2.sets()[-1] == first and lab.hv2.role()[0] == "ACTIVE" and lab.hv2.pending() == ""
+    assert "arrived" not in lab.hv2.journal() and lab.did.index("hv2 systemctl stop") < lab.did.index("hv2 systemctl start")
 
 
 def test_without_its_source_the_target_goes_on_with_what_has_moved_and_the_rest_from_the_set(
@@ -564,6 +697,37 @@ def test_the_source_that_comes_back_has_overlays_of_its_own(
     assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.pending() == ""
 
 
+def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    mine = set(lab.flushed["web"])
+    fail_over(lab, dead_host="hv1")
+    lab.again()
+    lab.hv1.answers = True
+    for name in ("db", "web"):
+        lab.end(lab.hv2, name)
+    lab.down(lab.hv2)
+    lab.excused = ["db"]
+    with lab.on(lab.hv1) as at:
+        rejoin.apply(at.config, rejoin.Words(winner="hv1"), False, Progress())
+    assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+    assert list((lab.hv1.place / "overlays").iterdir()) == []
+    assert mine <= lab.disks["hv1"]["/srv/vms/web.img"].writes
+
+
+def test_overlays_that_no_journal_knows_are_merged_on_the_active_host(lab: Moving) -> None:
+    killed_at(lab, "hv1 sync", migrate)
+    lab.again()
+    for dummy in range(2):
+        (lab.hv1.place / "journal.json").unlink(missing_ok=True)
+        done = recovered(lab, lab.hv1)
+        lab.again()
+    assert done["do"] == "" and list((lab.hv1.place / "overlays").iterdir()) == []
+    lab.whole(lab.hv1, OFF)
+
+
 def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Moving(tmp_path, monkeypatch)
     half_way(lab)
@@ -581,10 +745,64 @@ def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Pa
     lab.hv2.answers = True
     assert recovered(lab, lab.hv2)["do"] == "elsewhere"
     with lab.on(lab.hv1) as at:
-        rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        found = rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        assert (found["do"], lab.hv2.role()[0], list(found["own"]["overlays"])) == ("diverge", "DIVERGED", ["db"])
+        assert "overlays of db" in found["own"]["sentence"] and "in these" in found["own"]["sentence"]
+        again = rejoin.apply(at.config, rejoin.Words(), False, Progress())
+        assert (again["changed"], list(again["own"]["overlays"])) == (False, ["db"])
         done = rejoin.apply(at.config, rejoin.Words("discard", "hv2"), False, Progress())
     assert (done["warnings"], lab.hv2.role()[0], lab.hv2.pending(), lab.hv2.inert()) == ([], "PASSIVE", "", True)
     assert list((lab.hv2.place / "overlays").iterdir()) == []
+
+
+def lost_b(lab: Moving) -> None:
+    half_way(lab)
+    lab.power_cut(lab.hv2)
+    lab.hv2.answers = False
+    lab.excused = ["db"]
+
+
+@pytest.mark.parametrize("strike", ["process", "power hv1"])
+def test_what_was_given_up_stays_so_whatever_ends_it_and_whoever_is_found_again(tmp_path: pathlib.Path, strike: str) -> None:
+    """Nothing is merged, and no VM started, before it is written down: else that host's overlay came over other disks."""
+    ends = set()
+    words = {"peer_is_down": "hv2", "give_up": "hv2"}
+    for lab, effect in each_strike(tmp_path, strike, lost_b, lambda lab: recovered(lab, lab.hv1, **words)):
+        entry = lab.hv1.journal()
+        given_up = bool(entry.get("done")) or entry.get("set") == ""
+        assert given_up or not any(one.startswith(("hv1 commit", "hv1 bring", "hv1 qemu-img commit")) for one in lab.did), effect
+        done = recovered(lab, lab.hv1)  # that host answers again by now
+        assert ("db come back from hv2" in done["sentence"]) is not given_up, effect
+        assert ("hv1 fetch db.vda.qcow2" in lab.did) is not given_up, effect
+        assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == "", effect
+        said = recovered(lab, lab.hv2)
+        assert given_up is ("hvm.pair.rejoin comes next" in said["sentence"]), effect
+        ends.add(given_up)
+    assert ends == {True, False}
+
+
+@pytest.mark.parametrize("strike", ["process", "power hv1"])
+def test_what_had_come_back_by_half_is_not_what_a_vm_goes_on_from(tmp_path: pathlib.Path, strike: str) -> None:
+    """The way back is cut off, and then the other host is lost for good: what was left behind here is whole, and counts."""
+    left: dict[str, set[int]] = {}
+
+    def prepare(lab: Moving) -> None:
+        lab.faults["hv1 confirm db"] = lambda: left.update(db=set(lab.flushed["db"]))
+        half_way(lab)
+        lab.faults.clear()
+
+    words = {"peer_is_down": "hv2", "give_up": "hv2"}
+    for lab, effect in each_strike(tmp_path, strike, prepare, lambda lab: recovered(lab, lab.hv1)):
+        lab.power_cut(lab.hv2)
+        lab.hv2.answers = False
+        lab.excused = ["db"]
+        recovered(lab, lab.hv1, **words)
+        missing = left["db"] - lab.disks["hv1"]["/srv/vms/db.img"].writes
+        assert not missing and lab.hv1.running() == ["db", "web"], f"{effect}: {sorted(missing)}"
+        for name in ("db", "web"):
+            process = lab.processes["hv1"][name]
+            assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{effect}: {name}"
+        assert list((lab.hv1.place / "overlays").iterdir()) == [] and lab.hv1.pending() == "", effect
 
 
 # ---- the set of a move, later

@@ -30,6 +30,7 @@ def _place(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     place = tmp_path / "overlays"
     place.mkdir()
     monkeypatch.setattr(overlay, "DIRECTORY", str(place))
+    monkeypatch.setattr(overlays, "is_mounted", lambda: True)
     monkeypatch.setattr(operation, "pending", lambda: None)
     return place
 
@@ -78,10 +79,23 @@ def test_what_lies_there_is_named_by_the_journal_that_knows_it(place: pathlib.Pa
     (place / "kept-1").mkdir()
     plain = pathlib.Path(PATH("a b", "vda")).name.removesuffix(".vda.qcow2")
     assert sorted(overlays.left()) == sorted(["web", plain])
+    pathlib.Path(PATH("web", "vda")).write_bytes(b"x" * 8192)
+    assert overlays.sizes()["web"] >= 8192 and overlays.sizes()[plain] == 0
     monkeypatch.setattr(operation, "pending", lambda: {"overlays": {"a b": [raw("a b")]}})
     assert sorted(overlays.left()) == ["a b", "web"]
     monkeypatch.setattr(operation, "pending", lambda: {"overlays": {"a b": [raw("x")]}})
     assert sorted(overlays.left()) == sorted(["web", plain]), "a journal that makes no sense hides none"
+
+
+def test_where_nobody_can_look_what_the_journal_knows_counts_as_there(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlays, "is_mounted", lambda: False)
+    pathlib.Path(PATH("db", "vda")).touch()  # below what is not mounted
+    assert overlays.left() == overlays.sizes() == {}
+    entry = {"operation": "migrate_unsecure", "overlays": {"web": [raw()]}}
+    monkeypatch.setattr(operation, "pending", lambda: entry)
+    assert (overlays.left(), overlays.sizes()) == ({"web": []}, {})
 
 
 def test_kept_they_are_beside_and_the_rest_goes(place: pathlib.Path) -> None:

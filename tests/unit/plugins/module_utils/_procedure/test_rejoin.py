@@ -87,7 +87,7 @@ def test_a_host_with_nothing_of_its_own_is_passive_again(lab: Lab) -> None:
     look = ["hv2 look", "hv1 look"]
     assert lab.did == [*look, *LOCKED, *look, "hv2 record PASSIVE 5"]
     assert (result["do"], result["changed"], result["role"], result["epoch"]) == ("join", True, "ACTIVE", 5)
-    assert result["own"] == {"snapshots": {}, "written": {}, "doubt": "", "sentence": ""}
+    assert result["own"] == {"snapshots": {}, "written": {}, "doubt": "", "sentence": "", "overlays": {}}
     assert result["plan"] == ["hv2 becomes PASSIVE in epoch 5"]
     assert in_step(lab)
     assert lab.hv2.record()["reason"] == "came back: hv1 is ACTIVE"

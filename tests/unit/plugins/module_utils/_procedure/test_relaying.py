@@ -92,6 +92,8 @@ def test_who_only_holds_the_lock_of_an_active_host_is_not_let_in(gate: str) -> N
 def test_the_agent_asks_the_hosts_own_gate_and_lock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, lock = tmp_path / "gate", tmp_path / "lock"
     monkeypatch.setattr(role, "GATE", str(gate))
+    mounted = [relaying.OVERLAYS]
+    monkeypatch.setattr(relaying.os.path, "ismount", lambda path: path in mounted)
     held = operation.others_operation
     monkeypatch.setattr(operation, "others_operation", lambda: held(str(lock)))
     with pytest.raises(HvmError) as caught:
@@ -108,6 +110,11 @@ def test_the_agent_asks_the_hosts_own_gate_and_lock(tmp_path: pathlib.Path, monk
     with operation.Lock(str(lock)).held("migrate_unsecure", "root"):
         monkeypatch.setattr(operation.os, "getpid", lambda: 1)  # it is another process that holds it
         assert relaying.endpoint(CONFIG, "read:a") == f"{relaying.OVERLAYS}/a"
+        mounted.clear()
+        for file in ("read:a", "write:a"):  # into the directory below, which is the root filesystem's
+            with pytest.raises(HvmError, match=r"/var/lib/hvm/overlays is not mounted here\. Mount it: zfs mount -a"):
+                relaying.endpoint(CONFIG, file)
+        assert relaying.endpoint(CONFIG, "libvirt") == relaying.LIBVIRT
     with pytest.raises(HvmError, match="the relay to read:a is refused"):
         relaying.endpoint(CONFIG, "read:a")
 
