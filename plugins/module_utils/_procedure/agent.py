@@ -46,6 +46,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         hypervisor,
         initialise,
         install,
+        meanwhile,
         mount,
         move,
         networks,
@@ -72,9 +73,9 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, arrive, backup, brief, cancelling, checkpoint, comeback, constraints, cycle, failover, goback),
-        *(hypervisor, initialise, install, mount, move, networks, offers, overlays, passage, pools, preflight, prune),
-        *(recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall, verbs, vm_settings),
-        *(vms, relay),
+        *(hypervisor, initialise, install, meanwhile, mount, move, networks, offers, overlays, passage, pools),
+        *(preflight, prune, recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall),
+        *(verbs, vm_settings, vms, relay),
     )
 
 

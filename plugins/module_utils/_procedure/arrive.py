@@ -24,7 +24,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, relaying
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    checkpoint,
+    hypervisor,
+    meanwhile,
+    overlays,
+    relaying,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
@@ -181,10 +188,13 @@ def alone(config: PairConfig, here: t.Collection[str]) -> dict[str, t.Any]:
 
 
 def depart(config: PairConfig) -> dict[str, t.Any]:
-    """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing."""
+    """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing.
+
+    :return: ``{changed, warnings}``: what somebody had changed here meanwhile.
+    """
     journal = operation.Journal.of_arrival()
     if journal is None:
-        return {"changed": False}
+        return {"changed": False, "warnings": []}
     here = journal.entry["arrived"]
     if here:
         raise HvmError(f"VMs have arrived here: {', '.join(here)}", "They go back first: hvm.pair.recover on the other host.")
@@ -195,11 +205,12 @@ def depart(config: PairConfig) -> dict[str, t.Any]:
         conn.close()
     bases.reopen(config.datasets)
     hypervisor.stop(config, Progress())
+    kept = meanwhile.keep(config, str(journal.entry["set"]), list(journal.entry["overlays"]))
     overlays.back_to(config, str(journal.entry["set"]))
     overlays.forget(overlays.disks(journal.entry["overlays"]))
     role.shut_gate()
     journal.done("the VMs are on the other host")
-    return {"changed": True}
+    return {"changed": True, "warnings": kept}
 
 
 def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:

@@ -32,6 +32,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     checkpoint,
     goback,
     hypervisor,
+    meanwhile,
     overlays,
     passage,
     switchover,
@@ -153,6 +154,7 @@ class _Move:
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
         self.late: set[str] = set()
+        self.kept: list[str] = []  # what somebody changed among libvirt's files meanwhile
         self.given_away = False
         self.stopped = False
 
@@ -327,6 +329,9 @@ class _Move:
         self.stopped = True
         hypervisor.stop(self.config, self.progress, conn, keep_writable=True)
         self.watch.step("stop here")
+        self.kept = meanwhile.keep(self.config, name, list(self.journal.entry["overlays"]))
+        for text in self.kept:
+            self.progress.say(text)
         overlays.back_to(self.config, name)  # of libvirt's own files; the disks were read-only
         self.journal.step("hand over")
         bases.reopen(self.config.datasets)
@@ -350,7 +355,7 @@ class _Move:
             warnings = warnings + sync.settle(self.config, self.peer, name)
         except HvmError as exc:
             warnings = [*warnings, f"the set {name} is not held: {exc}"]
-        warnings += answer["warnings"]
+        warnings += self.kept + answer["warnings"]
         overlays.forget(overlays.disks(self.journal.entry["overlays"]))
         warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{other} is ACTIVE"))
         warnings += operation.noted(lambda: self.journal.done(f"{other} is ACTIVE"))

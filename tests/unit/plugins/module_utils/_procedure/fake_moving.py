@@ -15,6 +15,7 @@ that acts.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -40,6 +41,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     checkpoint,
     goback,
     hypervisor,
+    meanwhile,
     move,
     overlays,
     preflight,
@@ -368,6 +370,8 @@ class Moving(Lab):
         patch.setattr(overlays, "succeeds", lambda command: True)
         patch.setattr(overlays, "is_mounted", lambda: True)
         patch.setattr(overlays, "sockets", lambda dummy: None)
+        patch.setattr(meanwhile.content, "is_readable", lambda dummy: True)
+        patch.setattr(meanwhile, "_views", lambda *dummy: contextlib.nullcontext((self.at.place / "then", self.at.place / "now")))
         patch.setattr(overlays, "qemu_owner", lambda: (0, 0))
         os_there = types.SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
         os_there.fsync = self.fsync

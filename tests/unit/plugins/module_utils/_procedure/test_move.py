@@ -166,6 +166,32 @@ def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab:
     lab.whole(lab.hv1)
 
 
+def new_file(host: t.Any) -> pathlib.Path:
+    """A disk image that somebody has put beside libvirt's own files."""
+    path: pathlib.Path = host.place / "now/images/debian.iso"
+    path.parent.mkdir(parents=True)
+    path.write_text("iso")
+    return path
+
+
+KEPT = "/var/lib/libvirt/images/debian.iso: changed on"
+
+
+def test_what_somebody_has_changed_on_the_source_meanwhile_is_kept_and_named(lab: Moving) -> None:
+    on(lab, "hv1 migrate web", lambda: new_file(lab.hv1))
+    done = migrate(lab)
+    (kept,) = (lab.hv1.place / "overlays").glob("kept-*/var/lib/libvirt/images/debian.iso")
+    assert any(text.startswith(f"{KEPT} hv1") for text in done["warnings"]) and kept.read_text() == "iso"
+
+
+def test_what_somebody_has_changed_on_the_target_is_kept_and_named_when_all_come_back(lab: Moving) -> None:
+    stays(lab)
+    new_file(lab.hv2)
+    done = recovered(lab, lab.hv1)
+    (kept,) = (lab.hv2.place / "overlays").glob("kept-*/var/lib/libvirt/images/debian.iso")
+    assert any(text.startswith(f"hv2: {KEPT} hv2") for text in done["warnings"]) and kept.read_text() == "iso"
+
+
 # ---- it fails
 
 
