@@ -148,7 +148,7 @@ def _bring(
             migration.move(way.libvirt, conn, name, disks, migration.Way(memory, nbd))
         overlays.durable(disks)
     else:
-        way.fetch(disks)
+        way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
     _half(journal, name, False)
     moved = peer.call("left", vm=name)["moved"]
     overlays.drop_old(disks)

@@ -268,7 +268,7 @@ class _Move:
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
-            there.push(disks)
+            there.push(name, disks, dom.XMLDesc(0))
         if self.peer.call("arrived", vm=name)["runs"]:
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
@@ -292,7 +292,7 @@ class _Move:
                 if not moving.has_ended(conn, name):
                     raise
                 self.peer.call("drop", vm=name)
-                there.push(disks)
+                there.push(name, disks, dom.XMLDesc(0))
                 return "off"
         if report.late:
             self.late.add(name)
