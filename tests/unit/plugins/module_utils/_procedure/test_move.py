@@ -24,7 +24,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive,
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from fake_moving import STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
-from fake_pair import FROZEN, RUNNING, STOPPED, Killed
+from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
 OFF, ANY = ("mail",), ("db", "mail", "web")
@@ -213,7 +213,7 @@ def test_where_nothing_of_libvirts_is_mounted_they_are_read_all_the_same(
     monkeypatch.setattr(arrive.content, "mounted", mounted)
     monkeypatch.setattr(variables, "NVRAM", "/var/lib/libvirt/qemu/nvram")
     with lab.on(lab.hv2) as at:
-        libvirts = next(name for name, entry in at.tree.items() if entry["props"].get("mountpoint", [""])[0] == "/var/lib/libvirt")
+        libvirts = ROOTS[1]
         at.tree[libvirts]["props"].update(mounted=["no", "-"], canmount=["noauto", "local"])
         assert arrive.pack(at.config, "db", variables.Own("db.fd")) == {"packed": True}
         assert looked == [libvirts]
