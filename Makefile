@@ -94,6 +94,10 @@ bench-zfs: venv ## hvm_zfs_sync beside other tools, on the lab; BENCH_ARGS="--ro
 bench-vms: venv ## How long VMs stand still for a backup, on the lab; BENCH_ARGS="--rounds 5 --record"
 	@tests/bench/bench_vms.py $(BENCH_ARGS)
 
+.PHONY: bench-status
+bench-status: venv ## `hvm status` beside `ansible localhost -m ping`, on the lab; BENCH_ARGS="--record"
+	@tests/bench/bench_status.py $(BENCH_ARGS)
+
 .PHONY: bench-moves
 bench-moves: venv ## How long VMs stand still for a migration, on the lab; BENCH_ARGS="--rounds 5 --secure 2 --record"
 	@tests/bench/bench_moves.py $(BENCH_ARGS)

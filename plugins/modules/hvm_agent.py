@@ -27,6 +27,14 @@ options:
     description: Seconds to wait for an operation on this host to end, before another version is installed.
     type: int
     default: 60
+  interface:
+    description:
+      - Interface of the shared IP. Where systemd-networkd is in charge of it, a drop-in beside its C(.network) file lets networkd
+        keep the addresses that it did not give (C(KeepConfiguration=static)). Else each restart of networkd would take the shared
+        IP away. networkd reads it when it reads its files next; nothing is reloaded.
+      - Without it, the interface that the description of the pair on the host has.
+    type: str
+    default: ''
   despite_pending:
     description:
       - Whether another version may be installed while an operation is pending that did not end. The version that began it knows
@@ -64,7 +72,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
 from ansible_collections.hvm.pair.plugins.module_utils._command import installed
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, install
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, agent, install
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
@@ -74,7 +82,11 @@ def work(module: HvmModule) -> dict[str, t.Any]:
     if p["state"] == "absent":
         return install.remove(module.check_mode, installed.files())
     return install.install(
-        module.check_mode, installed.files(), busy=installed.at_work, wait=p["wait"], despite_pending=p["despite_pending"]
+        module.check_mode,
+        {**installed.files(), **address.files(p["interface"])},
+        busy=installed.at_work,
+        wait=p["wait"],
+        despite_pending=p["despite_pending"],
     )
 
 
@@ -83,6 +95,7 @@ def main() -> None:
         {
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "wait": {"type": "int", "default": 60},
+            "interface": {"type": "str", "default": ""},
             "despite_pending": {"type": "bool", "default": False},
         }
     ).run(work)

@@ -15,10 +15,14 @@ description:
     ready > VM by VM, by priority > shared IP off > stop here > the other host is ACTIVE > shared IP on there > overlays into the
     disks.
   - What fails before the role was handed over is undone - the VMs come back in the same way.
+  - Before anything is changed it is measured how fast the memory of each VM changes (libvirt 7.2), and what the link carries.
+    A VM that cannot be measured moves all the same.
 version_added: 0.1.0
 attributes:
   check_mode:
-    description: Says how each VM would move and why, and changes nothing.
+    description:
+      - Says how each VM would move and why, how long that would take and how long it would stand still, and changes nothing.
+      - For that it is measured how fast the VMs' memory changes, and what the link carries, for about two seconds.
     support: full
   diff_mode:
     description: Shows the state before and after.
@@ -36,7 +40,9 @@ options:
     choices: [auto, live, direct, secure]
     default: auto
   fallback:
-    description: What becomes of a VM whose memory changes faster than it can be carried.
+    description:
+      - What becomes of a VM whose memory changes faster than it can be carried, as far as that was measured. With V(direct) it is
+        slowed down, and paused when O(limit) is over.
     type: str
     choices: [direct, secure, refuse]
     default: direct
@@ -45,11 +51,15 @@ options:
     type: int
     default: 300
   max_pause:
-    description: Seconds that a VM may stand still, as far as that can be told before it is begun; V(0) for any.
+    description:
+      - Seconds that a VM may stand still, as far as that can be told before it is begun; V(0) for any.
+      - One that is expected to stand still for longer refuses the whole, before anything is changed.
     type: int
     default: 0
   rate:
-    description: MiB per second that one VM's memory may take of the link; V(0) for all that there is.
+    description:
+      - MiB per second that one VM's memory may take of the link; V(0) for all that there is.
+      - With a rate the link is not measured, and durations are told by it.
     type: int
     default: 0
   on_failure:
@@ -78,7 +88,16 @@ set:
   type: str
   returned: when done
 vms:
-  description: Each VM's C(mode), and its C(interruption) in seconds by the clock of the source.
+  description:
+    - Each VM's C(mode), and its C(interruption) in seconds by the clock of the source.
+    - In check mode C(mode), C(why), and, where that is known, C(expected_seconds) and C(expected_interruption).
+  type: dict
+  returned: success
+measured:
+  description:
+    - What was measured before anything was changed.
+    - C(link) - bytes per second that the link carries, V(0) when that was not measured.
+    - C(dirty) - for each VM that may move live, bytes of its memory that change in a second, null when that was not measured.
   type: dict
   returned: success
 bytes:

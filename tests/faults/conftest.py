@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "vms", "zfs", "lab", "bench")]
+sys.path.append(str(ROOT / "collections"))
 
 import _cells
 import _table
@@ -53,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: t.Any) -> None:
 def ready() -> Iterator[World]:
     """The VMs run and count, and one completed set is on both hosts: saved as a state of the lab.
 
-    HVM_FAULTS_AGAIN: made from that state, in a quarter of the time, when it is there.
+    HVM_FAULTS_AGAIN: made from that state, when it is there: in a quarter of the time, or in none for the same version.
     """
     world = World(Lab(os.environ.get("HVM_LAB_NAME", "main")))
     world.make_ready(bool(os.environ.get("HVM_FAULTS_AGAIN")))

@@ -10,8 +10,10 @@ import time
 
 from _scene import World
 from test_events import Record, whole
-from test_manual import REFUSED, hvm
+from test_manual import ACTIVE, PASSIVE, REFUSED, hvm, stamps
 
+#: hvm's exit code when something could not be done.
+FAILED = 1
 #: VMs of the lab: one that runs, and the one that does not.
 VM, OFF = "charlie", "foxtrot"
 
@@ -37,7 +39,7 @@ def test_every_command_does_what_it_says(world: World, record: Record) -> None:
     assert listed("freezed") == []
     hvm(a, f"vm backup {VM}")
     assert listed("backups") == [VM] and VM in listed("stopped")
-    hvm(a, f"vm start {VM}", REFUSED)  # it has a saved state
+    hvm(a, f"vm start {VM}", FAILED)  # it has a saved state
     hvm(a, f"vm restore {VM}")
     assert listed("running") == running and listed("backups") == []
     hvm(a, f"vm start {OFF}")
@@ -85,10 +87,74 @@ def test_every_command_does_what_it_says(world: World, record: Record) -> None:
     hvm(a, "recover")
     hvm(b, "recover")
     hvm(a, "acknowledge")
-    hvm(a, "follow", REFUSED)
+    assert "hvm acknowledge" in hvm(a, "follow")[0]  # how the last one ended
     hvm(a, "scheduled --check")
     hvm(a, "backup unsecure")
 
     world.heard(names=world.names)
     record.update(waited=0.0, boot=0.0)
     whole(world, record, world.names, began, may_boot=False, may_go_back=False)
+
+
+def test_every_command_that_switches_off_does_so(world: World, record: Record) -> None:
+    record.update(name="event-commands_off", title="commands of `hvm` that switch off VMs or a host, destroy, or change networks")
+    began = time.time()
+    a, b = world.a, world.b
+    running = sorted(world.names)
+
+    def listed(what: str) -> list[str]:
+        return sorted(line.split()[0] for line in hvm(a, f"vms list {what}"))
+
+    # networks, typed on either host
+    hvm(a, "net add br-v30 --interface eth0 --vlan 30")
+    assert "br-v30: VLAN 30 of eth0" in hvm(b, "net list")
+    hvm(b, "net apply")
+    hvm(b, "net remove br-v30")
+    assert not any("br-v30" in line for line in hvm(a, "net list"))
+
+    # a set that is needed for nothing
+    hvm(a, "zfs snap create")
+    unneeded = hvm(a, "zfs snap list dates")[-1].split()[0]
+    hvm(a, "zfs snap createsync")
+    hvm(a, f"zfs snap destroy {unneeded}")
+    assert unneeded not in [line.split()[0] for line in hvm(a, "zfs snap list dates")]
+
+    # VMs: the lab's hear neither an agent nor ACPI, so a shutdown ends as its words say
+    hvm(a, f"vm shutdown {VM} --agent-timeout 1 --acpi-timeout 2 --poweroff")
+    assert VM in listed("stopped")
+    hvm(a, "vms start")  # those with autostart
+    assert listed("running") == running
+    hvm(a, "vms shutdown --agent-timeout 1 --acpi-timeout 2 --poweroff")
+    assert listed("running") == []
+    hvm(a, "vms start")
+    assert listed("running") == sorted(world.autostart)
+    world.heard(names=world.autostart)
+    hvm(a, "vms poweroff")
+    assert listed("running") == []
+
+    # back to a set, and what that has put aside goes
+    set_b = stamps(a)[-1]
+    hvm(a, "hv stop")
+    hvm(a, f"rollback --to {set_b}")
+    aside = hvm(a, "zfs kept list")[0].split()[0].rstrip(":")
+    hvm(a, f"zfs kept drop {aside}")
+    assert not any(aside in line for line in hvm(a, "zfs kept list"))
+    hvm(a, "hv start")
+    hvm(a, "vms restore")
+    assert listed("running") == running
+    world.heard(names=world.names)
+
+    # the VMs move while they run, and the host that they have left is switched off
+    hvm(a, "cancel", FAILED)  # there is nothing to cancel
+    hvm(a, "migrate unsecure")
+    assert (hvm(a, "status"), hvm(b, "status")) == (PASSIVE, ACTIVE)
+    a.sh("hvm shutdown", check=False)
+    off = time.monotonic() + 120
+    while a in world.on() and time.monotonic() < off:
+        time.sleep(1)
+    assert a not in world.on()
+    world.power(a, on=True)
+    assert hvm(a, "status") == PASSIVE
+
+    record.update(waited=0.0, boot=round(world.booting, 1))
+    whole(world, record, world.names, began, may_boot=True, may_go_back=True)

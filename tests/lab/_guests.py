@@ -195,15 +195,24 @@ def disk_xml(vm: Vm, disks: Sequence[str]) -> list[str]:
     return lines
 
 
+def nic_xml(vm: Vm) -> list[str]:
+    """The lines of its NIC. It has no ROM: nobody boots from it, and the file need not be installed."""
+    return [
+        "    <interface type='bridge'>",
+        f"      <mac address='{vm.mac}'/>",
+        f"      <source bridge='{BRIDGE}'/>",
+        "      <model type='virtio'/>",
+        "      <rom enabled='no'/>",
+        "    </interface>",
+    ]
+
+
 def vm_uuid(name: str) -> uuid.UUID:
     return uuid.uuid5(uuid.NAMESPACE_DNS, name + ".lab.hvm.invalid")
 
 
 def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
-    """The VM's definition; `disks` are the paths in order, the serial port sends to `gateway`.
-
-    The NIC has no ROM: the guest does not boot from it, and the file need not be installed.
-    """
+    """The VM's definition; `disks` are the paths in order, the serial port sends to `gateway`."""
     lines = [
         "<domain type='qemu'>",
         f"  <name>{escape(vm.name)}</name>",
@@ -217,14 +226,8 @@ def domain_xml(vm: Vm, disks: Sequence[str], gateway: str) -> str:
         "  <clock offset='utc'/>",
         "  <devices>",
     ]
-    lines += disk_xml(vm, disks)
+    lines += disk_xml(vm, disks) + nic_xml(vm)
     lines += [
-        "    <interface type='bridge'>",
-        f"      <mac address='{vm.mac}'/>",
-        f"      <source bridge='{BRIDGE}'/>",
-        "      <model type='virtio'/>",
-        "      <rom enabled='no'/>",
-        "    </interface>",
         "    <serial type='udp'>",
         f"      <source mode='connect' host={quoteattr(gateway)} service='{vm.port}'/>",
         "      <source mode='bind' host='0.0.0.0' service='0'/>",

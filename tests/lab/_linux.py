@@ -5,7 +5,8 @@
 """A Linux guest with a guest agent, for what the guest of `guest.asm` cannot show: shutdown, quiesce, thaw, time.
 
 Debian's cloud kernel and an initramfs with busybox and qemu-ga; no distribution, no systemd, so that it boots in an emulated
-host within its patience. Its one disk is an ext4, mounted at /data. It counts in a file there, and says on its serial port:
+host within its patience. On its NIC it has two addresses, answers to pings, and sends back what comes to a TCP port. Its one disk
+is an ext4, mounted at /data. It counts in a file there, and says on its serial port:
 
     boot clean 17                  after mounting; `recover`: the journal had to be replayed; 17: the count it found
     agent                          the agent is being started
@@ -34,12 +35,18 @@ from _image import LabError
 
 SUITE = "trixie"
 PACKAGES = ("linux-image-cloud-amd64", "busybox-static", "qemu-guest-agent")
-#: What is not built into that kernel, in the order of loading: the disk, the power button, and what makes events of it.
-MODULES = ("drivers/block/virtio_blk", "drivers/acpi/button", "drivers/input/evdev")
+#: What is not built into that kernel, in the order of loading: the disk; the power button, and what makes events of it; the NIC.
+MODULES = (
+    *("drivers/block/virtio_blk", "drivers/acpi/button", "drivers/input/evdev"),
+    *("net/core/failover", "drivers/net/net_failover", "drivers/net/virtio_net"),
+)
 DISK_MIB = 16
 AGENT = "org.qemu.guest_agent.0"
-#: It has no NIC, and no witness listens to it: no port.
-TUX = _guests.Vm("tux", 40, False, ("zvol:ssd",), True, 0, "", 128)
+#: No witness listens to it: no port.
+TUX = _guests.Vm("tux", 40, False, ("zvol:ssd",), True, 0, "52:54:00:48:56:40", 128)
+#: In the lab's network for guests (`_network.VMS_GATEWAY4`), of which its init knows nothing but this.
+ADDRESS4, ADDRESS6 = "10.44.0.40", "fd44::40"
+ECHO_PORT = 7
 #: Nobody is there to be spied upon, and each of these costs an emulated guest a part of a second. The TSC is measured against
 #: a timer at boot, and under emulation that goes wrong: the clock would run at another rate. So another clock from the start.
 CMDLINE = "console=ttyS0 loglevel=3 mitigations=off nokaslr tsc=unstable no_timer_check cryptomgr.notests"
@@ -53,6 +60,8 @@ mount -t tmpfs tmpfs /run
 exec < /dev/null > /dev/ttyS0 2>&1
 for module in /lib/modules/*.ko; do insmod "$module"; done
 until test -b /dev/vda; do sleep 0.1; done
+
+/sbin/network
 
 # ext4's s_feature_incompat, EXT4_FEATURE_INCOMPAT_RECOVER: set while it is mounted, cleared by a freeze and by umount
 incompat=$(dd if=/dev/vda bs=1 skip=1120 count=1 2> /dev/null | hexdump -e '1/1 "%u"')
@@ -86,6 +95,18 @@ echo "$!" > /run/writer.pid
 while :; do wait; sleep 1; done
 """
 
+#: Without a NIC it is one that nobody reaches.
+NETWORK = f"""#!/bin/sh
+ip link set lo up
+test -e /sys/class/net/eth0 || exit 0
+# while an IPv6 address is still being tried, it answers nobody
+echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad
+ip addr add {ADDRESS4}/24 dev eth0
+ip addr add {ADDRESS6}/64 dev eth0
+ip link set eth0 up
+nc -ll -p {ECHO_PORT} -e /bin/busybox cat &
+"""
+
 #: The agent calls it with -P, -H or -r; see qmp_guest_shutdown() in qga/commands-posix.c.
 SHUTDOWN = r"""#!/bin/sh
 case " $* " in
@@ -108,6 +129,7 @@ $do -f
 #: path in the initramfs -> text; all executable
 SCRIPTS = {
     "init": INIT,
+    "sbin/network": NETWORK,
     "sbin/shutdown": SHUTDOWN,
     # how busybox's acpid names the power key
     "etc/acpi/PWRF/00000080": "#!/bin/sh\n/sbin/shutdown\n",
@@ -248,7 +270,7 @@ def domain_xml(vm: _guests.Vm, disks: Sequence[str], kernel: str, initrd: str) -
         "  <clock offset='utc'/>",
         "  <devices>",
     ]
-    lines += _guests.disk_xml(vm, disks)
+    lines += _guests.disk_xml(vm, disks) + _guests.nic_xml(vm)
     lines += [
         "    <serial type='file'>",
         f"      <source path={quoteattr(log_path(vm.name))} append='on'/>",

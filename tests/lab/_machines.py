@@ -55,6 +55,15 @@ class LabHost:
     def tap(self) -> str:
         return f"tap-{self.name}"
 
+    @property
+    def vms_mac(self) -> str:
+        """Of eth1, which is in its bridge for guests."""
+        return f"52:54:00:42:01:{10 + self.number}"
+
+    @property
+    def vms_tap(self) -> str:
+        return f"tap-{self.name}-vms"
+
 
 HOSTS = (LabHost("hva", 1), LabHost("hvb", 2))
 
@@ -138,7 +147,7 @@ class Lab:
         """Both hosts booted, reachable over ssh, clocks right. From the saved first boot when there is one."""
         with self._exclusive():
             suite = suite or self.suite
-            if all(self.running(host) for host in HOSTS) and self.suite == suite:
+            if all(self.running(host) for host in HOSTS) and self.suite == suite and self._is_of_now():
                 say("both hosts are up already")
                 return
             self._stop_all()
@@ -146,7 +155,7 @@ class Lab:
             images = {host.name: _image.build_image(one).name for host, one in zip(HOSTS, _image.suites_of(suite), strict=True)}
             _image.need_space(self.dir, 3000)
             state = self.state()
-            fresh = state.get("images") != images or state.get("prepared") != self._prepared() or not self._has_state(FRESH)
+            fresh = state.get("images") != images or not self._is_of_now() or not self._has_state(FRESH)
             if fresh:
                 self._new_disks(images)
             holder = _network.create()
@@ -162,6 +171,7 @@ class Lab:
             try:
                 for host in HOSTS:
                     _network.add_tap(holder, host.tap)
+                    _network.add_tap(holder, host.vms_tap, _network.VMS_BRIDGE)
                     self._start(host, None if fresh else FRESH)
                 say(f"booting both hosts ({suite}): about {70 if fresh else 10} s")
                 self.wait_ssh(600)
@@ -217,6 +227,8 @@ class Lab:
         return name in self.state().get("states", []) and all((self.dir / f"{h.name}-root.qcow2").exists() for h in HOSTS)
 
     def _start(self, host: LabHost, load: str | None = None) -> None:
+        if not self._is_of_now():
+            raise LabError(f"the lab {self.name} was made by another version of this tool: tests/lab/lab.py up makes it anew")
         image = _image.cache_dir() / self.state()["images"][host.name]
         share = _image.tools_dir() / "root/usr/share"
         address = f"ip={host.address}::{_network.GATEWAY4}:255.255.255.0:{host.name}:eth0:off"
@@ -235,6 +247,9 @@ class Lab:
             *("-qmp", f"unix:{self._qmp_path(host)},server=on,wait=off"),
             *("-netdev", f"tap,id=net0,ifname={host.tap},script=no,downscript=no"),
             *("-device", f"virtio-net-pci,netdev=net0,mac={host.mac},romfile="),
+            # behind the first one on the bus, so this is eth1
+            *("-netdev", f"tap,id=net1,ifname={host.vms_tap},script=no,downscript=no"),
+            *("-device", f"virtio-net-pci,netdev=net1,mac={host.vms_mac},romfile="),
         ]
         for disk in ("root", *POOL_DISKS):
             # writeback: what the guest has flushed survives a kill -9 of this process, as on a power cut.
@@ -436,10 +451,15 @@ class Lab:
         with concurrent.futures.ThreadPoolExecutor(len(HOSTS)) as pool:
             list(pool.map(lambda host: self.run(host, f"date -u -s @{time.time() + 0.1:.3f} >/dev/null"), HOSTS))
 
+    def _is_of_now(self) -> bool:
+        """Whether its disks and states are of hosts that this tool would make: a state only fits the machine it was saved on."""
+        return self.state().get("prepared") == self._prepared()
+
     @staticmethod
     def _prepared() -> str:
         """Digest of what makes a first boot what it is, so that an old one is not taken for it."""
-        parts = [inspect.getsource(Lab._prepare_hosts), inspect.getsource(Lab._start), POOL_DISKS, MEMORY_MIB]
+        code = [inspect.getsource(one) for one in (Lab._prepare_hosts, Lab._start, LabHost)]
+        parts = [code, POOL_DISKS, MEMORY_MIB]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
     def _prepare_hosts(self) -> None:
@@ -465,7 +485,22 @@ Address={host.address6}/64
 Gateway={_network.GATEWAY4}
 IPv6AcceptRA=no
 END
-printf '[NetDev]\\nName=br-vms\\nKind=bridge\\n' > /etc/systemd/network/20-br-vms.netdev
+cat > /etc/systemd/network/20-br-vms.netdev <<'END'
+[NetDev]
+Name=br-vms
+Kind=bridge
+[Bridge]
+STP=no
+ForwardDelaySec=0
+END
+cat > /etc/systemd/network/10-eth1.network <<'END'
+[Match]
+Name=eth1
+[Network]
+Bridge=br-vms
+LinkLocalAddressing=no
+IPv6AcceptRA=no
+END
 cat > /etc/systemd/network/20-br-vms.network <<'END'
 [Match]
 Name=br-vms
@@ -476,6 +511,9 @@ ConfigureWithoutCarrier=yes
 LinkLocalAddressing=no
 END
 networkctl reload
+forwards() {{ test "$(cat /sys/class/net/br-vms/brif/eth1/state 2>/dev/null)" = 3; }}
+for i in $(seq 300); do forwards && break; sleep 0.1; done
+forwards
 {pools}
 sync
 """,

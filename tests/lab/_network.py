@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lab's network: one namespace with one bridge, held open by one sleeping process.
+"""The lab's network: one namespace with two bridges, held open by one sleeping process.
+
+The hosts are on the one, with their addresses, and the bridges for their guests on the other: two cables, as in a real pair.
 
 Nothing has a name outside of the namespace, so labs cannot collide and no traffic can leave. As an ordinary user the
 namespace lies in a user namespace of its own; entering it is the same command.
@@ -21,10 +23,14 @@ BRIDGE = "lab0"
 GATEWAY4 = "10.42.0.1"
 NETWORK4 = "10.42.0.0/24"
 GATEWAY6 = "fd42::1"
+#: For what the hosts' own bridges are connected to: guests with an address have one of these.
+VMS_BRIDGE = "lab1"
+VMS_GATEWAY4 = "10.44.0.1"
+VMS_GATEWAY6 = "fd44::1"
 
 
 def create() -> int:
-    """Make the namespace with its bridge; returns the process id that holds it."""
+    """Make the namespace with its bridges; returns the process id that holds it."""
     flags = ["--net"] if is_root() else ["--user", "--map-root-user", "--net"]
     holder = subprocess.Popen(
         ["unshare", *flags, "sleep", "infinity"],
@@ -57,11 +63,11 @@ def create() -> int:
             holder.kill()
             raise LabError("the network namespace did not appear within 10 s")
         time.sleep(0.02)
-    script = (
-        f"ip link set lo up && ip link add {BRIDGE} type bridge stp_state 0 forward_delay 0 && ip link set {BRIDGE} up"
-        f" && ip addr add {GATEWAY4}/24 dev {BRIDGE} && ip -6 addr add {GATEWAY6}/64 dev {BRIDGE} nodad"
-    )
-    run_or_fail(enter(holder.pid, ["sh", "-c", script]), "make the lab's bridge")
+    script = ["ip link set lo up"]
+    for bridge, address4, address6 in ((BRIDGE, GATEWAY4, GATEWAY6), (VMS_BRIDGE, VMS_GATEWAY4, VMS_GATEWAY6)):
+        script += [f"ip link add {bridge} type bridge stp_state 0 forward_delay 0", f"ip link set {bridge} up"]
+        script += [f"ip addr add {address4}/24 dev {bridge}", f"ip -6 addr add {address6}/64 dev {bridge} nodad"]
+    run_or_fail(enter(holder.pid, ["sh", "-c", " && ".join(script)]), "make the lab's bridges")
     return holder.pid
 
 
@@ -71,8 +77,8 @@ def enter(holder: int, command: list[str]) -> list[str]:
     return ["nsenter", "--target", str(holder), *flags, "--", *command]
 
 
-def add_tap(holder: int, tap: str) -> None:
-    script = f"ip tuntap add {tap} mode tap && ip link set {tap} master {BRIDGE} && ip link set {tap} up"
+def add_tap(holder: int, tap: str, bridge: str = BRIDGE) -> None:
+    script = f"ip tuntap add {tap} mode tap && ip link set {tap} master {bridge} && ip link set {tap} up"
     run_or_fail(enter(holder, ["sh", "-c", script]), f"make the tap {tap}")
 
 

@@ -23,6 +23,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import _linux
+import _network
 from _qemu import Qemu, wait
 
 
@@ -117,6 +118,21 @@ def test_it_boots_counts_and_its_agent_answers(world):
     assert {"guest-shutdown", "guest-fsfreeze-freeze", "guest-set-time"} <= {
         one["name"] for one in tux.ask("guest-info")["supported_commands"] if one["enabled"]
     }
+
+
+def test_it_sends_back_what_comes_to_its_port(world):
+    """By way of QEMU's own network, which is told that the guest has its address in the lab."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    forward = f"hostfwd=tcp:127.0.0.1:{port}-{_linux.ADDRESS4}:{_linux.ECHO_PORT}"
+    user = f"user,id=net0,net={_network.VMS_GATEWAY4}/24,host={_network.VMS_GATEWAY4},restrict=on,{forward}"
+    tux = world.start("-netdev", user, "-device", f"virtio-net-pci,netdev=net0,mac={_linux.TUX.mac},romfile=")
+    tux.hear()
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for words in (b"once\n", b"and again\n"):
+            connection.sendall(words)
+            assert connection.recv(100) == words
 
 
 def test_a_freeze_stops_the_writer_and_makes_the_disk_whole(world):

@@ -69,7 +69,7 @@ class World:
 
     def _awake(self) -> None:
         """One in twenty emulations of an emulation hangs in its firmware. Nothing of ours has touched the VM yet: it is reset."""
-        _hostside.start_witness(self.lab)
+        _hostside.start_witness(self.lab, self.vms)
         with contextlib.suppress(AssertionError):
             self.heard(number=1, timeout=60)
         for name in sorted(set(self.names) - {beat["vm"] for beat in self.beats()}):
@@ -84,7 +84,7 @@ class World:
         self.listen()
 
     def listen(self) -> None:
-        _hostside.start_witness(self.lab)
+        _hostside.start_witness(self.lab, self.vms)
         self.heard()
 
     def beats(self) -> list[dict[str, t.Any]]:

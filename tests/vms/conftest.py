@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("vms", "zfs", "lab")]
 
+import _hostside
 from _hosts import Lab
 from _world import READY, World
 
@@ -41,3 +42,13 @@ def world(ready: World) -> Iterator[World]:
     yield ready
     for host in (ready.a, ready.b):
         host.forget()
+
+
+@pytest.fixture(scope="module")
+def alone(ready: World) -> World:
+    """The Linux guest made, and no other VM running: it has the host to itself."""
+    ready.fresh()
+    off = ready.a.call("vm", verb="poweredoff", names=ready.names)
+    assert not off.get("failed"), off
+    _hostside.make_linux(ready.lab)
+    return ready

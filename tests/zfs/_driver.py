@@ -79,6 +79,20 @@ def run_backup(**options: t.Any) -> dict[str, t.Any]:
     return {**result, "lines": progress.lines}
 
 
+def run_move(check: bool = False, rate: int = 0, on_failure: str = "back", **policy: t.Any) -> dict[str, t.Any]:
+    """:param policy: of `modes.Policy`."""
+    from ansible_collections.hvm.pair.plugins.module_utils._pair import modes
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone, move
+
+    progress = Progress()
+    try:
+        result = alone.move(config.load(), progress, move.Options(modes.Policy(**policy), rate, on_failure == "stay"), check)
+    except HvmError as exc:
+        exc.details["lines"] = progress.lines
+        raise
+    return {**result, "lines": progress.lines}
+
+
 def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **limits: t.Any) -> dict[str, t.Any]:
     from ansible_collections.hvm.pair.plugins.module_utils._libvirt import stopping
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import verbs
@@ -101,6 +115,7 @@ CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
     "drop": drop,
     "hypervisor": hypervisor,
     "backup": run_backup,
+    "move": run_move,
     "vm": vm,
     "observe": observe,
 }

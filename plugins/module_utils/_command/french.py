@@ -551,8 +551,9 @@ SENTENCES = {
     "its disk {} is encrypted by QEMU": "son disque {} est chiffré par QEMU",
     "merge the overlays into the disks": "intégrer les overlays aux disques",
     "move to {}, by priority:": "déplacer vers {}, par priorité:",
-    "of {} of memory {} change in a second, and the link carries {}": (
-        "sur {} de mémoire {} changent en une seconde, et le lien porte {}"
+    "of the VMs' memory change in a second: {}": "de la mémoire des VMs changent en une seconde: {}",
+    "of {} of memory {} change in a second, and {} can go over": (
+        "sur {} de mémoire {} changent en une seconde, et {} peuvent passer"
     ),
     "overlays for the disks of {}: from then on nobody writes the disks themselves": (
         "overlays pour les disques de {}: dès lors personne n'écrit les disques eux-mêmes"
@@ -566,6 +567,9 @@ SENTENCES = {
     "snapshot set, sync, verify": "jeu de snapshots, synchro, vérification",
     "snapshot, sync, until the rest is small": "snapshot, synchro, jusqu'à ce que le reste soit petit",
     "still writes into an overlay: {}": "écrit encore dans un overlay: {}",
+    "{} is less than 0": "{} est inférieur à 0",
+    "Give 0 or more.": "Donner 0 ou plus.",
+    "the link carries {} in a second": "le lien porte {} en une seconde",
     "stop the hypervisor on {}, {} becomes PASSIVE": "arrêter l'hyperviseur sur {}, {} devient PASSIF",
     "uses the TPM of the host": "utilise le TPM de l'hôte",
     "{} becomes ACTIVE": "{} devient ACTIF",
@@ -574,9 +578,14 @@ SENTENCES = {
     "{}: secure, about {} of interruption, until all others have moved": (
         "{}: secure, environ {} d'interruption, le temps que toutes les autres se déplacent"
     ),
-    "{}: {}, about {} of interruption": "{}: {}, environ {} d'interruption",
+    "{} of memory, of which {} can go over in a second; how fast it changes is not known": (
+        "{} de mémoire, dont {} peuvent passer en une seconde; on ne sait pas à quelle vitesse elle change"
+    ),
     "{}: {}, and stays frozen": "{}: {}, et reste figée",
-    "{}: {}, at most {} of interruption": "{}: {}, au plus {} d'interruption",
+    "{}: {}, in about {}, about {} of interruption": "{}: {}, en environ {}, environ {} d'interruption",
+    "{}: {}, in about {}, at most {} of interruption": "{}: {}, en environ {}, au plus {} d'interruption",
+    "{}: {}, in {} or more, about {} of interruption": "{}: {}, en {} ou plus, environ {} d'interruption",
+    "{}: {}, in {} or more, at most {} of interruption": "{}: {}, en {} ou plus, au plus {} d'interruption",
     "{}; slowed down if it does not converge, then {}": "{}; ralentie si elle ne converge pas, puis {}",
     "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back": (
         "'hvm migrate unsecure' la poursuit, si elle peut l'être; 'hvm recover' fait revenir toutes les VMs"

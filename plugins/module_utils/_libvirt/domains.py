@@ -133,7 +133,8 @@ def start(conn: t.Any, name: str, state_dir: str) -> str | None:
         dom.resume()
         return f"{name} goes on"
     if image.exists(state_dir, name):
-        raise HvmError(f"VM {name} has a saved state; starting it would make that useless", "Restore it (state=restored).")
+        what = f"VM {name} has a saved state; starting it would make that useless"
+        raise HvmError(what, "Restore it first (hvm_vm state=restored).")
     dom.create()
     return f"{name} started"
 

@@ -41,9 +41,7 @@ class Host:
         return links.parse(run(["ip", "-j", "-d", "addr", "show"], _TIMEOUT))
 
     def default_routes(self) -> set[str]:
-        return links.default_routes(
-            *(run(["ip", family, "-j", "route", "show", "default"], _TIMEOUT) for family in ("-4", "-6"))
-        )
+        return links.default_routes(*(run(["ip", family, "-j", "route", "show", "default"], _TIMEOUT) for family in ("-4", "-6")))
 
     def files(self) -> dict[str, str]:
         """Our own; of a link where it leads."""
@@ -54,6 +52,16 @@ class Host:
                 if text is not None:
                     found[path.removeprefix(self._root)] = text
         return found
+
+    def keeping(self, interface: str) -> managers.Files:
+        """`managers.keeping` for an interface of this host; nothing where networkd does not run."""
+        if not interface or not self._runs("systemd-networkd"):
+            return {}
+        try:
+            said = run(["networkctl", "status", "--no-pager", "--lines=0", "--", interface], _TIMEOUT)
+        except CommandError:  # not there (yet)
+            return {}
+        return managers.keeping(managers.network_file(said))
 
     def facts(self) -> managers.Facts:
         networkd = nm = None

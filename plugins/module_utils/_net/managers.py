@@ -43,6 +43,12 @@ _UNIT = f"{SYSTEM}/hvm-vlan-"
 PATTERNS = (f"{_IFUPDOWN}*", f"{_NETWORKD}*", f"{_UNIT}*.service", f"{SYSTEM}/*.wants/hvm-vlan-*.service")
 _MARK = "# declared: "
 
+#: Beside the .network file of the interface of the shared IP; of a network of ours it is in the file itself.
+_KEEPING = """# hvm.pair: the shared IP is not given by networkd, which would take it away at each of its starts.
+[Network]
+KeepConfiguration=static
+"""
+
 #: Path -> text; of a link (below a directory *.wants) where it leads.
 Files = dict[str, str]
 
@@ -96,6 +102,24 @@ def parse_networkctl(text: str) -> dict[str, str]:
     """`networkctl list --no-legend`: index, name, type, operational state, setup; a mark may stand before."""
     rows = [line.split() for line in text.splitlines()]
     return {row[-4]: row[-1] for row in rows if len(row) >= 5}
+
+
+def network_file(text: str) -> str:
+    """`networkctl status INTERFACE`: the path of the .network file that is in force; "" when there is none."""
+    found = re.search(r"^\s*Network File: (/\S+\.network)\s*$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def keeping(path: str) -> Files:
+    """What lets networkd keep the shared IP, which it did not give, when it starts anew, as with each of its updates
+    (systemd.network(5), KeepConfiguration=; systemd issue 12050).
+
+    :param path: the .network file of the interface, wherever it lies: a drop-in in /etc counts for each (netplan's is in /run).
+    """
+    name = posixpath.basename(path)
+    if not name or path.startswith(_NETWORKD):
+        return {}
+    return {f"/etc/systemd/network/{name}.d/hvm.conf": _KEEPING}
 
 
 def parse_nmcli(text: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ A VM that is off has no part in it: its disks are in the last set.
 from __future__ import annotations
 
 import math
+import types
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
@@ -39,6 +40,9 @@ OVERLAYS = "/var/lib/hvm/overlays"
 
 #: Of the link, what memory may change of in a second: above, each pass is hardly shorter than the one before it.
 CONVERGES = 0.8
+#: Bytes per second by which a dirty rate may be wrong: QEMU looks at 512 pages of each GiB, so each page that it sees changed
+#: stands for 2 MiB, whatever the VM's size.
+UNSURE = 4 << 20
 #: Seconds. What stands still at the end of a live move (libvirt's own default for the last pass), and what a hand-over of one
 #: VM takes besides: a journal on disk, and its MAC announced.
 LAST_PASS, HAND_OVER = 0.3, 0.5
@@ -49,12 +53,27 @@ SAVED_TIMES = 3
 Vm = t.Mapping[str, t.Any]
 
 
+class Measured(t.NamedTuple):
+    """What was measured before anything was changed.
+
+    :ivar link: bytes per second that the link carries; 0 when that was not measured.
+    :ivar dirty: VM -> bytes of its memory that change in a second; None, or not there, when that was not measured.
+    """
+
+    link: int = 0
+    dirty: t.Mapping[str, int | None] = types.MappingProxyType({})
+
+
+NOTHING = Measured()
+
+
 class Policy(t.NamedTuple):
     """:ivar wish: for all VMs; AUTO leaves it to each VM's description.
-    :ivar link: bytes per second that memory travels with; 0 when nobody has measured it.
+    :ivar link: bytes per second that the link carries; 0 when nobody has measured it.
     :ivar limit: seconds in which a live move must have ended; with the last of them it is slowed down (auto-converge).
     :ivar max_pause: seconds that a VM may stand still, as far as that can be told before; 0 for any.
     :ivar fallback: of FALLBACKS.
+    :ivar rate: bytes per second that one VM's memory may travel with, by the operator's word; 0: as fast as the link is.
     """
 
     wish: str = AUTO
@@ -62,6 +81,12 @@ class Policy(t.NamedTuple):
     limit: int = 300
     max_pause: int = 0
     fallback: str = DIRECT
+    rate: int = 0
+
+    @property
+    def speed(self) -> int:
+        """Bytes per second that memory travels with; 0 when nobody knows."""
+        return min(self.link, self.rate) if self.link and self.rate else self.link or self.rate
 
 
 class Choice(t.NamedTuple):
@@ -73,6 +98,7 @@ class Choice(t.NamedTuple):
     :ivar pause, seconds: how long it is expected to stand still, and to take; at most, since free memory is not sent; None when
         the link was not measured.
     :ivar frozen: somebody has frozen it, and it stays so.
+    :ivar known: whether how fast its memory changes was measured well enough to choose by it.
     """
 
     mode: str
@@ -83,10 +109,25 @@ class Choice(t.NamedTuple):
     pause: float | None = None
     seconds: float | None = None
     frozen: bool = False
+    known: bool = True
 
 
 def takes_part(vm: Vm) -> bool:
     return vm["state"] in ("running", "frozen")
+
+
+# ---- what is measured
+
+
+def worth_measuring(vms: t.Mapping[str, Vm], policy: Policy) -> list[str]:
+    """VMs that may move live. One that is frozen changes nothing, and the others' way does not depend on it."""
+    return sorted(name for name, vm in vms.items() if vm["state"] == "running" and wished(vm, policy) in (AUTO, LIVE))
+
+
+def measured_lines(measured: Measured) -> list[str]:
+    lines = [f"the link carries {human(measured.link)} in a second"] if measured.link else []
+    rates = ", ".join(f"{name} {human(rate)}" for name, rate in sorted(measured.dirty.items()) if rate is not None)
+    return lines + ([f"of the VMs' memory change in a second: {rates}"] if rates else [])
 
 
 # ---- what is in the way
@@ -182,6 +223,12 @@ def converges(dirty: int | None, link: int) -> bool:
     return not dirty or not link or dirty < CONVERGES * link
 
 
+def certain(dirty: int | None, link: int) -> int | None:
+    """A dirty rate; None for one that says nothing about this link: what it may be wrong by decides whether it converges."""
+    turns = dirty is not None and converges(dirty, link) and not converges(dirty + UNSURE, link)
+    return None if turns else dirty
+
+
 def _sent(vm: Vm, link: int, times: int = 1) -> float | None:
     return times * vm["memory_kib"] * 1024 / link if link else None
 
@@ -222,19 +269,20 @@ def choose(
     if wish == SECURE:
         return _secure(vm, policy, "it is wished so", frozen)
     if frozen:
-        return Choice(DIRECT, "it is frozen, and stays so", pause=0.0, seconds=_sent(vm, policy.link), frozen=True)
+        return Choice(DIRECT, "it is frozen, and stays so", pause=0.0, seconds=_sent(vm, policy.speed), frozen=True)
     if wish == DIRECT:
         return _direct(vm, policy, "it is wished so")
     return _live(name, vm, policy, dirty, wish, host)
 
 
 def _secure(vm: Vm, policy: Policy, why: str, frozen: bool = False) -> Choice:
+    # its image goes with the last sync, which has no part in what one VM's memory may take
     seconds = _sent(vm, policy.link, SAVED_TIMES)
     return Choice(SECURE, why, pause=0.0 if frozen else _plus(seconds, HAND_OVER), seconds=seconds, frozen=frozen)
 
 
 def _direct(vm: Vm, policy: Policy, why: str) -> Choice:
-    seconds = _sent(vm, policy.link)
+    seconds = _sent(vm, policy.speed)
     return Choice(DIRECT, why, pause=_plus(seconds, HAND_OVER), seconds=seconds)
 
 
@@ -244,13 +292,13 @@ def _plus(seconds: float | None, more: float) -> float | None:
 
 def _live(name: str, vm: Vm, policy: Policy, dirty: int | None, wish: str, host: str) -> Choice:
     """Live where its memory converges in time; else slowed down, or as `fallback` says."""
-    memory, link = vm["memory_kib"] * 1024, policy.link
+    memory, link = vm["memory_kib"] * 1024, policy.speed
     then = DIRECT if wish == AUTO and policy.fallback == DIRECT else BACK
+    dirty = certain(dirty, link)
     seconds = live_seconds(memory, dirty, link)
     if not link or dirty is None:
-        why = f"{human(memory)} of memory; how fast it changes is not known"
-        return Choice(LIVE, why, throttle=True, then=then, pause=LAST_PASS + HAND_OVER if link else None, seconds=seconds)
-    rates = f"of {human(memory)} of memory {human(dirty)} change in a second, and the link carries {human(link)}"
+        return _unknown(memory, policy, then)
+    rates = f"of {human(memory)} of memory {human(dirty)} change in a second, and {human(link)} can go over"
     if seconds is not None and seconds <= policy.limit:
         return Choice(LIVE, rates, then=then, pause=LAST_PASS + HAND_OVER, seconds=seconds)
     late = f"it would take longer than {policy.limit} s" if seconds is not None else "it would not end by itself"
@@ -270,9 +318,24 @@ def _live(name: str, vm: Vm, policy: Policy, dirty: int | None, wish: str, host:
 
 
 def _throttled(memory: int, policy: Policy, why: str, then: str) -> Choice:
-    # paused at the end of its time, it has at most all of its memory before it
-    pause = memory / policy.link + HAND_OVER if then == DIRECT else LAST_PASS + HAND_OVER
-    return Choice(LIVE, why, throttle=True, then=then, pause=pause, seconds=float(policy.limit))
+    return Choice(LIVE, why, throttle=True, then=then, pause=_late(memory, policy.speed, then), seconds=float(policy.limit))
+
+
+def _unknown(memory: int, policy: Policy, then: str) -> Choice:
+    """One that nothing is known against: it is tried. It is not paused for longer than is allowed, but rather given up."""
+    if not policy.speed:
+        why = f"{human(memory)} of memory; how fast it changes is not known"
+        return Choice(LIVE, why, throttle=True, then=then, known=False)
+    if policy.max_pause and _late(memory, policy.speed, then) > policy.max_pause:
+        then = BACK
+    why = f"{human(memory)} of memory, of which {human(policy.speed)} can go over in a second; how fast it changes is not known"
+    pause, seconds = _late(memory, policy.speed, then), memory / policy.speed
+    return Choice(LIVE, why, throttle=True, then=then, pause=pause, seconds=seconds, known=False)
+
+
+def _late(memory: int, speed: int, then: str) -> float:
+    """Seconds of interruption of one that may not converge: paused at the end of its time, it has at most all its memory left."""
+    return memory / speed + HAND_OVER if then == DIRECT else LAST_PASS + HAND_OVER
 
 
 def choose_all(
@@ -324,18 +387,28 @@ def _seconds(value: float) -> str:
     return f"{value:.1f} s" if value < 10 else f"{math.ceil(value)} s"
 
 
+def expected(one: Choice) -> dict[str, t.Any]:
+    """As data, for check mode: its mode and why; what it is expected to take, and to stand still, where that is known."""
+    seconds = {"expected_seconds": one.seconds, "expected_interruption": one.pause}
+    return {"mode": one.mode, "why": one.why, **{key: round(value, 3) for key, value in seconds.items() if value is not None}}
+
+
 def plan_line(name: str, one: Choice) -> str:
     """What becomes of a VM, and why."""
     if one.frozen:
         how = f"{name}: {one.mode}, and stays frozen"
-    elif one.pause is None:
+    elif one.pause is None or one.seconds is None:
         how = f"{name}: {one.mode}"
     elif one.mode == SECURE:
         how = f"{name}: secure, about {_seconds(one.pause)} of interruption, until all others have moved"
+    elif not one.known and one.then == DIRECT:
+        how = f"{name}: {one.mode}, in {_seconds(one.seconds)} or more, at most {_seconds(one.pause)} of interruption"
+    elif not one.known:
+        how = f"{name}: {one.mode}, in {_seconds(one.seconds)} or more, about {_seconds(one.pause)} of interruption"
     elif one.throttle and one.then == DIRECT:
-        how = f"{name}: {one.mode}, at most {_seconds(one.pause)} of interruption"
+        how = f"{name}: {one.mode}, in about {_seconds(one.seconds)}, at most {_seconds(one.pause)} of interruption"
     else:
-        how = f"{name}: {one.mode}, about {_seconds(one.pause)} of interruption"
+        how = f"{name}: {one.mode}, in about {_seconds(one.seconds)}, about {_seconds(one.pause)} of interruption"
     if one.throttle:
         how = f"{how}; slowed down if it does not converge, then {_THEN[one.then]}"
     return f"{how}: {one.why}"

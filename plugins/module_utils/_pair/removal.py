@@ -122,6 +122,18 @@ def left(found: Found, released: bool) -> list[str]:
         lines.append(f"state images in {found['state_dir']}: {', '.join(found['saved'])} (virsh restore FILE)")
     if found["kept"]:
         lines.append(f"put aside by rollbacks and syncs: {', '.join(found['kept'])}")
+    if found["overlays"]["files"]:
+        dataset = found["overlays"]["dataset"]
+        lines.append(
+            f"overlays of VMs that moved, in {dataset}: {', '.join(found['overlays']['files'])} (zfs destroy {dataset}, when "
+            "nobody needs them)"
+        )
+    if found["networks"]:
+        files = " ".join(path for paths in found["networks"].values() for path in paths)
+        lines.append(
+            f"networks for VMs: {', '.join(found['networks'])}, made at each boot by {files}. To be rid of one, remove its files "
+            "and its interfaces (ip link del)"
+        )
     if released:
         return lines
     for name, datasets in sorted(found["holds"].items()):

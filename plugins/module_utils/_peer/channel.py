@@ -36,6 +36,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
     HEADER,
     PING_EVERY,
     PROTOCOL,
+    SINK,
     move,
     write_all,
 )
@@ -228,6 +229,19 @@ class Peer:
         with self._lock:
             self.bytes_sent += meter.bytes
         return meter.bytes
+
+    def pour(self, piece: bytes, count: int) -> None:
+        """`count` bytes into the agent's sink, made of `piece` again and again; `call("sink")` then says how many have come.
+
+        That also tells when the connection has ended.
+        """
+        with contextlib.suppress(OSError):
+            while count:
+                part = memoryview(piece)[:count]
+                with self._wire() as wire:
+                    write_all(wire, HEADER.pack(b"D", SINK, len(part)))
+                    write_all(wire, part)
+                count -= len(part)
 
     def _end(self, kind: bytes, stream: int) -> None:
         # A connection that has ended is for the reader to tell, with the reason: whoever waits for the result gets PeerLost.

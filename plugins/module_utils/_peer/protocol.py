@@ -8,8 +8,8 @@
 
 Towards the agent: frames, so that requests and the streams of several datasets share one ssh connection. A frame is one
 byte of kind, 4 bytes of stream number, 4 bytes of length (network order), then the payload: `J` a JSON request, `D` data
-of a stream, `E` its end, `X` its end before its time, `P` nothing: only that somebody is still there. Back: one JSON object
-per line, `{"id": request, "result" | "error" | "event": ...}`.
+of a stream, `E` its end, `X` its end before its time, `P` nothing: only that somebody is still there. Data of the stream SINK are
+counted and dropped. Back: one JSON object per line, `{"id": request, "result" | "error" | "event": ...}`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import typing as t
 
 PROTOCOL = 2
 HEADER = struct.Struct("!cII")
+#: The number of a stream that nobody takes: what the link carries is measured with it.
+SINK = 0xFFFFFFFF
 #: Seconds: how often the asking side says that it is there, and after how long without a word the agent takes it for gone. A link
 #: that was cut says nothing, and TCP alone notices after hours; until then the agent would hold its lock.
 PING_EVERY = 10.0
@@ -48,7 +50,7 @@ def read_exact(fd: int, count: int, ready: Ready = _always) -> bytes:
     return b"".join(parts)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

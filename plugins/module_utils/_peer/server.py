@@ -19,7 +19,15 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._peer import pipeline
-from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import CHUNK, HEADER, SILENCE, move, read_exact, write_all
+from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
+    CHUNK,
+    HEADER,
+    SILENCE,
+    SINK,
+    move,
+    read_exact,
+    write_all,
+)
 
 Emit = t.Callable[[dict[str, t.Any]], None]
 #: (arguments, emit) -> result
@@ -36,7 +44,8 @@ class Server:
         self, operations: dict[str, Operation], source: int = 0, target: int = 1, silence: float = SILENCE
     ) -> None:
         """:param operations: `receive` among them gets a stream's arguments and returns the pipeline that takes it."""
-        self._operations = {**operations, "receive": self._receive}
+        self._operations = {**operations, "receive": self._receive, "sink": self._sink}
+        self._sunk = 0
         self._silence = silence
         self._gone = False
         self._check_receive = operations["receive"]
@@ -136,8 +145,15 @@ class Server:
             if not part:
                 return  # not the receiver, the connection has ended: the stream stays known, so that `serve` cuts it
             left -= len(part)
-        if died:
+        if stream == SINK:
+            self._sunk += length
+        elif died:
             self._end(stream)  # it says why by itself; the rest of its stream is dropped
+
+    def _sink(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        """How many bytes have gone into the sink since it was asked last; frames come in their order, so all that were sent."""
+        count, self._sunk = self._sunk, 0
+        return {"bytes": count}
 
     def _end(self, stream: int) -> None:
         """No more of it. A stream that was cut looks the same to zfs receive: it keeps what it has, resumable."""

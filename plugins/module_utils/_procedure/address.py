@@ -15,7 +15,8 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, bridges, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 
@@ -24,6 +25,13 @@ ANNOUNCER = "/usr/lib/hvm/hvm-announce"
 UNIT = "hvm-announce.service"
 #: Seconds for systemd to answer. Nothing waits for the announcer itself.
 _TIMEOUT = 10.0
+
+
+def files(interface: str) -> dict[str, tuple[str, int]]:
+    """Path -> (text, mode) of what lets this host keep the shared addresses on `interface`, or on that of its description."""
+    if not interface and os.path.exists(configs.PATH):
+        interface = configs.load().interface
+    return {path: (text, 0o644) for path, text in bridges.Host().keeping(interface).items()}
 
 
 def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:

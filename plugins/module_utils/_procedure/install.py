@@ -164,7 +164,7 @@ def install(
     library = f"{HOME}/lib-{digest}"
     wanted: dict[str, tuple[str, int]] = {**files(), **(more or {})}
     wanted[f"{HOME}/{LIST}"] = (json.dumps(sorted(wanted), indent=1) + "\n", 0o644)
-    old = [path for path in _listed() if path not in wanted and os.path.lexists(path)]
+    old = [path for path in listed() if path not in wanted and os.path.lexists(path)]
     directories = [path for path in (HOME, CONFIG, STATE) if not os.path.isdir(path)]
     outdated = [path for path, (text, mode) in wanted.items() if not _is(path, text, mode)]
     changed = [*directories, *([] if _link() == library else [library]), *outdated]
@@ -240,7 +240,7 @@ def _is(path: str, text: str, mode: int) -> bool:
     return read_text(path) == text and os.stat(path).st_mode & 0o777 == mode
 
 
-def _listed() -> list[str]:
+def listed() -> list[str]:
     """The files that the version which is there has brought."""
     try:
         return [str(path) for path in json.loads(read_text(f"{HOME}/{LIST}") or "[]")]
@@ -251,7 +251,7 @@ def _listed() -> list[str]:
 def remove(check: bool, more: t.Iterable[str] = ()) -> dict[str, t.Any]:
     """Everything of it again, with the files `more`; configuration and state stay."""
     there = [
-        path for path in dict.fromkeys([*files(), *more, *_listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)
+        path for path in dict.fromkeys([*files(), *more, *listed(), *UNITS, HOME]) if os.path.lexists(path) and is_ours(path)
     ]
     if not check:
         if UNITS[0] in there:

@@ -19,11 +19,12 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, moving, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, domains, moving, overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair import moving as pair_moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
+from ansible_collections.hvm.pair.plugins.module_utils._peer import probe
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     address,
@@ -57,12 +58,27 @@ class Options(t.NamedTuple):
     stay: bool = False
 
 
+class Known(t.NamedTuple):
+    """What is known before anything is changed. :ivar choices: VM -> how it moves."""
+
+    me: dict[str, t.Any]
+    other: dict[str, t.Any]
+    choices: dict[str, modes.Choice]
+    measured: modes.Measured
+
+
 def prerequisites(
-    config: PairConfig, peer: Peer, options: Options, locked: bool = False
-) -> tuple[dict[str, t.Any], dict[str, t.Any], dict[str, modes.Choice]]:
-    """Look at both hosts; no effects. :return: (this host, the other one, VM -> how it moves)
+    config: PairConfig,
+    peer: Peer,
+    options: Options,
+    progress: Progress,
+    locked: bool = False,
+    measured: modes.Measured | None = None,
+) -> Known:
+    """Look at both hosts; no effects.
 
     :param locked: the lock of this host is held for this.
+    :param measured: by an earlier look; without one it is measured here, unless it is refused for something else anyway.
     :raises Refused: with everything that is in the way.
     """
     me, other = switchover.look(config, peer)
@@ -70,11 +86,36 @@ def prerequisites(
         me["lock"] = None
     begun = pair_moving.source(me)
     vms = me["vms"] if begun is None else left(me["vms"], begun, pair_moving.arrived(other))
-    choices = modes.choose_all(vms, options.policy, {}, lambda path: guards.covered(path, me), config.me.name)
+    if measured is None and not guards.migrate_unsecure(me, other):
+        measured = _measure(peer, vms, options, progress)
+    measured = measured or modes.NOTHING
+    policy = options.policy._replace(link=measured.link, rate=options.rate << 20)
+    choices = modes.choose_all(vms, policy, measured.dirty, lambda path: guards.covered(path, me), config.me.name)
     findings = guards.migrate_unsecure(me, other, choices)
     if findings:
         raise Refused("the migration", findings)
-    return me, other, choices
+    return Known(me, other, choices, measured)
+
+
+def _measure(peer: Peer, vms: t.Mapping[str, modes.Vm], options: Options, progress: Progress) -> modes.Measured:
+    """One after the other: what the link is filled with costs processors that the VMs then do not have.
+
+    With a rate of the operator's the link is left alone: that is what memory travels with.
+    """
+    if not any(modes.takes_part(vm) for vm in vms.values()):
+        return modes.NOTHING
+    rates: dict[str, int | None] = {}
+    names = modes.worth_measuring(vms, options.policy)
+    if names:
+        conn = domains.connect()
+        try:
+            rates = dirty.rates(conn, names)
+        finally:
+            conn.close()
+    measured = modes.Measured(0 if options.rate else probe.carries(peer), rates)
+    for line in modes.measured_lines(measured):
+        progress.say(line)
+    return measured
 
 
 def left(vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Collection[str]) -> dict[str, dict[str, t.Any]]:
@@ -92,24 +133,32 @@ DEFAULTS = Options()
 
 
 def migrate(config: PairConfig, progress: Progress, check: bool = False, options: Options = DEFAULTS) -> dict[str, t.Any]:
-    """:return: as `switchover.migrate`, and for each VM its ``mode``."""
+    """:return: as `switchover.migrate`, and for each VM its ``mode``, in check mode as `modes.expected` has it; what was
+    ``measured``.
+    """
     started = time.monotonic()
+    policy = options.policy
+    limits = (("hvm_move_limit", policy.limit), ("hvm_move_max_pause", policy.max_pause), ("hvm_move_rate", options.rate))
+    for word, value in limits:
+        if value < 0:
+            raise HvmError(f"{word} is less than 0", "Give 0 or more.")
     with Peer(config) as peer:
-        me, dummy, choices = prerequisites(config, peer, options)
+        me, dummy, choices, measured = prerequisites(config, peer, options, progress)
+        facts = {"link": measured.link, "dirty": dict(measured.dirty)}
         if check:
             plan = modes.plan(choices, config.me.name, config.peer.name, config.shared_ips)
-            vms = {name: {"mode": one.mode} for name, one in choices.items()}
-            return {"changed": True, "active": config.peer.name, "vms": vms, "plan": plan}
+            vms = {name: modes.expected(one) for name, one in choices.items()}
+            return {"changed": True, "active": config.peer.name, "vms": vms, "plan": plan, "measured": facts}
         with operation.Lock().held(OPERATION, operation.owner()):
             cancelling.forget()
             epoch = me["role"]["epoch"]
             peer.call("lock", operation=OPERATION, owner=f"{operation.owner()} on {config.me.name}", epoch=epoch)
-            me, other, choices = prerequisites(config, peer, options, locked=True)
+            me, other, choices, measured = prerequisites(config, peer, options, progress, True, measured)
             goes_on = operation.Journal.of_pending()
             # with overlays nothing is written that a set could bring over
             presync = [] if goes_on else switchover.presync(config, peer, progress, epoch)
             result = _Move(config, peer, progress, me, other, choices, options, goes_on).execute()
-    result.update(presync=presync, total=round(time.monotonic() - started, 3))
+    result.update(presync=presync, measured=facts, total=round(time.monotonic() - started, 3))
     result["bytes"] += sum(entry["bytes"] for entry in presync)
     return result
 

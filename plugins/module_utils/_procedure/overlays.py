@@ -65,6 +65,16 @@ def directory(config: PairConfig, make: bool = True) -> None:
     os.chmod(overlay.DIRECTORY, 0o711)
 
 
+def there(config: PairConfig) -> dict[str, t.Any]:
+    """``{dataset, files}``: that filesystem, "" when there is none, and what is in it; it stays from one move to the next."""
+    name = f"{config.pools[0]}/{DATASET}"
+    if not succeeds(["zfs", "list", "-H", name]):
+        return {"dataset": "", "files": []}
+    if not os.path.ismount(overlay.DIRECTORY):
+        return {"dataset": name, "files": ["not seen, since it is not mounted"]}
+    return {"dataset": name, "files": sorted(os.listdir(overlay.DIRECTORY))}
+
+
 def make(listed: t.Iterable[overlay.Disk]) -> None:
     for disk in listed:
         overlay.make(disk)

@@ -20,8 +20,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import begun, log, 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._net import bridges, managers
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, operation, removal, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, networks_file, operation, removal, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer import dial
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
@@ -30,6 +31,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     holds,
     install,
     observe,
+    overlays,
     rollback,
     scheduled,
 )
@@ -42,7 +44,11 @@ SERVICES = (UNIT, *SOCKETS, "libvirt-guests.service")
 
 #: Ours in directories that are ours: other files there are somebody else's.
 CONFIGURATION = (dial.KEY, f"{dial.KEY}.pub", dial.KNOWN_HOSTS, scheduled.PATH, mail.PATH, f"{install.CONFIG}/mail-password")
-RECORDS = (operation.JOURNAL, holds.LEDGER, constraint_file.PATH, f"{constraint_file.PATH}.lock", begun.WORDS)
+RECORDS = (
+    *(operation.JOURNAL, holds.LEDGER, constraint_file.PATH, f"{constraint_file.PATH}.lock", begun.WORDS),
+    # the networks themselves stay: VMs are on them
+    networks_file.PATH,
+)
 #: Of the running system. Never the directory as a whole: a dataset may be mounted below it (`initialise`).
 NEW = f"{role.RUN}/new"
 RUNNING = (f"{role.RUN}/commands", NEW)
@@ -134,6 +140,8 @@ def look(config: PairConfig) -> dict[str, t.Any]:
         "holds": protect.held(config.datasets, config.pair),
         "bookmarks": bookmarks,
         "kept": _kept(config),
+        "overlays": overlays.there(config),
+        "networks": {name: one.paths for name, one in managers.made(bridges.Host().files()).items()},
         "autostart": sorted(name for name, vm in found["vms"].items() if vm.get("autostart")),
         "addresses": [one for one, here in found["shared_ip"]["addresses"].items() if here],
         "interface": found["shared_ip"]["interface"],
@@ -149,7 +157,7 @@ def _kept(config: PairConfig) -> list[str]:
 
 def _there(more: t.Sequence[str]) -> list[str]:
     """What of ours is on the host, outside of /run."""
-    paths = [*install.files(), *more, *install.UNITS, install.HOME, *CONFIGURATION, *RECORDS, *LAST]
+    paths = [*install.files(), *more, *install.listed(), *install.UNITS, install.HOME, *CONFIGURATION, *RECORDS, *LAST]
     found = [path for path in dict.fromkeys(paths) if os.path.lexists(path) and install.is_ours(path)]
     if removal.without_agent(_authorized(), install.AGENT) != _authorized():
         found.append(f"{AUTHORIZED} (the other host's key)")
@@ -162,6 +170,8 @@ def _authorized() -> str:
 
 def _planned(found: dict[str, t.Any] | None, release: bool) -> list[str]:
     steps = ["the timer, the libvirt hook and the unit conditions go"]
+    if found and _is_empty(found):
+        steps.append(f"{found['overlays']['dataset']}, which is empty, goes")
     if found and removal.stands(found):
         steps += ["its filesystems are mounted at boot", "libvirt is enabled, and goes on running"]
     if found and release:
@@ -177,6 +187,11 @@ def _remove(config: PairConfig | None, found: dict[str, t.Any] | None, release: 
         run(["zfs", "set", "canmount=on", f"{layout.LET_GO}={found['pair']}", *removal.boots(found)])
     if found and config and release:
         warnings += _release(config, found)
+    if found and _is_empty(found):
+        try:
+            run(["zfs", "destroy", found["overlays"]["dataset"]])
+        except CommandError as exc:
+            warnings.append(f"{found['overlays']['dataset']} stays: {exc}")
     succeeds(["systemctl", "stop", address.UNIT])
     _shut_out()
     install.remove(False, more)
@@ -192,6 +207,11 @@ def _remove(config: PairConfig | None, found: dict[str, t.Any] | None, release: 
         if os.path.isdir(path) and not os.listdir(path):
             os.rmdir(path)
     return warnings
+
+
+def _is_empty(found: dict[str, t.Any]) -> bool:
+    """The filesystem of the overlays is there, and nothing in it."""
+    return bool(found["overlays"]["dataset"] and not found["overlays"]["files"])
 
 
 def _release(config: PairConfig, found: dict[str, t.Any]) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import shutil
 import stat
 import subprocess
@@ -14,6 +15,7 @@ import xml.etree.ElementTree as ET
 import _guests
 import _hostside
 import _linux
+import _network
 import pytest
 
 PLACES = {"ssd": _guests.Place("/srv/ssd images", "ssd/hvm/vm")}
@@ -33,6 +35,24 @@ def test_what_the_collection_reads_of_it():
     assert TREE.findtext("description") == "Lab guest tux, counts on 1 disk. prio=40 Ask the lab before changing it."
     assert TREE.find("devices/channel/target").attrib == {"type": "virtio", "name": "org.qemu.guest_agent.0"}
     assert TREE.find("devices/serial/source").attrib == {"path": "/run/hvm-linux-tux.log", "append": "on"}
+
+
+def test_it_has_a_nic_in_the_bridge_for_guests_and_its_addresses_are_in_that_network():
+    (nic,) = TREE.findall("devices/interface")
+    assert (nic.find("source").attrib, nic.find("model").attrib) == ({"bridge": "br-vms"}, {"type": "virtio"})
+    assert nic.find("mac").get("address") not in {vm.mac for vm in _guests.VMS}
+    for address, gateway, bits in ((_linux.ADDRESS4, _network.VMS_GATEWAY4, 24), (_linux.ADDRESS6, _network.VMS_GATEWAY6, 64)):
+        assert ipaddress.ip_address(address) in ipaddress.ip_network(f"{gateway}/{bits}", strict=False)
+        assert f"ip addr add {address}/{bits} dev eth0" in _linux.NETWORK
+        assert address != gateway
+
+
+def test_the_guests_network_is_not_that_of_the_hosts():
+    one, other = (ipaddress.ip_network(f"{address}/24", strict=False) for address in (_network.GATEWAY4, _network.VMS_GATEWAY4))
+    assert not one.overlaps(other)
+    taps = [tap for host in _hostside.HOSTS for tap in (host.tap, host.vms_tap)]
+    assert len({*taps, *(mac for host in _hostside.HOSTS for mac in (host.mac, host.vms_mac))}) == 8
+    assert all(len(tap) < 16 for tap in taps), "IFNAMSIZ"
 
 
 def test_it_is_none_of_the_others():

@@ -29,7 +29,7 @@ from test_playbooks import ANSIBLE, ROOT, World, look
 PAIRS = int(os.environ.get("HVM_PAIRS", "12"))
 FORKS = int(os.environ.get("HVM_FORKS", "8"))
 #: Seconds: that the slow host works when the others do not come to their end.
-PATIENCE = 60.0 + 4 * PAIRS
+PATIENCE = 300.0
 
 #: In place of a module.
 ACTION = '''

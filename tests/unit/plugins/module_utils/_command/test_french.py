@@ -50,7 +50,7 @@ PARTS = {
         *("stays as it is", "stop here", "take over", "waiting for the other host", "  {}  {}  {}", "{} is {}"),
         ", ",
     ],
-    "_pair/modes.py": [", ", "; ", "{} s", "{}: {}"],
+    "_pair/modes.py": [", ", "; ", "{} s", "{}: {}", "{} {}"],
     "_pair/advice.py": [", "],
     "_core/report.py": [
         *("left out", "saved and restored", "without its memory: paused", "filesystems frozen by its agent"),

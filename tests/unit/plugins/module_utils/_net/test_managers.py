@@ -90,6 +90,29 @@ def test_what_networkctl_and_nmcli_say() -> None:
     }  # fmt: skip
 
 
+STATUS = """● 2: eth0
+                     Link File: /usr/lib/systemd/network/99-default.link
+                  Network File: {path}
+                         State: routable (configured)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "beside"),
+    [
+        ("/etc/systemd/network/10-lan.network", "/etc/systemd/network/10-lan.network.d/hvm.conf"),
+        ("/run/systemd/network/10-netplan-eth0.network", "/etc/systemd/network/10-netplan-eth0.network.d/hvm.conf"),
+        ("/etc/systemd/network/01-hvm-br-lan.network", ""),  # has it in itself
+        ("n/a", ""),
+    ],
+)
+def test_the_interface_of_the_shared_ip_keeps_what_networkd_did_not_give(path: str, beside: str) -> None:
+    found = managers.keeping(managers.network_file(STATUS.format(path=path)))
+    assert list(found) == [beside] * bool(beside)
+    for text in found.values():
+        assert text.splitlines()[1:] == ["[Network]", "KeepConfiguration=static"]
+
+
 FULL = Bridge("br-san", "eno1", 20, 9000, ("10.9.0.1/24", "fd09::1/64"))
 
 
@@ -142,9 +165,7 @@ def test_files_of_networkd() -> None:
     assert set(managers.files(Bridge("br-in"), NETWORKD)) == {
         "/etc/systemd/network/01-hvm-br-in.netdev", "/etc/systemd/network/01-hvm-br-in.network",
     }  # fmt: skip
-    assert (
-        "Name=eno2\n" in managers.files(Bridge("br-out", "eno2"), NETWORKD)["/etc/systemd/network/01-hvm-br-out.port.network"]
-    )
+    assert "Name=eno2\n" in managers.files(Bridge("br-out", "eno2"), NETWORKD)["/etc/systemd/network/01-hvm-br-out.port.network"]
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,10 @@ def test_two_that_run_with_one_disk_are_saved_both() -> None:
     [
         (0, {}, LIVE, False, DIRECT, 0.8, 10.0),
         (50 * MIB, {}, LIVE, False, DIRECT, 0.8, 20.0),
-        (79 * MIB, {}, LIVE, False, DIRECT, 0.8, 1000 / 21),
-        (79 * MIB, {"limit": 40}, LIVE, True, DIRECT, 10.5, 40.0),
+        (75 * MIB, {}, LIVE, False, DIRECT, 0.8, 40.0),
+        (75 * MIB, {"limit": 30}, LIVE, True, DIRECT, 10.5, 30.0),
+        (79 * MIB, {}, LIVE, True, DIRECT, 10.5, 10.0),  # as good as unknown: what it may be wrong by decides
+        (79 * MIB, {"fallback": REFUSE}, LIVE, True, BACK, 0.8, 10.0),
         (80 * MIB, {}, LIVE, True, DIRECT, 10.5, 300.0),
         (80 * MIB, {"limit": 9}, DIRECT, False, "", 10.5, 10.0),
         (80 * MIB, {"fallback": SECURE}, SECURE, False, "", 30.5, 30.0),
@@ -133,8 +135,18 @@ def test_two_that_run_with_one_disk_are_saved_both() -> None:
         (80 * MIB, {"wish": LIVE}, LIVE, True, BACK, 0.8, 300.0),
         (0, {"wish": DIRECT}, DIRECT, False, "", 10.5, 10.0),
         (0, {"wish": SECURE}, SECURE, False, "", 30.5, 30.0),
-        (None, {}, LIVE, True, DIRECT, 0.8, 10.0),
+        (None, {}, LIVE, True, DIRECT, 10.5, 10.0),
+        (None, {"fallback": REFUSE}, LIVE, True, BACK, 0.8, 10.0),
+        (None, {"max_pause": 11}, LIVE, True, DIRECT, 10.5, 10.0),
+        (None, {"max_pause": 10}, LIVE, True, BACK, 0.8, 10.0),  # rather given up than paused for too long
         (50 * MIB, {"link": 0}, LIVE, True, DIRECT, None, None),
+        # the operator's rate is for memory that moves, not for the sync that carries a saved VM
+        (0, {"rate": 10 * MIB}, LIVE, False, DIRECT, 0.8, 100.0),
+        (0, {"rate": 200 * MIB}, LIVE, False, DIRECT, 0.8, 10.0),
+        (50 * MIB, {"rate": 10 * MIB, "link": 0}, LIVE, True, DIRECT, 100.5, 300.0),
+        (0, {"rate": 10 * MIB, "wish": DIRECT}, DIRECT, False, "", 100.5, 100.0),
+        (0, {"rate": 10 * MIB, "wish": SECURE}, SECURE, False, "", 30.5, 30.0),
+        (0, {"rate": 10 * MIB, "wish": SECURE, "link": 0}, SECURE, False, "", None, None),
         (0, {"max_pause": 1}, LIVE, False, DIRECT, 0.8, 10.0),
     ],
 )
@@ -189,11 +201,12 @@ def test_a_saved_vm_waits_for_the_others() -> None:
     st.sampled_from(modes.WISHES),
     st.sampled_from(modes.FALLBACKS),
     st.integers(0, 100),
+    st.one_of(st.just(0), st.integers(1, 1 << 36)),
 )
 def test_whatever_the_rates_the_policy_is_kept(
-    memory: int, dirty: int | None, link: int, limit: int, wish: str, fallback: str, max_pause: int
+    memory: int, dirty: int | None, link: int, limit: int, wish: str, fallback: str, max_pause: int, rate: int
 ) -> None:
-    policy = Policy(wish, link, limit, max_pause, fallback)
+    policy = Policy(wish, link, limit, max_pause, fallback, rate)
     one = vm(memory_kib=memory)
     found = modes.choose_all({"web": one}, policy, {"web": dirty}, covered, "hv1")["web"]
     assert (found.mode == REFUSED) == bool(found.findings)
@@ -203,14 +216,87 @@ def test_whatever_the_rates_the_policy_is_kept(
         assert wish in (AUTO, LIVE)
         assert found.then in (DIRECT, BACK)
         # it ends by itself within its time, or something is done about it
-        assert found.throttle or (modes.converges(dirty, link) and (found.seconds or 0.0) <= limit)
+        assert found.throttle or (modes.converges(dirty, policy.speed) and (found.seconds or 0.0) <= limit)
         if found.then == DIRECT:
             assert (wish, fallback) == (AUTO, DIRECT)
+            if max_pause and policy.speed and found.throttle:  # whatever it does: it is paused with no more than its memory
+                assert memory * 1024 / policy.speed <= max_pause
+        # nobody is slowed down who was seen to end in time
+        if found.known and found.throttle and dirty is not None:
+            assert not modes.converges(dirty, policy.speed) or modes.live_seconds(memory * 1024, dirty, policy.speed) > limit
     if found.mode == DIRECT:
         assert DIRECT in (wish, fallback)
     if wish == SECURE:
         assert found.mode in (SECURE, REFUSED)
     assert modes.plan_line("web", found) if found.mode != REFUSED else True
+    told = modes.expected(found)
+    assert (told["mode"], told.get("expected_interruption") is None) == (found.mode, found.pause is None)
+
+
+@given(st.integers(0, 1 << 36), st.integers(1, 1 << 36))
+def test_a_rate_that_may_be_wrong_turns_nothing(dirty: int, link: int) -> None:
+    found = modes.certain(dirty, link)
+    if found is None:
+        assert modes.converges(dirty, link) and not modes.converges(dirty + modes.UNSURE, link)
+    else:
+        assert found == dirty
+        assert modes.converges(dirty, link) == modes.converges(dirty + modes.UNSURE, link) or not modes.converges(dirty, link)
+    assert modes.certain(None, link) is None
+
+
+@given(st.integers(1, 1 << 40), st.integers(0, 1 << 36), st.integers(0, 1 << 36), st.integers(1, 1 << 36))
+def test_more_memory_that_changes_takes_no_less_time_and_a_faster_link_no_more(memory: int, a: int, b: int, link: int) -> None:
+    low, high = sorted((a, b))
+    fast, slow = (modes.live_seconds(memory, dirty, link) for dirty in (low, high))
+    assert slow is None or (fast is not None and fast <= slow)
+    faster = modes.live_seconds(memory, low, 2 * link)
+    assert fast is None or (faster is not None and faster <= fast)
+
+
+def test_what_is_measured_and_how_that_is_said() -> None:
+    vms = {
+        "auto": vm(), "live": vm(move=LIVE), "direct": vm(move=DIRECT), "secure": vm(move=SECURE), "off": vm(state="stopped"),
+        "ice": vm(state="frozen"), "lost": vm(state="other"),
+    }  # fmt: skip
+    assert modes.worth_measuring(vms, POLICY) == ["auto", "live"]
+    assert modes.worth_measuring(vms, POLICY._replace(wish=LIVE)) == ["auto", "direct", "live", "secure"]
+    assert modes.worth_measuring(vms, POLICY._replace(wish=DIRECT)) == []
+    assert modes.measured_lines(modes.NOTHING) == modes.measured_lines(modes.Measured(0, {"web": None})) == []
+    assert modes.measured_lines(modes.Measured(LINK, {"web": 3 * MIB, "db": None, "calm": 0})) == [
+        "the link carries 100.0 MiB in a second",
+        "of the VMs' memory change in a second: calm 0 B, web 3.0 MiB",
+    ]
+
+
+SLOWED = "slowed down if it does not converge, then"
+UNKNOWN = "1000.0 MiB of memory, of which 100.0 MiB can go over in a second; how fast it changes is not known"
+ENDLESS = "it would not end by itself"
+CHANGES = "of 1000.0 MiB of memory {} change in a second, and 100.0 MiB can go over"
+
+
+@pytest.mark.parametrize(
+    ("dirty", "policy", "said"),
+    [
+        (0, {}, f"live, in about 10 s, about 0.8 s of interruption: {CHANGES.format('0 B')}"),
+        (None, {}, f"live, in 10 s or more, at most 11 s of interruption; {SLOWED} paused and moved: {UNKNOWN}"),
+        (
+            None,
+            {"fallback": REFUSE},
+            f"live, in 10 s or more, about 0.8 s of interruption; {SLOWED} given up: {UNKNOWN}",
+        ),
+        (None, {"link": 0}, f"live; {SLOWED} paused and moved: 1000.0 MiB of memory; how fast it changes is not known"),
+        (0, {"wish": DIRECT}, "direct, in about 10 s, about 11 s of interruption: it is wished so"),
+        (0, {"wish": SECURE}, "secure, about 31 s of interruption, until all others have moved: it is wished so"),
+        (
+            90 * MIB,
+            {"wish": LIVE},
+            f"live, in about 300 s, about 0.8 s of interruption; {SLOWED} given up: {CHANGES.format('90.0 MiB')}: {ENDLESS}",
+        ),
+    ],
+)
+def test_what_is_expected_of_one_vm(dirty: int | None, policy: dict[str, t.Any], said: str) -> None:
+    found = modes.choose_all({"web": vm()}, POLICY._replace(**policy), {"web": dirty}, covered, "hv1")["web"]
+    assert modes.plan_line("web", found) == f"web: {said}"
 
 
 def test_the_plan() -> None:
@@ -229,14 +315,14 @@ def test_the_plan() -> None:
         "hv2 makes ready to take the VMs, without becoming ACTIVE",
         "move to hv2, by priority:",
         (
-            "busy: live, at most 11 s of interruption; slowed down if it does not converge, then paused and moved: of 1000.0 MiB "
-            "of memory 200.0 MiB change in a second, and the link carries 100.0 MiB: it would not end by itself"
+            "busy: live, in about 300 s, at most 11 s of interruption; slowed down if it does not converge, then paused and "
+            "moved: of 1000.0 MiB of memory 200.0 MiB change in a second, and 100.0 MiB can go over: it would not end by itself"
         ),
         "db: secure, about 352 s of interruption, until all others have moved: it has snapshots of libvirt's",
         "ice: direct, and stays frozen: it is frozen, and stays so",
         (
-            "web: live, about 0.8 s of interruption: of 1000.0 MiB of memory 10.0 MiB change in a second, and the link carries "
-            "100.0 MiB"
+            "web: live, in about 12 s, about 0.8 s of interruption: of 1000.0 MiB of memory 10.0 MiB change in a second, and "
+            "100.0 MiB can go over"
         ),
         "shared IP off on hv1",
         "stop the hypervisor on hv1, hv1 becomes PASSIVE",

@@ -27,7 +27,8 @@ def found(now: str = PASSIVE, **more: t.Any) -> dict[str, t.Any]:
         "hypervisor": on,
         "pending": None, "qemu": ["web"] if on else [], "saved": [], "state_dir": "/vm/state", "datasets": ["ssd/a", "rot/b"],
         "mountable": {"ssd/a/qemu": "/etc/libvirt/qemu", "rot/b/lib": "/var/lib/libvirt"}, "snapshots": 12, "sets": 3,
-        "tag": "hvm:office", "holds": {}, "bookmarks": [], "kept": [], "autostart": [], "addresses": [], "interface": "", **more,
+        "tag": "hvm:office", "holds": {}, "bookmarks": [], "kept": [], "autostart": [], "addresses": [], "interface": "",
+        "overlays": {"dataset": "ssd/hvm-overlays", "files": []}, "networks": {}, **more,
     }  # fmt: skip
 
 
@@ -118,8 +119,10 @@ def test_each_word_takes_one_reason_away_and_no_word_lets_vms_run_on_a_copy(seen
 
 def test_what_stays_on_the_host_that_goes_on() -> None:
     seen = found(
-        ACTIVE, autostart=["db"], addresses=["192.0.2.10/24"], interface="br0", saved=["mail"], kept=["20261124T081500Z"]
-    )
+        ACTIVE, autostart=["db"], addresses=["192.0.2.10/24"], interface="br0", saved=["mail"], kept=["20261124T081500Z"],
+        overlays={"dataset": "ssd/hvm-overlays", "files": ["web.vda.qcow2"]},
+        networks={"br-v10": ("/a/hvm-br-v10",), "br-v20": ()},
+    )  # fmt: skip
     assert removal.left(seen, True) == [
         "datasets: ssd/a, rot/b, with everything below, 12 snapshots in 3 sets of the pair (zfs list -r -t all ssd/a rot/b)",
         "they are mounted at each boot from now on (canmount=on): /etc/libvirt/qemu, /var/lib/libvirt",
@@ -128,6 +131,11 @@ def test_what_stays_on_the_host_that_goes_on() -> None:
         "shared IP: 192.0.2.10/24 on br0, until the next boot. To keep it, write it into the host's own network configuration",
         "state images in /vm/state: mail (virsh restore FILE)",
         "put aside by rollbacks and syncs: 20261124T081500Z",
+        ("overlays of VMs that moved, in ssd/hvm-overlays: web.vda.qcow2 (zfs destroy ssd/hvm-overlays, when nobody needs them)"),
+        (
+            "networks for VMs: br-v10, br-v20, made at each boot by /a/hvm-br-v10. To be rid of one, remove its files and its "
+            "interfaces (ip link del)"
+        ),
     ]
 
 

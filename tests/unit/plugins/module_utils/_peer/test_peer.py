@@ -25,7 +25,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, flow, pipeline, protocol
+from ansible_collections.hvm.pair.plugins.module_utils._peer import channel, flow, pipeline, probe, protocol
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Limiter, Meter, Watch
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Server
@@ -284,6 +284,34 @@ def test_streams_and_requests_share_the_connection(peer: Peer, tmp_path: pathlib
             job.result()
     for number, content in contents.items():
         assert (tmp_path / f"out{number}").read_bytes() == content
+
+
+def test_what_goes_into_the_sink_is_counted_and_dropped_while_streams_go_on(peer: Peer, tmp_path: pathlib.Path) -> None:
+    content = random.Random(1).randbytes(5_000_001)
+    (tmp_path / "in").write_bytes(content)
+    future = open_stream(peer, 1, f"exec cat >'{tmp_path}/out'")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(peer.send, 1, [["cat", str(tmp_path / "in")]])
+        for count in (3 * protocol.CHUNK + 7, 1, 0):
+            peer.pour(os.urandom(protocol.CHUNK), count)
+            assert peer.call("sink") == {"bytes": count}
+        job.result()
+    peer.result(future, "receive", 30)
+    assert (tmp_path / "out").read_bytes() == content and peer.bytes_sent == len(content)
+
+
+def test_what_the_link_carries_is_measured_on_the_connection_itself(peer: Peer) -> None:
+    began = time.monotonic()
+    rate = probe.carries(peer)
+    assert rate > 1 << 20 and time.monotonic() - began < 10
+    assert peer.call("sink") == {"bytes": 0} and peer.call("echo", still=1) == {"still": 1}
+
+
+def test_a_link_that_ends_while_it_is_measured_is_told_as_ever(command: list[str]) -> None:
+    with Peer(CONFIG, command) as peer:
+        os.kill(peer.hello["pid"], signal.SIGKILL)
+        with pytest.raises(PeerLost, match="the connection to hv2 ended"):
+            probe.carries(peer)
 
 
 def test_a_stream_of_nothing(peer: Peer, tmp_path: pathlib.Path) -> None:

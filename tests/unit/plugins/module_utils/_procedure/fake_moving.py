@@ -32,9 +32,9 @@ from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay, variables
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
-from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
+from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
@@ -105,6 +105,8 @@ class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
+    :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
+        second that the link carries. :ivar asked: what was measured.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -119,6 +121,9 @@ class Moving(Lab):
         self.flushed: dict[str, set[int]] = {}
         self.saved: dict[str, dict[str, set[int]]] = {"hv1": {}, "hv2": {}}
         self.excused: list[str] = []
+        self.dirty: dict[str, int] = {}
+        self.link = 0
+        self.asked: list[str] = []
         self.aborted = self.loses_answer = False
         self.number = self.counter = 0
         self.cut = False
@@ -392,6 +397,8 @@ class Moving(Lab):
         for module in (move, preflight, cancelling):
             patch.setattr(module, "Peer", self.peer_class(), raising=False)
         patch.setattr(move, "TELL_EVERY", 0.0)
+        patch.setattr(dirty, "SECONDS", 0)
+        patch.setattr(probe, "carries", lambda dummy: lab.asked.append("link") or lab.link)
         patch.setattr(switchover.domains, "connect", self.connect)
         patch.setattr(checkpoint.states, "anchor", lambda *dummy: [])
         patch.setattr(checkpoint, "save_all", self.save_all)
@@ -692,6 +699,11 @@ class Connection:
             raise Error(f"Domain not found: {name}", _NO_DOMAIN)
         return Domain(self, name)
 
+    def domainListGetStats(self, doms: t.Sequence[Domain], stats: int, flags: int) -> list[tuple[Domain, dict[str, int]]]:
+        self._ask()
+        assert (stats, flags) == (dirty.STATS_DIRTYRATE, dirty.NOWAIT)
+        return [(dom, {dirty.STATUS: dirty.MEASURED, dirty.RATE: self.lab.dirty[dom.name()]}) for dom in doms]
+
     def defineXML(self, xml: str) -> None:
         root = ET.fromstring(xml)
         name = t.cast("str", root.findtext("name"))
@@ -794,6 +806,12 @@ class Domain:
             process.layers[dev], process.paths[dev], self.vm["conf"][dev] = layer, path, path
         assert all(path.startswith(overlay.DIRECTORY) for path in process.paths.values())
         self.lab.written(self.host, LIBVIRTS)
+
+    def startDirtyRateCalc(self, seconds: int, flags: int) -> None:
+        assert (self.vm["state"], seconds, flags) == (RUNNING, dirty.SECONDS, 0)
+        self.lab.asked.append(self._name)
+        if self._name not in self.lab.dirty:
+            raise Error("unsupported configuration: QEMU does not support calculating dirty page rate", 67)
 
     # ---- back into the disk
 

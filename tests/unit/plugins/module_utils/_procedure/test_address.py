@@ -144,3 +144,29 @@ def test_the_other_host_is_told_and_need_not_be_there(monkeypatch: pytest.Monkey
     address.tell_peer(CONFIG)
     address.tell_peer(CONFIG)
     assert asked == ["announce"]
+
+
+def test_what_lets_networkd_keep_them_is_for_the_interface_that_is_given_or_that_of_the_description(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bridges = address.bridges
+    runs = {"systemd-networkd"}
+    monkeypatch.setattr(bridges.Host, "_runs", staticmethod(lambda service: service in runs))
+
+    def status(command: list[str], dummy: float) -> str:
+        assert command[:2] == ["networkctl", "status"]
+        if command[-1] not in ("eth0", "br0"):
+            raise CommandError(command, 1, "", "Interface not found")
+        return f"  Network File: /run/systemd/network/{command[-1]}.network\n"
+
+    monkeypatch.setattr(bridges, "run", status)
+    monkeypatch.setattr(address.os.path, "exists", lambda dummy: True)
+    monkeypatch.setattr(address.configs, "load", lambda: CONFIG)
+    drop_in = "/etc/systemd/network/{}.network.d/hvm.conf".format
+    assert list(address.files("eth0")) == [drop_in("eth0")]
+    assert list(address.files("")) == [drop_in("br0")]
+    assert address.files("gone") == {}
+    monkeypatch.setattr(address.configs, "load", lambda: WITHOUT)
+    assert address.files("") == {}
+    runs.clear()
+    assert address.files("eth0") == {}

@@ -99,6 +99,106 @@ def test_check_mode_has_the_plan_and_does_nothing(lab: Moving) -> None:
     assert any("db" in line for line in plan["plan"])
 
 
+# ---- measured beforehand
+
+MIB = 1 << 20
+
+
+def checked(lab: Moving, **options: t.Any) -> dict[str, t.Any]:
+    with lab.on(lab.hv1) as at:
+        return move.migrate(at.config, Progress(), check=True, options=move.Options(**options))
+
+
+def test_check_mode_says_how_long_each_takes_and_why(lab: Moving) -> None:
+    lab.link, lab.dirty = 128 * MIB, {"db": 4, "web": 500}
+    plan = checked(lab)
+    assert lab.effects() == [] and plan["measured"] == {"link": 128 * MIB, "dirty": {"db": 4 * MIB, "web": 500 * MIB}}
+    rates = "of 1.0 GiB of memory {} MiB change in a second, and 128.0 MiB can go over"
+    late = rates.format("500.0") + ": it would not end by itself"
+    assert plan["vms"] == {
+        "db": {"mode": "live", "why": rates.format("4.0"), "expected_seconds": 8.258, "expected_interruption": 0.8},
+        "web": {"mode": "live", "why": late, "expected_seconds": 300.0, "expected_interruption": 8.5},
+    }
+    assert any(line.startswith("db: live, in about 8.3 s, about 0.8 s of interruption: of 1.0 GiB") for line in plan["plan"])
+    assert any(line.startswith("web: live, in about 300 s, at most 8.5 s of interruption; slowed") for line in plan["plan"])
+
+
+def test_a_vm_that_cannot_be_measured_is_no_error(lab: Moving) -> None:
+    lab.link, lab.dirty = 128 * MIB, {"db": 0}
+    plan = checked(lab)
+    assert plan["measured"]["dirty"] == {"db": 0, "web": None}
+    assert plan["vms"]["web"]["why"].endswith("how fast it changes is not known")
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"fallback": modes.REFUSE}, "VM web cannot move while it runs: of 1.0 GiB of memory 500.0 MiB change in a second"),
+        ({"max_pause": 5}, "VM web would stand still for 8.5 s \\(live\\), and 5 s are allowed"),
+    ],
+)
+def test_what_was_measured_is_decided_by_before_anything_is_changed(lab: Moving, options: dict[str, t.Any], said: str) -> None:
+    lab.link, lab.dirty = 128 * MIB, {"db": 0, "web": 500}
+    with pytest.raises(Refused, match=said) as raised:
+        migrate(lab, policy=modes.Policy(**options))
+    assert len(raised.value.findings) == 1 and lab.effects() == []
+    lab.dirty["web"] = 1
+    migrate(lab, policy=modes.Policy(**options))
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_that_changes_too_fast_is_saved_where_it_is_wished_so(lab: Moving) -> None:
+    lab.link, lab.dirty = 128 * MIB, {"db": 0, "web": 500}
+    done = migrate(lab, policy=modes.Policy(fallback=modes.SECURE))
+    lab.whole(lab.hv2, OFF)
+    assert {vm: one["mode"] for vm, one in done["vms"].items()} == {"db": "live", "web": "secure"}
+    assert done["measured"] == {"link": 128 * MIB, "dirty": {"db": 0, "web": 500 * MIB}}
+
+
+def test_it_is_measured_once_and_before_anything_is_changed(lab: Moving) -> None:
+    on(lab, "hv1 sync", lambda: lab.asked.append("the first change"))
+    migrate(lab)
+    assert (sorted(lab.asked[:3]), lab.asked[3:]) == (["db", "link", "web"], ["the first change"])
+
+
+def test_measuring_disturbs_neither_a_frozen_vm_nor_one_that_does_not_move_live(lab: Moving) -> None:
+    lab.hv1.vms["web"]["state"] = FROZEN
+    checked(lab)
+    checked(lab, policy=modes.Policy(wish=modes.DIRECT))
+    assert lab.asked == ["db", "link", "link"]
+
+
+def test_a_rate_of_the_operators_is_what_memory_travels_with_and_the_link_is_left_alone(lab: Moving) -> None:
+    lab.link, lab.dirty = 128 * MIB, {"db": 0, "web": 30}
+    plan = checked(lab, rate=32)
+    assert "link" not in lab.asked and plan["measured"]["link"] == 0
+    assert plan["vms"]["db"]["expected_seconds"] == 32.0
+    assert "it would not end by itself" in plan["vms"]["web"]["why"]
+
+
+def test_what_is_refused_anyway_is_not_measured(lab: Moving) -> None:
+    (lab.hv2.place / "overlays/old.vda.qcow2").touch()
+    with pytest.raises(Refused, match="overlays of an earlier migrate_unsecure are left"):
+        checked(lab)
+    assert lab.asked == []
+
+
+def test_without_a_vm_that_runs_nothing_is_measured(lab: Moving) -> None:
+    for name in ("db", "web"):
+        lab.end(lab.hv1, name)
+    checked(lab)
+    assert lab.asked == []
+
+
+@pytest.mark.parametrize("options", [{"rate": -1}, {"policy": modes.Policy(limit=-1)}, {"policy": modes.Policy(max_pause=-1)}])
+def test_less_than_nothing_is_no_limit(lab: Moving, options: dict[str, t.Any]) -> None:
+    with pytest.raises(HvmError, match=r"hvm_move_[a-z_]+ is less than 0"):
+        migrate(lab, **options)
+    assert lab.did == []
+
+
 def test_a_frozen_vm_stays_frozen(lab: Moving) -> None:
     lab.hv1.vms["web"]["state"] = FROZEN
     migrate(lab)

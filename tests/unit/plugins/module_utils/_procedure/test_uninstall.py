@@ -41,6 +41,7 @@ class Host:
         self.did: list[str] = []
         self.fails: set[str] = set()
         self.kill_at: int | None = None
+        self.overlays: dict[str, t.Any] = {"dataset": "", "files": []}
         self.more = [self.path("/usr/local/sbin/hvm")]
         self.seen: dict[str, t.Any] = {"qemu": [], "saved": [], "vms": {}, "addresses": {}, "running": False}
         modules = (
@@ -72,6 +73,8 @@ class Host:
             uninstall.protect, "destroy_bookmarks", lambda names: [one for one in names if not self.run(["unmark", one])]
         )
         monkeypatch.setattr(uninstall.rollback, "kept_list", lambda config: [])
+        monkeypatch.setattr(uninstall.overlays, "there", lambda config: self.overlays)
+        monkeypatch.setattr(uninstall.bridges.Host, "files", lambda dummy: {"/etc/network/interfaces.d/hvm-br-v10": ""})
         for name in ("unlink", "rmdir"):
             real = getattr(uninstall.os, name)
             monkeypatch.setattr(uninstall.os, name, lambda path, *w, _real=real, **k: self.step() or _real(path, *w, **k))
@@ -233,6 +236,18 @@ def test_holds_and_bookmarks_go_on_request_only(host: Host) -> None:
     done = host(release=True)
     assert host.did[:4] == [f"release {SET} office", *(f"unmark {name}#{SET}" for name in DATASETS)]
     assert done["warnings"] == [f"the hold on {SET} stays: 'release {SET} office' failed (1): no"]
+
+
+@pytest.mark.parametrize("files", [[], ["web.vda.qcow2"]])
+def test_the_filesystem_of_the_overlays_goes_when_nothing_is_in_it_and_networks_stay(host: Host, files: list[str]) -> None:
+    host.becomes(role.PASSIVE)
+    host.overlays = {"dataset": "ssd/hvm-overlays", "files": files}
+    planned = host(check=True)
+    assert ("ssd/hvm-overlays, which is empty, goes" in planned["done"]) is (not files) and host.did == []
+    done = host()
+    assert ("zfs destroy ssd/hvm-overlays" in host.did) is (not files)
+    assert any("web.vda.qcow2" in text for text in done["left"]) is bool(files)
+    assert any("br-v10, made at each boot by /etc/network/interfaces.d/hvm-br-v10" in text for text in done["left"])
 
 
 def test_what_is_not_ours_stays_and_is_named(host: Host) -> None:
