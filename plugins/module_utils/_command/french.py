@@ -760,6 +760,12 @@ SENTENCES = {
     "hot sync, round {}": "synchro à chaud, tour {}",
     "going back: {}": "retour en arrière: {}",
     "overlays for {}": "overlays pour {}",
+    "{}: changed on {} while VMs were on both hosts, and not on the other one; kept in {}": (
+        "{}: modifié sur {} pendant que des VMs étaient sur les deux hôtes, et pas sur l'autre; gardé dans {}"
+    ),
+    "{}: removed on {} while VMs were on both hosts, and still there on the other one": (
+        "{}: supprimé sur {} pendant que des VMs étaient sur les deux hôtes, et toujours présent sur l'autre"
+    ),
     "no VM": "aucune VM",
     "ready for the VMs": "prêt à recevoir les VMs",
     "{}: its disks are made ready": "{}: ses disques sont préparés",

@@ -66,11 +66,20 @@ def disks(name: str, xml: str) -> list[Disk]:
 
 
 def overlay_path(name: str, dev: str) -> str:
+    return f"{_stem(name)}.{dev}.qcow2"
+
+
+def rest_path(name: str) -> str:
+    """Of what is no disk of a VM that moves as files (`variables`)."""
+    return f"{_stem(name)}.rest"
+
+
+def _stem(name: str) -> str:
     """A VM's name may be nearly anything (virDomainDefPostParse); a name of a file that the relay takes may not."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
     if plain != name:
         plain = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return f"{DIRECTORY}/{plain}.{dev}.qcow2"
+    return f"{DIRECTORY}/{plain}"
 
 
 def make(disk: Disk) -> None:

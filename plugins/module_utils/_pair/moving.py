@@ -196,7 +196,12 @@ def state(me: Observation, peer: Observation | None) -> str:
         begun = source(side)
         if begun and begun["step"] not in _ALONE:
             return MOVING
-    return MOVING if any(target(side) for side in sides) else ""
+    return MOVING if any(target(side) and not _is_left(side, peer if side is me else me) for side in sides) else ""
+
+
+def _is_left(side: Observation, other: Observation | None) -> bool:
+    """Of a target, whether nobody waits for it: the other host is ACTIVE, and goes on without what has arrived here."""
+    return other is not None and other["role"]["now"] == ACTIVE and not is_same(source(other), target(side))
 
 
 def where(me: Observation, peer: Observation | None) -> dict[str, Place]:
@@ -208,7 +213,7 @@ def where(me: Observation, peer: Observation | None) -> dict[str, Place]:
         me, peer = peer, me
     if source(me) is None and target(me) is not None:
         if peer is None or not is_same(source(peer), target(me)):
-            return _by_target(me)
+            return {} if _is_left(me, peer) else _by_target(me)
         me, peer = peer, me
     mine = source(me)
     if mine is None:

@@ -46,6 +46,7 @@ def load_rest() -> tuple[types.ModuleType, ...]:
         hypervisor,
         initialise,
         install,
+        meanwhile,
         mount,
         move,
         networks,
@@ -72,9 +73,9 @@ def load_rest() -> tuple[types.ModuleType, ...]:
 
     return (
         *(address, alone, arrive, backup, brief, cancelling, checkpoint, comeback, constraints, cycle, failover, goback),
-        *(hypervisor, initialise, install, mount, move, networks, offers, overlays, passage, pools, preflight, prune),
-        *(recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall, verbs, vm_settings),
-        *(vms, relay),
+        *(hypervisor, initialise, install, meanwhile, mount, move, networks, offers, overlays, passage, pools),
+        *(preflight, prune, recover, rejoin, relaying, rollback, scheduled, snapshots, switch, switchover, sync, uninstall),
+        *(verbs, vm_settings, vms, relay),
     )
 
 
@@ -347,6 +348,14 @@ class Agent:
 
         self._need_lock("VMs are taken in")
         return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"])))
+
+    def pack(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+        from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
+        from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
+
+        self._need_lock("VMs go back")
+        own = variables.Own(str(arguments["nvram"]), str(arguments["tpm"])).checked()
+        return arrive.pack(self._config, str(arguments["vm"]), own)
 
     def depart(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive

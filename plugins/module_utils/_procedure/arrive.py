@@ -19,15 +19,22 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, relaying
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    checkpoint,
+    hypervisor,
+    meanwhile,
+    overlays,
+    relaying,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, content, inventory
 
 OPERATION = moving.OPERATION
 
@@ -110,6 +117,7 @@ def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
         raise HvmError(f"VM {name} is not among those that come: {', '.join(sorted(entry['overlays']))}")
     _comes_no_more(name)
     overlays.durable(overlays.disks(entry["overlays"])[name])
+    _take_rest(name)
     if name not in entry["arrived"]:
         journal.step("arrived", arrived=sorted({*entry["arrived"], name}))
     conn = domains.connect()
@@ -120,6 +128,40 @@ def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
         return {"runs": vm_state.state_of(dom) == vm_state.RUNNING}
     finally:
         conn.close()
+
+
+def _take_rest(name: str) -> None:
+    """Of a VM that has come as files, what is no disk."""
+    rest = overlay.rest_path(name)
+    if os.path.lexists(rest):
+        if name not in qemu_processes():
+            conn = domains.connect()
+            try:
+                variables.unpack(variables.of(conn.lookupByName(name).XMLDesc(0)), rest)
+            finally:
+                conn.close()
+        os.unlink(rest)
+
+
+def pack(config: PairConfig, name: str, own: variables.Own) -> dict[str, t.Any]:
+    """Of a VM that is off here and goes back, what is no disk. Also after a reboot, when nothing of libvirt's is mounted.
+
+    :return: ``{packed}``: whether there was anything.
+    """
+    if name not in journal_here().entry["arrived"] or name in qemu_processes():
+        raise HvmError(f"VM {name} has not arrived here, or runs")
+    overlays.directory(config, make=False)
+    datasets = inventory.read(config.datasets)
+    with contextlib.ExitStack() as stack:
+
+        def where(path: str) -> str:
+            inside = [(point, one) for one, point in inventory.mountable(datasets).items() if path.startswith(f"{point}/")]
+            if not inside or inventory.prop(datasets[max(inside)[1]], "mounted") == "yes":
+                return path
+            point, dataset = max(inside)
+            return os.path.join(stack.enter_context(content.mounted(dataset)), os.path.relpath(path, point))
+
+        return {"packed": variables.pack(own, overlay.rest_path(name), where)}
 
 
 def _comes_no_more(name: str) -> None:
@@ -181,10 +223,13 @@ def alone(config: PairConfig, here: t.Collection[str]) -> dict[str, t.Any]:
 
 
 def depart(config: PairConfig) -> dict[str, t.Any]:
-    """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing."""
+    """As it was before `arrive`: no VM, libvirt stopped, on the set, inert. Again it changes nothing.
+
+    :return: ``{changed, warnings}``: what somebody had changed here meanwhile.
+    """
     journal = operation.Journal.of_arrival()
     if journal is None:
-        return {"changed": False}
+        return {"changed": False, "warnings": []}
     here = journal.entry["arrived"]
     if here:
         raise HvmError(f"VMs have arrived here: {', '.join(here)}", "They go back first: hvm.pair.recover on the other host.")
@@ -195,11 +240,12 @@ def depart(config: PairConfig) -> dict[str, t.Any]:
         conn.close()
     bases.reopen(config.datasets)
     hypervisor.stop(config, Progress())
+    kept = meanwhile.keep(config, str(journal.entry["set"]), list(journal.entry["overlays"]))
     overlays.back_to(config, str(journal.entry["set"]))
     overlays.forget(overlays.disks(journal.entry["overlays"]))
     role.shut_gate()
     journal.done("the VMs are on the other host")
-    return {"changed": True}
+    return {"changed": True, "warnings": kept}
 
 
 def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) -> dict[str, t.Any]:

@@ -156,16 +156,16 @@ def _take_over(
     config: PairConfig, found: both.Decided, decision: recovery.Decision, name: str, aim: trees.Aim, progress: Progress
 ) -> dict[str, t.Any]:
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "set": name, "peer": config.peer.name}
-    entry = moving.target(found.me)
+    entry, warnings = moving.target(found.me), list[str]()
     if entry and not entry[moving.ARRIVED]:
-        arrive.depart(config)  # nothing that it was made ready for has come
+        warnings += arrive.depart(config)["warnings"]  # nothing that it was made ready for has come
         aim = recover.back_to(config, name)
     elif entry:
         facts.update(arrive.alone(config, decision.here), **{key: entry.get(key, []) for key in (moving.ARRIVED, "saved")})
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")
-    warnings = comeback.stand_down(config, found.peer, progress) if found.peer else []
+    warnings += comeback.stand_down(config, found.peer, progress) if found.peer else []
     journal.step("back to the set")
     rollback.nothing_received(config)
     if aim.do:

@@ -58,8 +58,18 @@ def go_back(
     return errors
 
 
-def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.Journal, progress: Progress) -> dict[str, str]:
-    """Every VM that has arrived on the other host; then that one is as it was before. :return: name -> error"""
+def bring_back(
+    config: PairConfig,
+    peer: Peer,
+    conn: t.Any,
+    journal: operation.Journal,
+    progress: Progress,
+    warnings: list[str] | None = None,
+) -> dict[str, str]:
+    """Every VM that has arrived on the other host; then that one is as it was before.
+
+    :param warnings: to which what that host had to say is added. :return: name -> error
+    """
     entry, other = journal.entry, peer.call("observe")
     disks, errors = overlays.of_journal(entry), dict[str, str]()
     if not moving.is_same(entry, moving.target(other)):
@@ -77,7 +87,10 @@ def bring_back(config: PairConfig, peer: Peer, conn: t.Any, journal: operation.J
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
-        peer.call("depart", LONG)
+        said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG).get("warnings", ())]
+        for text in said:
+            progress.say(text)
+        (warnings if warnings is not None else []).extend(said)
     return errors
 
 
@@ -135,7 +148,7 @@ def _bring(
             migration.move(way.libvirt, conn, name, disks, migration.Way(memory, nbd))
         overlays.durable(disks)
     else:
-        way.fetch(disks)
+        way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
     _half(journal, name, False)
     moved = peer.call("left", vm=name)["moved"]
     overlays.drop_old(disks)

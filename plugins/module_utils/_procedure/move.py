@@ -33,6 +33,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     checkpoint,
     goback,
     hypervisor,
+    meanwhile,
     overlays,
     passage,
     switchover,
@@ -202,6 +203,7 @@ class _Move:
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
         self.late: set[str] = set()
+        self.kept: list[str] = []  # what somebody changed among libvirt's files meanwhile
         self.given_away = False
         self.stopped = False
 
@@ -315,7 +317,7 @@ class _Move:
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
-            there.push(disks)
+            there.push(name, disks, dom.XMLDesc(0))
         if self.peer.call("arrived", vm=name)["runs"]:
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
@@ -339,7 +341,7 @@ class _Move:
                 if not moving.has_ended(conn, name):
                     raise
                 self.peer.call("drop", vm=name)
-                there.push(disks)
+                there.push(name, disks, dom.XMLDesc(0))
                 return "off"
         if report.late:
             self.late.add(name)
@@ -376,6 +378,9 @@ class _Move:
         self.stopped = True
         hypervisor.stop(self.config, self.progress, conn, keep_writable=True)
         self.watch.step("stop here")
+        self.kept = meanwhile.keep(self.config, name, list(self.journal.entry["overlays"]))
+        for text in self.kept:
+            self.progress.say(text)
         overlays.back_to(self.config, name)  # of libvirt's own files; the disks were read-only
         self.journal.step("hand over")
         bases.reopen(self.config.datasets)
@@ -399,7 +404,7 @@ class _Move:
             warnings = warnings + sync.settle(self.config, self.peer, name)
         except HvmError as exc:
             warnings = [*warnings, f"the set {name} is not held: {exc}"]
-        warnings += answer["warnings"]
+        warnings += self.kept + answer["warnings"]
         overlays.forget(overlays.disks(self.journal.entry["overlays"]))
         warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{other} is ACTIVE"))
         warnings += operation.noted(lambda: self.journal.done(f"{other} is ACTIVE"))

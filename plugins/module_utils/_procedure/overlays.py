@@ -171,7 +171,9 @@ def of_journal(entry: t.Mapping[str, t.Any]) -> dict[str, list[overlay.Disk]]:
 
 def forget(found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
     """The files go: what is in them is somewhere else."""
-    for listed in found.values():
+    for name, listed in found.items():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(overlay.rest_path(name))
         for disk in listed:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(disk.overlay)

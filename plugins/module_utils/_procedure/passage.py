@@ -14,7 +14,7 @@ import hashlib
 import os
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
@@ -84,11 +84,24 @@ class Passage:
             with contextlib.suppress(Exception):  # it ends with the connection in any case
                 self._peer.call("listen", endpoints=[])
 
-    def push(self, disks: t.Iterable[overlay.Disk]) -> None:
-        """Overlays of a VM that is off, to the other host."""
+    def push(self, name: str, disks: t.Iterable[overlay.Disk], xml: str) -> None:
+        """A VM that is off, to the other host, which takes what is no disk into its place when it has arrived.
+
+        :param xml: its definition here.
+        """
         for disk in disks:
             relay.push(self._config, os.path.basename(disk.overlay), disk.overlay)
+        rest = overlay.rest_path(name)
+        if variables.pack(variables.of(xml), rest):
+            relay.push(self._config, os.path.basename(rest), rest)
+            os.unlink(rest)
 
-    def fetch(self, disks: t.Iterable[overlay.Disk]) -> None:
+    def fetch(self, name: str, disks: t.Iterable[overlay.Disk], xml: str) -> None:
+        """One that is off there, to here."""
         for disk in disks:
             relay.fetch(self._config, os.path.basename(disk.overlay), disk.overlay)
+        rest, own = overlay.rest_path(name), variables.of(xml)
+        if any(own) and self._peer.call("pack", vm=name, nvram=own.nvram, tpm=own.tpm)["packed"]:
+            relay.fetch(self._config, os.path.basename(rest), rest)
+            variables.unpack(own, rest)
+            os.unlink(rest)

@@ -147,4 +147,4 @@ def places(config: PairConfig, me: dict[str, t.Any]) -> dict[str, t.Any]:
     other, dummy = ask(config)
     found = moving.where(me, other)
     vms = {name: place._asdict() for name, place in found.items()}
-    return {"state": moving.MOVING, "asked": other is not None, "vms": vms}
+    return {"state": moving.MOVING, "asked": other is not None, "vms": vms} if moving.state(me, other) else {}

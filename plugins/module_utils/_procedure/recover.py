@@ -115,19 +115,21 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
     if mine and found.peer is not None:
-        done["errors"].update(_bring_back(config, found.peer, journal, progress))
+        done["errors"].update(_bring_back(config, found.peer, journal, progress, warnings))
     if not (done["errors"] and overlays.left()):  # what is in them is for the next run
         journal.done(f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)
 
 
-def _bring_back(config: PairConfig, peer: Peer, journal: operation.Journal, progress: Progress) -> dict[str, str]:
+def _bring_back(
+    config: PairConfig, peer: Peer, journal: operation.Journal, progress: Progress, warnings: list[str]
+) -> dict[str, str]:
     """VMs that have moved to the other host. :return: name -> error."""
     journal.step(moving.COMING_BACK)
     conn = domains.connect()
     try:
-        errors = goback.bring_back(config, peer, conn, journal, progress)
+        errors = goback.bring_back(config, peer, conn, journal, progress, warnings)
         return {**errors, **goback.here(conn, journal.entry, progress, errors)}
     finally:
         conn.close()
@@ -182,9 +184,8 @@ def pass_plan(config: PairConfig) -> list[str]:
 
 def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
     """Inert, then PASSIVE on disk, then nothing pending. The caller has looked that nothing runs here. :return: warnings."""
-    if operation.Journal.of_arrival() is not None:
-        arrive.depart(config)
-    warnings = let_go(config)
+    warnings: list[str] = list(arrive.depart(config)["warnings"])
+    warnings += let_go(config)
     role.record(role.PASSIVE, epoch, reason)
     journal = operation.Journal.of_pending()
     if journal:

@@ -42,7 +42,7 @@ def digest(dataset: str, snapshot: str, volume: bool, said: Said = lambda dummy:
                 return str(_file(handle, hashlib.sha256(), said).hexdigest())
             except OSError as exc:
                 raise _unreadable(exc, dataset) from exc
-    with _mounted(dataset, snapshot) as path:
+    with mounted(f"{dataset}@{snapshot}") as path:
         return tree(path, said)
 
 
@@ -53,7 +53,7 @@ def is_readable(dataset: str) -> bool:
 
 def names_in(dataset: str, snapshot: str, directory: str = "") -> list[str]:
     """Names in a directory (relative to the dataset's mountpoint) as the snapshot has it; [] when it is not there."""
-    with _mounted(dataset, snapshot) as path:
+    with mounted(f"{dataset}@{snapshot}") as path:
         try:
             return sorted(os.listdir(os.path.join(path, directory)))
         except (FileNotFoundError, NotADirectoryError):
@@ -118,10 +118,12 @@ def _file(path: str | bytes | int, into: t.Any, said: Said) -> t.Any:
 
 
 @contextlib.contextmanager
-def _mounted(dataset: str, snapshot: str) -> t.Iterator[str]:
+def mounted(name: str) -> t.Iterator[str]:
+    """A snapshot, or a dataset that is mounted nowhere, as it is now: at a directory of its own, read-only."""
     directory = tempfile.mkdtemp(prefix="hvm-reading-")
     try:
-        run(["mount", "-t", "zfs", "-o", "ro", f"{dataset}@{snapshot}", directory])
+        # zfsutil: mount.zfs(8) mounts a dataset elsewhere than its mountpoint says only so
+        run(["mount", "-t", "zfs", "-o", "ro" if "@" in name else "ro,zfsutil", name, directory])
         try:
             yield directory
         finally:

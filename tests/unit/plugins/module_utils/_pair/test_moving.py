@@ -280,6 +280,14 @@ def test_of_a_vm_that_stands_on_both_hosts_none_is_let_go_on_by_hand(side: Side,
     assert guards.go_on(side, ["old"]) == []
 
 
+def test_a_target_that_was_given_up_is_no_place_of_any_vm() -> None:
+    me, peer = HERE["ACTIVE, nothing left"], THERE["web arrived, rebooted"]
+    for one, other in ((me, peer), (peer, me)):
+        assert one is not None
+        assert (moving.state(one, other), moving.where(one, other), moving.lines(one, other)) == ("", {}, [])
+    assert peer is not None and moving.state(peer, None) == moving.state(peer, HERE["UNKNOWN at 'move'"]) == "MOVING"
+
+
 # ---- to begin, to arrive, to take over
 
 

@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
     "who is silent has none": (moving, "split", takes_silence_for_nothing, "run on both hosts|nobody gave up"),
     "memory is believed": (moving, "split", believes_what_the_source_remembers, "run on both hosts|nobody gave up"),
     "the role is given before it is": (moving, "gave_away", takes_the_role_for_given, "two hosts with their gates open"),
-    "a VM may be started meanwhile": (guards, "vms", lets_vms_be_started, "run on both hosts|nobody gave up"),
+    "a VM may be started meanwhile": (guards, "vms", lets_vms_be_started, "run on both hosts|nobody gave up|have moved, and run"),
     "somebody has looked": (moving, "forget", forgets_on_request, "gave up|run on both|are gone|are left|not become whole"),
     "what was given up still counts": (
         moving, "before_it_goes_on", remembers_what_was_given_up, "were written|gave up|are gone|not become whole|two moments",

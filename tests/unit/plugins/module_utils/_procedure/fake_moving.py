@@ -15,11 +15,13 @@ that acts.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import threading
 import types
 import typing as t
@@ -30,7 +32,7 @@ from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
@@ -40,6 +42,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     checkpoint,
     goback,
     hypervisor,
+    meanwhile,
     move,
     overlays,
     preflight,
@@ -132,6 +135,7 @@ class Moving(Lab):
         for host in (self.hv1, self.hv2):
             (host.place / "overlays").mkdir(parents=True)
             (host.place / "run").mkdir(exist_ok=True)
+            (host.place / "nvram").mkdir()
             host.config = host.config._replace(state_dir=f"{self.here}/states")
             host.tree[IMAGES]["props"]["mountpoint"] = ["/srv/vms", "local"]
             host.tree[LIBVIRTS]["props"]["mountpoint"] = ["/var/lib/libvirt", "local"]
@@ -365,6 +369,7 @@ class Moving(Lab):
     def _replace_move(self) -> None:
         lab, patch = self, self.patch
         patch.setattr(overlay, "DIRECTORY", f"{self.here}/overlays")
+        patch.setattr(variables, "NVRAM", f"{self.here}/nvram")
         patch.setattr(cancelling, "REQUEST", f"{self.here}/run/cancel")
         patch.setattr(modes, "OVERLAYS", overlay.DIRECTORY)
         patch.setattr(bases, "reopen", reopen)
@@ -373,6 +378,8 @@ class Moving(Lab):
         patch.setattr(overlays, "succeeds", lambda command: True)
         patch.setattr(overlays, "is_mounted", lambda: True)
         patch.setattr(overlays, "sockets", lambda dummy: None)
+        patch.setattr(meanwhile.content, "is_readable", lambda dummy: True)
+        patch.setattr(meanwhile, "_views", lambda *dummy: contextlib.nullcontext((self.at.place / "then", self.at.place / "now")))
         patch.setattr(overlays, "qemu_owner", lambda: (0, 0))
         os_there = types.SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
         os_there.fsync = self.fsync
@@ -581,6 +588,9 @@ class Moving(Lab):
         if self.cut or not self.other().answers:
             raise PeerLost("the relay ended")
         self.may_relay(self.other())
+        if name.endswith(".rest"):
+            shutil.copy(source.place / "overlays" / name, target.place / "overlays" / name)
+            return
         layer = self.layers[(source.place / "overlays" / name).stat().st_ino]
         base = next(base for base, one in self.disks[source.name].items() if one is layer.below)
         path = target.place / "overlays" / name
@@ -741,6 +751,8 @@ class Domain:
         paths, jobs = (process.paths, process.jobs) if process else (self.vm["conf"], set())
         root = ET.Element("domain")
         ET.SubElement(root, "name").text = self._name
+        if "nvram" in self.vm:
+            ET.SubElement(ET.SubElement(root, "os"), "nvram").text = f"{variables.NVRAM}/{self.vm['nvram']}"
         devices = ET.SubElement(root, "devices")
         for dev, path in paths.items():
             own, form = self.vm["disks"][dev]

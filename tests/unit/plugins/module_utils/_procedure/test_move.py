@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sys
+import tarfile
 import threading
 import typing as t
 
@@ -15,13 +17,14 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, modes
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, failover, move, overlays, rejoin
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, cancelling, failover, move, overlays, rejoin
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from fake_moving import STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
-from fake_pair import FROZEN, RUNNING, STOPPED, Killed
+from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
 OFF, ANY = ("mail",), ("db", "mail", "web")
@@ -264,6 +267,86 @@ def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab:
     with pytest.raises(HvmError, match="mail: started or ended since the migration had begun"):
         migrate(lab)
     lab.whole(lab.hv1)
+
+
+def with_variables(lab: Moving) -> None:
+    """web has variables of its firmware; what hv1 has written there since the set is "newest"."""
+    lab.hv1.vms["web"]["nvram"] = lab.hv2.vms["web"]["nvram"] = "web.fd"
+    (lab.hv1.place / "nvram/web.fd").write_text("newest")
+    (lab.hv2.place / "nvram/web.fd").write_text("of the set")
+
+
+def test_the_variables_of_a_vm_that_ends_before_its_turn_come_too(lab: Moving) -> None:
+    with_variables(lab)
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    migrate(lab)
+    assert (lab.hv2.place / "nvram/web.fd").read_text() == "newest"
+    lab.whole(lab.hv2, [*OFF, "web"])
+
+
+def test_those_of_a_vm_that_comes_back_as_files_come_back(lab: Moving) -> None:
+    with_variables(lab)
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    on(lab, "hv1 systemctl stop", fails("busy"))
+    on(lab, "hv1 address off", lambda: (lab.hv2.place / "nvram/web.fd").write_text("written there"))
+    with pytest.raises((HvmError, Error)):
+        migrate(lab)
+    assert (lab.hv1.place / "nvram/web.fd").read_text() == "written there"
+    lab.whole(lab.hv1, [*OFF, "web"])
+
+
+def test_where_nothing_of_libvirts_is_mounted_they_are_read_all_the_same(
+    lab: Moving, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That host has rebooted."""
+    stays(lab)
+    elsewhere = tmp_path / "mounted/qemu/nvram"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "db.fd").write_text("written there")
+    lab.end(lab.hv2, "db")
+    looked: list[str] = []
+
+    def mounted(name: str) -> t.Any:
+        looked.append(name)
+        return contextlib.nullcontext(str(tmp_path / "mounted"))
+
+    monkeypatch.setattr(arrive.content, "mounted", mounted)
+    monkeypatch.setattr(variables, "NVRAM", "/var/lib/libvirt/qemu/nvram")
+    with lab.on(lab.hv2) as at:
+        libvirts = ROOTS[1]
+        at.tree[libvirts]["props"].update(mounted=["no", "-"], canmount=["noauto", "local"])
+        assert arrive.pack(at.config, "db", variables.Own("db.fd")) == {"packed": True}
+        assert looked == [libvirts]
+        with pytest.raises(HvmError, match="VM web has not arrived here, or runs"):
+            arrive.pack(at.config, "web", variables.Own("web.fd"))
+    with tarfile.open(lab.hv2.place / "overlays/db.rest") as made:
+        assert made.getnames() == ["nvram"]
+
+
+def new_file(host: t.Any) -> pathlib.Path:
+    """A disk image that somebody has put beside libvirt's own files."""
+    path: pathlib.Path = host.place / "now/images/debian.iso"
+    path.parent.mkdir(parents=True)
+    path.write_text("iso")
+    return path
+
+
+KEPT = "/var/lib/libvirt/images/debian.iso: changed on"
+
+
+def test_what_somebody_has_changed_on_the_source_meanwhile_is_kept_and_named(lab: Moving) -> None:
+    on(lab, "hv1 migrate web", lambda: new_file(lab.hv1))
+    done = migrate(lab)
+    (kept,) = (lab.hv1.place / "overlays").glob("kept-*/var/lib/libvirt/images/debian.iso")
+    assert any(text.startswith(f"{KEPT} hv1") for text in done["warnings"]) and kept.read_text() == "iso"
+
+
+def test_what_somebody_has_changed_on_the_target_is_kept_and_named_when_all_come_back(lab: Moving) -> None:
+    stays(lab)
+    new_file(lab.hv2)
+    done = recovered(lab, lab.hv1)
+    (kept,) = (lab.hv2.place / "overlays").glob("kept-*/var/lib/libvirt/images/debian.iso")
+    assert any(text.startswith(f"hv2: {KEPT} hv2") for text in done["warnings"]) and kept.read_text() == "iso"
 
 
 # ---- it fails
