@@ -30,7 +30,7 @@ options:
   interface:
     description:
       - Interface of the shared IP. Where systemd-networkd is in charge of it, a drop-in beside its C(.network) file lets networkd
-        keep the addresses that it did not give (C(KeepConfiguration=static)). Else each restart of networkd would take the shared
+        keep the addresses that it did not give (C(KeepConfiguration=yes)). Else each restart of networkd would take the shared
         IP away. networkd reads it when it reads its files next; nothing is reloaded.
       - Without it, the interface that the description of the pair on the host has.
     type: str

@@ -46,7 +46,7 @@ _MARK = "# declared: "
 #: Beside the .network file of the interface of the shared IP; of a network of ours it is in the file itself.
 _KEEPING = """# hvm.pair: the shared IP is not given by networkd, which would take it away at each of its starts.
 [Network]
-KeepConfiguration=static
+KeepConfiguration=yes
 """
 
 #: Path -> text; of a link (below a directory *.wants) where it leads.
@@ -112,7 +112,8 @@ def network_file(text: str) -> str:
 
 def keeping(path: str) -> Files:
     """What lets networkd keep the shared IP, which it did not give, when it starts anew, as with each of its updates
-    (systemd.network(5), KeepConfiguration=; systemd issue 12050).
+    (systemd.network(5), KeepConfiguration=; systemd issue 12050). Not "static": that keeps no IPv6 address that is deprecated, as
+    the shared one is (seen with systemd 257). Besides, a DHCP lease is kept when its server is away.
 
     :param path: the .network file of the interface, wherever it lies: a drop-in in /etc counts for each (netplan's is in /run).
     """
@@ -243,13 +244,13 @@ def _netdev(bridge: Bridge) -> list[str]:
 
 
 def _network(bridge: Bridge) -> list[str]:
-    """KeepConfiguration: the shared IP may lie on it, and networkd would take that away at its next start."""
+    """KeepConfiguration: as in `keeping`, since the shared IP may lie on it."""
     return [
         *_link(bridge.name, bridge.mtu),
         f"LinkLocalAddressing={'ipv6' if bridge.has_ipv6 else 'no'}",
         "IPv6AcceptRA=no",
         "ConfigureWithoutCarrier=yes",
-        "KeepConfiguration=static",
+        "KeepConfiguration=yes",
         *(f"Address={one}" for one in bridge.addresses),
     ]
 

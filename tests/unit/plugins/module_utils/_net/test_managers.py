@@ -110,7 +110,7 @@ def test_the_interface_of_the_shared_ip_keeps_what_networkd_did_not_give(path: s
     found = managers.keeping(managers.network_file(STATUS.format(path=path)))
     assert list(found) == [beside] * bool(beside)
     for text in found.values():
-        assert text.splitlines()[1:] == ["[Network]", "KeepConfiguration=static"]
+        assert text.splitlines()[1:] == ["[Network]", "KeepConfiguration=yes"]
 
 
 FULL = Bridge("br-san", "eno1", 20, 9000, ("10.9.0.1/24", "fd09::1/64"))
@@ -152,7 +152,7 @@ def test_files_of_networkd() -> None:
             "LinkLocalAddressing=ipv6",
             "IPv6AcceptRA=no",
             "ConfigureWithoutCarrier=yes",
-            "KeepConfiguration=static",
+            "KeepConfiguration=yes",
         ),
         *("Address=10.9.0.1/24", "Address=fd09::1/64"),
     ]
