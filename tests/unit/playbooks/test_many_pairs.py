@@ -247,6 +247,24 @@ def test_a_migration_is_made_once_whoever_is_asked_when(many: Many, name: str, m
         assert ended.rows[pair]["active"] == pair + target and ended.rows[pair]["interruption"] == 1.5
 
 
+def test_one_playbook_after_another_asks_anew_which_host_acts(many: Many) -> None:
+    """Variables last as long as a run: what the one before has found out is not what is so now."""
+    playbooks = many.directory / "collections/ansible_collections/hvm/pair/playbooks"
+    names = ("hv_start", "migrate_secure", "backup_secure", "migrate_unsecure", "hv_start")
+    (playbooks / "site.yml").write_text("".join(f"- ansible.builtin.import_playbook: hvm.pair.{name}\n" for name in names))
+    for pair in many.pairs[::2]:
+        many.active(pair, "b")
+    ended = many.run("site")
+    assert ended.rc == 0, ended.text
+    for number, pair in enumerate(many.pairs):
+        source, target = ("b", "a") if number % 2 == 0 else ("a", "b")
+        did = [step for step in ended.of(pair) if step[1] in ("hvm_hypervisor", "hvm_switchover", "hvm_checkpoint", "hvm_move")]
+        assert did == [
+            *((source, "hvm_hypervisor"), (source, "hvm_switchover"), (target, "hvm_checkpoint"), (target, "hvm_move")),
+            (source, "hvm_hypervisor"),
+        ]
+
+
 ALONE = [("status", "hvm_info"), ("snapshots", "hvm_zfs_snapshot_info"), ("hv_stop", "hvm_hypervisor")]
 
 

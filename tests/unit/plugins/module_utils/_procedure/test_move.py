@@ -707,12 +707,12 @@ def test_what_ends_a_failover_in_the_midst_of_a_move_is_gone_on_with(tmp_path: p
                         lab.power_cut(lab.hv2)
                     raise Killed(effect)
 
-            lab.at_effect = hit
+            lab.at_effect, effect = hit, ""
             try:
                 fail_over(lab, dead_host="hv1")
             except Killed as exc:
                 effect = str(exc)
-            else:
+            if not effect:
                 break
             lab.up_again()
             lab.hv1.answers = False
