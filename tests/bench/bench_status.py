@@ -37,10 +37,8 @@ from _scene import ACTIVE
 HEADING = "## hvm status"
 PLACE = f"{_tools.HOME}/ansible"
 OURS, PING = "hvm status", "ansible localhost -m ping"
-COMMANDS = {
-    OURS: ["hvm", "status"],
-    PING: ["env", f"PYTHONPATH={PLACE}", "ANSIBLE_LOCALHOST_WARNING=0", "python3", "-m", "ansible", "adhoc", *PING.split()[1:]],
-}
+ADHOC = ["env", f"PYTHONPATH={PLACE}", "ANSIBLE_LOCALHOST_WARNING=0", "LC_ALL=C.UTF-8", "python3", "-m", "ansible", "adhoc"]
+COMMANDS = {OURS: ["hvm", "status"], PING: [*ADHOC, *PING.split()[1:]]}
 
 
 def bring_ansible(lab: Lab) -> str:

@@ -707,12 +707,13 @@ def test_what_ends_a_failover_in_the_midst_of_a_move_is_gone_on_with(tmp_path: p
                         lab.power_cut(lab.hv2)
                     raise Killed(effect)
 
-            lab.at_effect, effect = hit, ""
+            lab.at_effect, ended, effect = hit, False, ""
             try:
                 fail_over(lab, dead_host="hv1")
+                ended = True
             except Killed as exc:
                 effect = str(exc)
-            if not effect:
+            if ended:
                 break
             lab.up_again()
             lab.hv1.answers = False
