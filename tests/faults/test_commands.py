@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
+from _hosts import Host
 from _scene import World
 from test_events import Record, whole
 from test_manual import ACTIVE, PASSIVE, REFUSED, hvm, stamps
@@ -18,14 +20,16 @@ FAILED = 1
 VM, OFF = "charlie", "foxtrot"
 
 
+def names(host: Host, what: str) -> list[str]:
+    """Of the VMs that `vms list` has."""
+    return sorted(line.split()[0] for line in hvm(host, f"vms list {what}"))
+
+
 def test_every_command_does_what_it_says(world: World, record: Record) -> None:
     record.update(name="event-commands", title="every other command of `hvm`, on the hosts")
     began = time.time()
     a, b = world.a, world.b
-    running = sorted(world.names)
-
-    def listed(what: str) -> list[str]:
-        return sorted(line.split()[0] for line in hvm(a, f"vms list {what}"))
+    running, listed = sorted(world.names), functools.partial(names, a)
 
     # help, in both languages
     assert any("migrate" in line for line in hvm(a, "help"))
@@ -100,10 +104,7 @@ def test_every_command_that_switches_off_does_so(world: World, record: Record) -
     record.update(name="event-commands_off", title="commands of `hvm` that switch off VMs or a host, destroy, or change networks")
     began = time.time()
     a, b = world.a, world.b
-    running = sorted(world.names)
-
-    def listed(what: str) -> list[str]:
-        return sorted(line.split()[0] for line in hvm(a, f"vms list {what}"))
+    running, listed = sorted(world.names), functools.partial(names, a)
 
     # networks, typed on either host
     hvm(a, "net add br-v30 --interface eth0 --vlan 30")

@@ -42,6 +42,10 @@ def disks(raw: t.Mapping[str, t.Sequence[t.Any]]) -> dict[str, list[overlay.Disk
     return found
 
 
+def _dataset(config: PairConfig) -> str:
+    return f"{config.pools[0]}/{DATASET}"
+
+
 def is_mounted() -> bool:
     """Else what is seen in the directory says nothing; what is written there fills the root filesystem, and is hidden later."""
     return os.path.ismount(overlay.DIRECTORY)
@@ -54,7 +58,7 @@ def directory(config: PairConfig, make: bool = True) -> None:
     """
     if is_mounted():
         return
-    name = f"{config.pools[0]}/{DATASET}"
+    name = _dataset(config)
     if succeeds(["zfs", "list", "-H", name]):
         run(["zfs", "mount", name])
         return
@@ -67,10 +71,10 @@ def directory(config: PairConfig, make: bool = True) -> None:
 
 def there(config: PairConfig) -> dict[str, t.Any]:
     """``{dataset, files}``: that filesystem, "" when there is none, and what is in it; it stays from one move to the next."""
-    name = f"{config.pools[0]}/{DATASET}"
+    name = _dataset(config)
     if not succeeds(["zfs", "list", "-H", name]):
         return {"dataset": "", "files": []}
-    if not os.path.ismount(overlay.DIRECTORY):
+    if not is_mounted():
         return {"dataset": name, "files": ["not seen, since it is not mounted"]}
     return {"dataset": name, "files": sorted(os.listdir(overlay.DIRECTORY))}
 
