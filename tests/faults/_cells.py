@@ -137,9 +137,19 @@ class Cell:
         return self.may_boot and (self.procedure != MOVE or self.step.name == "hot sync")
 
     @property
+    def typed(self) -> bool:
+        """Whether it is `hvm` on a host, which an emulated one is quicker with; a control node is needed to be killed."""
+        return self.fault != CONTROL
+
+    @property
     def may_go_back(self) -> bool:
         """Whether VMs may go back, as far as the last completed set."""
         return self.procedure == FAILOVER
+
+
+def acting(procedure: str) -> str:
+    """The host on which a procedure is typed."""
+    return TARGET if procedure == FAILOVER else SOURCE
 
 
 def slug(text: str) -> str:

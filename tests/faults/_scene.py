@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -25,6 +26,7 @@ import _world
 from _hosts import DRIVER, Host, ansible, finish
 from _machines import Lab
 
+from ansible_collections.hvm.pair.plugins.module_utils._command.words import ours
 from ansible_collections.hvm.pair.plugins.module_utils._report import status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,8 +51,10 @@ for pool in ssd rot; do
   exit 1
 done
 """
-#: The most pieces of advice that are followed.
-ROUNDS = 3
+#: The most pieces of advice that are followed; `hvm` recovers one host at a time.
+ROUNDS, ROUNDS_TYPED = 3, 5
+#: The host on which `hvm` says that it has to be typed.
+_THERE = re.compile(r"\b(?:Go on|Run it) there, on (\w+)")
 
 
 class Trouble(AssertionError):
@@ -98,7 +102,7 @@ class ControlNode:
 
 
 class Run:
-    """A playbook, or a module, while it runs."""
+    """A playbook, a module, or a command on a host, while it runs."""
 
     def __init__(self, command: t.Sequence[str], name: str) -> None:
         self.name = name
@@ -153,6 +157,22 @@ def below(pid: int) -> list[int]:
         found += children
         left += children
     return found
+
+
+def typed(host: Host, command: str) -> Run:
+    """`hvm` on a host, over a connection of its own: that is noticed to be dead as soon as a control node's."""
+    options = ["-oControlMaster=no", "-oControlPath=none", "-oServerAliveInterval=5", "-oServerAliveCountMax=3"]
+    words = host.lab.ssh_command(host.host, [command])
+    at = words.index(f"root@{host.host.address}")
+    return Run([*words[:at], *options, *words[at:]], command)
+
+
+def command(what: str, words: t.Sequence[str]) -> str:
+    """What is typed on a host for a playbook with its variables, or for the module hvm_vm with its arguments."""
+    if what == "hvm_vm":
+        state, names = words
+        return " ".join([ours(f"{what} {state}"), *names.removeprefix("name=").split(",")])
+    return ours(" ".join([f"hvm.pair.{what}", *words]))
 
 
 class Watch:
@@ -211,15 +231,22 @@ class World(_world.World):
     vms = _guests.VMS
     load: t.ClassVar[dict[str, int]] = {}
     ready = "faults"
+    #: Whether procedures and remedies are typed on the hosts, or are playbooks.
+    typing = False
 
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
         self.node = ControlNode(lab, "cn1")
         self.other_node = ControlNode(lab, "cn2")
         self.autostart = [vm.name for vm in self.vms if vm.running and vm.autostart]
-        #: What the last completed set of the ready state has at least.
+        #: What the last completed set has at least: that of the ready state, and the one that counts now.
+        self._floor: dict[str, int] = {}
         self.floor: dict[str, int] = {}
         self.booting = 0.0
+        self._before: dict[str, int] = {}
+        self._lap = time.monotonic()
+        #: The ACTIVE host of a pair that is whole, and what its last completed set has at least; None when there is none.
+        self._whole: tuple[Host, dict[str, int]] | None = None
 
     def make_ready(self, again: bool = False) -> None:
         """:param again: from the state that was saved before, as it is, or with this version over it."""
@@ -228,7 +255,7 @@ class World(_world.World):
         if again:
             known = json.loads(noted.read_text(encoding="ascii")) if noted.exists() else {}
             if version and known.get("version") == version:
-                self.floor = known["floor"]
+                self._floor = known["floor"]
                 return
             self.lab.reset(self.ready)
             ansible(self.lab, "ansible-playbook", "install.yml")
@@ -236,25 +263,51 @@ class World(_world.World):
             self.make()
         noted.unlink(missing_ok=True)
         self.listen()
-        self.floor = self.counts()
+        self._floor = self.counts()
         run = self.node.run("backup_secure")
         assert run.process.returncode == 0, run.tail()
         self.heard()
         self.lab.save(self.ready)
-        noted.write_text(json.dumps({"version": version, "floor": self.floor}), encoding="ascii")
+        noted.write_text(json.dumps({"version": version, "floor": self._floor}), encoding="ascii")
 
     def fresh(self) -> None:
         self.node.forget()
         self.other_node.forget()
+        self._whole = None
+        self.a, self.b = sorted((self.a, self.b), key=lambda host: host.name)
         super().fresh()
-        self.booting = 0.0
+        self.booting, self.typing, self.floor = 0.0, False, self._floor
         for host in (self.a, self.b):
             self.arm(host)
+
+    def go_on(self) -> None:
+        """The pair as the last cell left it, when that was whole: `a` is the ACTIVE host. Else as it was made."""
+        if self._whole is None:
+            self.fresh()
+            return
+        active, self.floor = self._whole
+        self._whole = None
+        if active is self.b:
+            self.a, self.b = self.b, self.a
+        self.node.forget()
+        self.booting, self.typing = 0.0, False
+        self.listen()
+
+    def is_whole(self, active: Host, names: t.Collection[str]) -> None:
+        """A cell has passed, with its next backup: the next one may go on from here, if these VMs are all of them."""
+        if set(names) == set(self.names):
+            self._whole = active, self._before
 
     def arm(self, host: Host) -> None:
         """The tests' own tools; a reboot has emptied /run."""
         host.put(DRIVER, (ROOT / "tests/zfs/_driver.py").read_text(encoding="utf-8"))
         host.put(WATCH, (Path(__file__).parent / "_watch.py").read_text(encoding="utf-8"))
+
+    def lap(self, what: str) -> None:
+        """Show how long this took."""
+        now = time.monotonic()
+        print(f"    {now - self._lap:4.0f} s: {what}", flush=True)
+        self._lap = now
 
     def counts(self) -> dict[str, int]:
         """The last that was heard of each VM."""
@@ -312,13 +365,31 @@ class World(_world.World):
             advice = _judge.advised(said)
             if not advice:
                 return did
-            if len(did) == ROUNDS:
+            if len(did) == (ROUNDS_TYPED if self.typing else ROUNDS):
                 raise Trouble(f"after {', '.join(did)} status still says {advice}: {said[-3000:]}")
             one = advice[0]
             words = self._words(one, did)
-            run = self.node.module(one.host, one.what, *words) if one.is_module else self.node.run(one.what, *words)
+            if self.typing:
+                run = self._type(one, words)
+            else:
+                run = self.node.module(one.host, one.what, *words) if one.is_module else self.node.run(one.what, *words)
             did.append(" ".join([one.what, *words]))
             print(f"{did[-1]}: {'succeeded' if run.process.returncode == 0 else 'failed'}\n{run.tail(1500)}", flush=True)
+
+    def begin(self, host: Host, playbook: str, *words: str) -> Run:
+        """A procedure, as its operator begins it: on the host that acts, or from the control node."""
+        return typed(host, command(playbook, words)) if self.typing else self.node.start(playbook, *words)
+
+    def _type(self, one: _judge.Advice, words: t.Sequence[str]) -> Run:
+        """On the host that shows it; where that says that it has to be the other one, there."""
+        hosts = {host.name: host for host in (self.a, self.b)}
+        run = typed(hosts[one.host], command(one.what, words))
+        run.wait()
+        there = _THERE.search(run.output)
+        if run.process.returncode and there:
+            run = typed(hosts[there[1]], command(one.what, words))
+            run.wait()
+        return run
 
     def status(self) -> str:
         """As the playbook shows it, of the hosts that have power, by `hvm` on each: a module is compiled anew for each task, and
@@ -378,6 +449,7 @@ class World(_world.World):
     def next_backup(self, active: Host | None = None) -> list[str]:
         """A backup passes, and comes over as an increment; by `hvm`, as with `status`. :return: what is wrong."""
         active = active or self.active()
+        self._before = self.counts()
         *said, code = active.sh("hvm backup secure 2>&1; echo $?", check=False, timeout=PLAYBOOK).splitlines() or [""]
         if code != "0":
             return [f"the next backup fails: {' '.join(said)[-3000:]}"]

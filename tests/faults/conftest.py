@@ -72,7 +72,7 @@ def world(ready: World) -> World:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, world: World) -> Iterator[dict[str, t.Any]]:
+def record(request: pytest.FixtureRequest, ready: World) -> Iterator[dict[str, t.Any]]:
     """What a test fills in with what it has found; kept also when it fails, and with `passed` only when it has not."""
     version = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     result: dict[str, t.Any] = {
@@ -91,6 +91,6 @@ def record(request: pytest.FixtureRequest, world: World) -> Iterator[dict[str, t
     yield result
     result["seconds"] = round(time.monotonic() - began)
     if not result["passed"]:
-        print("\n".join([*result.get("said", []), world.evidence()]), flush=True)
+        print("\n".join([*result.get("said", []), ready.evidence()]), flush=True)
     _table.keep(result)
     _recorded.append(result["name"])

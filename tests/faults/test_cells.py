@@ -26,7 +26,7 @@ CELLS = _cells.matrix()
 
 
 class Scene:
-    """One cell on the lab: hva is the source, hvb the target."""
+    """One cell on the lab: `a` is the source, `b` the target."""
 
     def __init__(self, world: World, cell: Cell) -> None:
         self.world, self.cell = world, cell
@@ -71,8 +71,9 @@ class Scene:
         began = time.time()
         watch = Watch(self.hosts[cell.step.host], cell.step.sign, self._hold())
         try:
-            run = world.node.start(cell.procedure, *words)
+            run = world.begin(self.hosts[_cells.acting(cell.procedure)], cell.procedure, *words)
             at = watch.wait(run)
+            world.lap("to the step")
             self.strike(run)
             self.fault = time.time()
             watch.go_on()
@@ -82,7 +83,9 @@ class Scene:
                 print(f"the procedure has {ended} after {time.time() - self.fault:.0f} s:\n{run.tail(1500)}", flush=True)
         finally:
             watch.close()
+        world.lap("to the end of the procedure")
         self.healed = time.time() if self.heal() else self.fault
+        world.lap("mended")
         if cell.fault != CONTROL:
             run.wait()  # one that has waited for what was cut
 
@@ -96,26 +99,41 @@ class Scene:
         return "not ended" if run.running() else "succeeded" if run.process.returncode == 0 else "failed"
 
 
+@pytest.fixture
+def world(ready: World) -> World:
+    ready.lap("between")
+    ready.go_on()
+    ready.lap("all is as it was")
+    return ready
+
+
 @pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in CELLS])
 def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -> None:
+    world.typing = cell.typed
+    record.update(typed=cell.typed)
     scene = Scene(world, cell)
     scene.run()
     record.update(waited=round(scene.healed - scene.fault, 1), boot=round(world.booting, 1))
     record.update(advice=world.follow_advice())
+    world.lap("advice followed")
     names = world.autostart if cell.may_stay_off else world.names
     world.heard(names=names)
     record.update(serving=_judge.serving(world.beats(), names, scene.fault, time.time()))
     if cell.procedure == FAILOVER:  # the dead host is repaired, and comes back
         world.power(world.a, on=True)
         record["advice"] += world.follow_advice()
+    world.lap("all are heard")
     looks = world.looks()
     said = _judge.pair(looks, names)
     active = world.active(looks)
     record.update(active=_cells.SOURCE if active is world.a else TARGET)
+    world.lap("looked at")
     said += world.next_backup(active)
+    world.lap("the next backup")
     world.heard(names=names)
     floor = world.floor if cell.may_go_back else None
     said += _judge.counts(world.reports(scene.fault), names, floor, cell.may_boot)
     record.update(said=said)
     assert said == []
     record.update(passed=True)
+    world.is_whole(active, names)

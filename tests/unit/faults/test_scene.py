@@ -77,6 +77,54 @@ def test_advice_without_end_is_a_fault(world):
         world.follow_advice()
 
 
+@pytest.mark.parametrize(
+    ("what", "words", "typed"),
+    [
+        ("recover", ["hvm_peer_is_down=hva"], "hvm recover --peer-is-down hva"),
+        ("failover", ["hvm_dead_host=hva"], "hvm failover --dead-host hva"),
+        ("migrate_unsecure", [], "hvm migrate unsecure"),
+        ("rejoin", ["hvm_rejoin=discard", "hvm_discard=hva"], "hvm rejoin --rejoin discard --discard hva"),
+        ("hvm_vm", ["state=restored", "name=alpha,echo"], "hvm vm restore alpha echo"),
+    ],
+)
+def test_what_is_typed_for_a_playbook_or_a_module(what, words, typed):
+    assert _scene.command(what, words) == typed
+
+
+def test_a_command_is_typed_where_it_was_refused_to(world, monkeypatch):
+    typed = []
+
+    def type_there(host, command):
+        typed.append((host.name, command))
+        refused = host.name == "hva"
+        output = "recover was refused. hvb was ACTIVE later. Go on there, on hvb." if refused else "done"
+        return types.SimpleNamespace(
+            output=output, wait=lambda: None, tail=lambda *dummy: output, process=types.SimpleNamespace(returncode=3 * refused)
+        )
+
+    monkeypatch.setattr(_scene, "typed", type_there)
+    world.node, world.typing = Node(said(hva=RECOVER), ""), True
+    assert world.follow_advice() == ["recover"]
+    assert (typed, world.node.ran) == ([("hva", "hvm recover"), ("hvb", "hvm recover")], [])
+
+
+@pytest.mark.parametrize("active", ["hva", "hvb"])
+def test_the_next_cell_goes_on_from_a_pair_that_is_whole(world, monkeypatch, active):
+    done = []
+    world.node = types.SimpleNamespace(forget=lambda: done.append("forget"))
+    monkeypatch.setattr(world, "fresh", lambda: done.append("fresh"))
+    monkeypatch.setattr(world, "listen", lambda: done.append("listen"))
+    world.names, world._before, world._whole = ["alpha", "echo"], {"alpha": 3}, None
+    host, other = (world.a, world.b) if active == "hva" else (world.b, world.a)
+    world.is_whole(host, ["alpha"])  # echo has stayed off
+    world.go_on()
+    world.is_whole(host, ["echo", "alpha"])
+    world.go_on()
+    assert (done, world.a, world.b, world.floor) == (["fresh", "forget", "listen"], host, other, {"alpha": 3})
+    world.go_on()
+    assert done[-1] == "fresh", "a cell that did not pass is gone on from"
+
+
 def shows(world, **now):
     """Each host says in which role it is; None: it cannot be looked at."""
     for host in (world.a, world.b):
