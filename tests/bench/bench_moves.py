@@ -54,7 +54,6 @@ class Bench:
         self.lab.reset(FRESH)
         _scene.ansible(self.lab, "ansible-playbook", "install.yml")
         _hostside.make_vms(self.lab, VMS, ticks=TICKS, load_kib=LOAD_KIB, load_sectors=LOAD_SECTORS, fill_mib=MEMORY_MIB - 12)
-        _hostside.start_witness(self.lab, VMS)
         self._heard()
         _scene.ansible(self.lab, "ansible-playbook", "backup_secure.yml")
 

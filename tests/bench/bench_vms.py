@@ -93,7 +93,6 @@ class Bench:
         _scene.ansible(self.lab, "ansible-playbook", "install.yml")
         say(f"making {len(VMS)} VMs of {MEMORY_MIB} MiB")
         _hostside.make_vms(self.lab, VMS, ticks=TICKS, load_kib=LOAD_KIB, load_sectors=LOAD_SECTORS, fill_mib=FILL_MIB)
-        _hostside.start_witness(self.lab, VMS)
         self._heard(300)
         self.lab.run(ACTIVE, "cat > /run/hvm-bench-bare.sh", stdin=BARE_SCRIPT.encode())
 

@@ -69,6 +69,7 @@ def active(lab: Lab) -> LabHost:
 
 def make_vms(lab: Lab, vms: Sequence[_guests.Vm] = _guests.VMS, **values: int) -> None:
     """VMs on the ACTIVE host; those that are there stay as they are. `values`: of `_guests.boot_image`."""
+    start_witness(lab, vms)  # one that nobody hears may hang (_witness._prepare)
     host = active(lab)
     image = "/run/hvm-lab-guest.img"
     lab.run(host, f"cat > {image}", stdin=_guests.boot_image(_guests.program(), **values))

@@ -173,6 +173,56 @@ def test_a_vm_is_killed_while_its_memory_is_written(world: World) -> None:
     assert [name for name in world.left() if name.startswith("bravo")] == []
 
 
+#: Seconds: what a QEMU is waited for while others stand still (memory.Pace), and what an emulated host takes for the rest.
+ANSWER, BESIDES = 30.0, 15.0
+
+
+def signalled(world: World, name: str, signal: str) -> None:
+    world.a.sh(f"kill -{signal} $(cat /run/libvirt/qemu/{name}.pid)")
+
+
+def test_one_that_hangs_holds_up_no_backup_and_no_migration_begins(world: World) -> None:
+    others = [name for name in world.names if name != "delta"]
+    signalled(world, "delta", "STOP")
+    began = time.time()
+    done = checkpoint(world)
+    assert not done.get("failed"), done["msg"]
+    assert done["set"].endswith("_C")
+    assert {name: vm["method"] for name, vm in done["vms"].items()} == {**dict.fromkeys(others, "checkpoint"), "delta": "crashed"}
+    assert done["warnings"][0].startswith("the QEMU of VM delta does not answer")
+    assert "its QEMU does not answer" in world.a.sh("hvm status --all")
+    refused = world.a.sh("hvm migrate secure 2>&1 || true", timeout=300)
+    assert "the QEMU of VM delta does not answer" in refused
+    all_is_well(world, began, without=["delta"])
+    signalled(world, "delta", "CONT")
+    again = checkpoint(world)
+    assert not again.get("failed"), again["msg"]
+    assert again["set"].endswith("_B")
+    all_is_well(world, began)
+
+
+@pytest.mark.long
+def test_one_that_hangs_in_the_midst_lets_the_others_go_on(world: World) -> None:
+    others = [name for name in world.names if name != "delta"]
+    began = time.time()
+    process = begun(world)
+    signalled(world, "delta", "STOP")
+    done = finish(process)
+    assert done.get("failed"), done
+    assert "its QEMU does not answer" in done["msg"]
+    all_is_well(world, began, without=["delta"])
+    waits = {name: report.interruption.seconds for name, report in world.reports(began).items() if report.interruption}
+    print(f"{done['msg']}; heard {waits}")
+    assert max(waits.get(name, 0.0) for name in others) < ANSWER + BESIDES
+    still = checkpoint(world)
+    assert "and the QEMU of VM delta does not answer" in still["msg"]
+    signalled(world, "delta", "CONT")
+    again = checkpoint(world)
+    assert not again.get("failed"), again["msg"]
+    assert again["set"].endswith("_B")
+    all_is_well(world, began)
+
+
 @pytest.mark.long
 def test_there_is_no_room_for_the_memory(world: World) -> None:
     began = time.time()

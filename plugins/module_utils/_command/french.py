@@ -195,6 +195,10 @@ SENTENCES = {
     "it has no role yet": "il n'a pas encore de rôle",
     "VM {} wants the emulator {}, which is not there": "la VM {} demande l'émulateur {}, qui n'est pas là",
     "Install it there.": "L'y installer.",
+    "the QEMU of VM {} does not answer": "le QEMU de la VM {} ne répond pas",
+    "See virsh domcontrol {}. hvm_vm state=poweredoff ends it; then start it again.": (
+        "Voir virsh domcontrol {}. 'hvm vm poweroff' l'arrête; puis la démarrer."
+    ),
     "VM {} holds a device of the host and cannot be saved": (
         "la VM {} tient un périphérique de l'hôte et ne peut être sauvegardée"
     ),

@@ -20,8 +20,10 @@ import threading
 import time
 import typing as t
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import Call
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 #: virDomainSnapshotCreateFlags: NO_METADATA (with metadata a VM cannot migrate), LIVE.
@@ -38,6 +40,10 @@ SHUT_DOWN, SAVED = 1, 5
 SLOW, FAST = 1, 1 << 20
 #: Milliseconds; virDomainMigrateSetMaxDowntime. The last makes every pass end.
 SHORTEST, ANY = 1, 1_000_000
+
+#: Why a VM is given up, and seconds between two looks whether that has come.
+DEAF = "its QEMU does not answer"
+_WATCH = 0.5
 
 #: How the memory of a VM gets into the set, or does not.
 CHECKPOINT, SAVE, FROZEN = "checkpoint", "save", "frozen"
@@ -60,6 +66,7 @@ class Pace:
     :ivar stagger: the pass of a smaller VM begins when the others have at most so many times its memory left.
     :ivar passes: at once. libvirtd has 20 workers (max_workers), and a pass keeps one of them.
     :ivar interval: seconds between two looks.
+    :ivar answer: seconds that a QEMU may take to answer while other VMs stand still; libvirt waits without a limit.
     """
 
     strategy: str = "hold"
@@ -73,6 +80,7 @@ class Pace:
     stagger: float = 4.0
     passes: int = 12
     interval: float = 0.05
+    answer: float = 30.0
 
 
 PACE = Pace()
@@ -259,6 +267,8 @@ class Passes:
         self._conns: list[t.Any] = []
         self._control: t.Any = None
         self._flushing: threading.Thread | None = None
+        self._asked: tuple[str, float] | None = None  # the VM whose QEMU is waited for, and since when
+        self._given_up = False
 
     # -- to the moment
 
@@ -274,8 +284,29 @@ class Passes:
     def run(self) -> None:
         """Return when every member is paused, saved, or has ended; those of method FROZEN are paused last of all.
 
-        :raises HvmError: when one failed; the caller calls `let_go`, whatever happens here.
+        :raises HvmError: when one failed, or does not answer; the caller calls `let_go`, whatever happens here.
         """
+        work = Call(self._to_the_end)
+        while not work.wait(_WATCH):
+            asked = self._asked
+            if asked and time.monotonic() - asked[1] > self._pace.answer:
+                self._given_up = True
+                raise HvmError(f"the checkpoint of VM {asked[0]} failed: {DEAF}", deaf_remedy(asked[0]))
+        if work.error:
+            raise work.error
+
+    @contextlib.contextmanager
+    def _asking(self, member: Member) -> Iterator[None]:
+        """Around what QEMU itself is asked by the one that leads all passes."""
+        self._asked = member.name, time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked = None
+        if self._given_up:  # the answer has come after all, and nobody waits for it any more
+            raise Interrupted("the checkpoint was given up", "Run it again.")
+
+    def _to_the_end(self) -> None:
         began = told = self._clock()
         queue = [member for member in self.members if member.method in (CHECKPOINT, SAVE)]
         while True:
@@ -395,6 +426,8 @@ class Passes:
                 raise HvmError(f"the checkpoint of VM {member.name} failed: {member.error}", self._remedy(member))
 
     def _remedy(self, member: Member) -> str:
+        if member.error == DEAF:
+            return deaf_remedy(member.name)
         alive = False
         with contextlib.suppress(Exception):
             alive = bool(member.dom.connect().isAlive())
@@ -404,7 +437,7 @@ class Passes:
 
     def _look(self, member: Member, now: float) -> None:
         """The numbers of a pass; nothing is lost when they cannot be had this time."""
-        with contextlib.suppress(Exception):
+        with self._asking(member), contextlib.suppress(Exception):
             stats = self._control.lookupByName(member.name).jobStats()
             total = int(stats.get("memory_total", 0))
             if not total:
@@ -430,7 +463,8 @@ class Passes:
     def _tell(self, member: Member, order: str, now: float) -> None:
         if not order or (order == HOLD and member.held):
             return
-        with contextlib.suppress(Exception):  # its pass has just ended, or nothing can hold it: both do no harm
+        # its pass has just ended, or nothing can hold it: both do no harm
+        with self._asking(member), contextlib.suppress(Exception):
             dom = self._control.lookupByName(member.name)
             if member.downtime is None:
                 member.downtime = int(dom.migrateGetMaxDowntime())
@@ -464,12 +498,14 @@ class Passes:
         def one(member: Member) -> None:
             member.touched = True
             member.paused = self._clock()
+            member.thread = threading.current_thread()
             try:
                 member.dom.suspend()
             except Exception as exc:  # noqa: BLE001
                 member.error = str(exc)
 
-        in_parallel(one, frozen)
+        for member in in_parallel(one, frozen, self._pace.answer):
+            member.error = DEAF
         self._look_for_failures()
 
     # -- and back
@@ -523,7 +559,8 @@ class Passes:
             if error:
                 errors[member.name] = error
 
-        in_parallel(one, touched)
+        for member in in_parallel(one, touched, timeout + self._pace.answer):
+            errors[member.name] = DEAF
         return errors
 
     def _let_go(self, member: Member, deadline: float) -> str:
@@ -533,7 +570,9 @@ class Passes:
                 if dom is None:
                     fresh = self._connect()
                     dom = fresh.lookupByName(member.name)
-                if member.is_busy():
+                if member.is_busy() and member.method == FROZEN:
+                    error = DEAF  # one that answers late is paused then
+                elif member.is_busy():
                     error = "its pass does not end"
                     self._abort(member)
                 elif self._goes_on(member, dom):
@@ -572,6 +611,8 @@ class Passes:
     def settle(self) -> None:
         """After everything: what was set for the passes is as it was, connections are closed. Nothing of it can fail."""
         for member in self.members:
+            if self._given_up or member.is_busy():
+                continue  # QEMU forgets it when it ends; nobody waits for one more answer
             with contextlib.suppress(Exception):
                 if member.method == CHECKPOINT and member.whole:
                     # QEMU's own figure of the pause: our moment is the end of it
@@ -585,10 +626,23 @@ class Passes:
         self._conns = []
 
 
-def in_parallel(work: t.Callable[[Member], None], members: t.Sequence[Member]) -> None:
-    """For all at once: none of them waits for another's answer."""
+def deaf_remedy(name: str) -> str:
+    return (
+        f"No set was taken. See virsh domcontrol {name}. hvm_vm state=poweredoff ends it; "
+        "the next backup takes its disks as they are."
+    )
+
+
+def in_parallel(work: t.Callable[[Member], None], members: t.Sequence[Member], limit: float | None = None) -> list[Member]:
+    """For all at once: none of them waits for another's answer.
+
+    :param limit: seconds; None: as long as it takes.
+    :return: those for which it did not end within that time.
+    """
     threads = [threading.Thread(target=work, args=(member,), daemon=True) for member in members]
     for thread in threads:
         thread.start()
+    deadline = None if limit is None else time.monotonic() + limit
     for thread in threads:
-        thread.join()
+        thread.join(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+    return [member for member, thread in zip(members, threads, strict=True) if thread.is_alive()]

@@ -268,9 +268,19 @@ def backup_unsecure(me: Observation, peer: Observation | None) -> list[Finding]:
     return found
 
 
+def silent(me: Observation) -> list[Finding]:
+    """VMs that would be waited for without end, while all others stand still."""
+    remedy = "See virsh domcontrol {}. hvm_vm state=poweredoff ends it; then start it again."
+    return [
+        Finding(f"the QEMU of VM {name} does not answer", remedy.format(name), me["host"])
+        for name, vm in me["vms"].items()
+        if vm.get("silent")
+    ]
+
+
 def plain_save(me: Observation) -> list[Finding]:
     """Every VM that runs can be saved and restored."""
-    return [
+    return silent(me) + [
         Finding(
             f"VM {name} cannot be saved ({'host device' if vm['hostdevs'] else 'transient'})", "Shut it down first.", me["host"]
         )
@@ -297,6 +307,7 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
                 "the hypervisor is stopped, so there is nothing to migrate", "Start it: hvm_hypervisor state=started.", me["host"]
             )
         )
+    found += silent(me)
     for point, users in me["foreign_users"].items():
         found.append(
             Finding(

@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import signals
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, memory, quiesce
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, domains, image, memory, quiesce
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, FROZEN, SAVE, Member, Passes
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
@@ -44,6 +44,8 @@ REFUSE = "refuse"
 FALLBACKS = (SAVE, FROZEN, REFUSE)
 #: How a VM may be in a set besides: filesystems frozen by the agent; stopped in good order; as after a power cut; not at all.
 QUIESCED, STOPPED, CRASHED, LEFT_OUT = "quiesced", "stopped", "crashed", "left out"
+#: For the plan: those that are CRASHED for another reason.
+SILENT = "silent"
 #: Seconds of standing still that a guest without an agent may be left behind by without a warning: its own NTP cures them.
 BRIEF = 2.0
 AGAIN = "Run it again (hvm_checkpoint): it lets go on what is still paused and removes what is left of the images."
@@ -99,6 +101,8 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
             continue
         if not vm.get("autobackup", True):
             methods[name] = LEFT_OUT
+        elif vm.get("silent"):
+            methods[name] = CRASHED  # whoever waits for it waits for ever, and all others with it
         elif vm["state"] == domains.OTHER:
             methods[name] = CRASHED  # libvirt refuses every snapshot of a guest that sleeps (S3), and it may wake up at any time
         elif options.method == FREEZE:
@@ -114,10 +118,11 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
         QUIESCED: "freeze the filesystems in {}, where an agent answers; freeze the others",
         LEFT_OUT: "leave out {}: autobackup=no",
         CRASHED: "{}: the guest sleeps; its disks only, as after a power cut",
+        SILENT: "{}: its QEMU does not answer; its disks only, as after a power cut",
     }
     lines = []
     for method, text in said.items():
-        of_it = sorted(name for name, one in methods.items() if one == method)
+        of_it = sorted(name for name, one in methods.items() if (SILENT if me["vms"][name].get("silent") else one) == method)
         if of_it:
             lines.append(text.format(", ".join(of_it)))
     for name, method in methods.items():
@@ -139,6 +144,8 @@ def _refuse(me: dict[str, t.Any], options: Options) -> None:
     for name, vm in me["vms"].items():
         if vm["state"] not in (domains.RUNNING, domains.FROZEN) or not with_memory or not vm.get("autobackup", True):
             continue
+        if vm.get("silent"):
+            continue
         if vm["saved"] and name not in unfinished:
             what = f"VM {name} runs and yet has a state image"
             findings.append(Finding(what, "Look which is right; move the image away if it is old.", me["host"]))
@@ -147,6 +154,14 @@ def _refuse(me: dict[str, t.Any], options: Options) -> None:
             findings.append(Finding(what, "Give a fallback (save, frozen), or shut it down first.", me["host"]))
     if findings:
         raise Refused("the backup", findings)
+
+
+def deaf(name: str) -> str:
+    """Warning of a VM that is in a set as after a power cut, since nobody can pause it. Pure."""
+    return (
+        f"the QEMU of VM {name} does not answer: its disks are in the set as after a power cut. "
+        f"See virsh domcontrol {name}; hvm_vm state=poweredoff ends it"
+    )
 
 
 # ---- what is done
@@ -187,7 +202,7 @@ class _Backup:
         self.infos, self.epoch = me["vms"], me["role"]["epoch"]
         self.watch = Stopwatch()
         self.signals = signals.Remembered()
-        self.warnings: list[str] = []
+        self.warnings = [deaf(name) for name in sorted(methods) if me["vms"][name].get("silent") and methods[name] == CRASHED]
         self.quiesced: dict[str, t.Any] = {}  # those of which a freeze was asked, answered or not
         self.thawed: dict[str, int] = {}
         self.named: set[str] = set()  # those whose image has its name here
@@ -468,6 +483,11 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
         return []
     did = [f"a {entry['operation']}, begun {entry['started']}, did not end: its VMs go on"]
     members = [Member(str(name), "", 0, touched=True) for name in entry.get("ran", [])]
+    for name in answering.silent(domains.connect, [str(name) for name in entry.get("vms", [])]):
+        raise HvmError(
+            f"a {entry['operation']}, begun {entry['started']}, did not end, and the QEMU of VM {name} does not answer",
+            f"See virsh domcontrol {name}. hvm_vm state=poweredoff ends it; then do this again.",
+        )
     ended: list[str] = []
     for name in map(str, entry.get("vms", [])):
         conn = domains.connect()

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, needs
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, domains, needs
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -60,6 +60,9 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
                 found["vms"] = domains.vms(conn, config.state_dir)
                 found["network_bridges"] = domains.network_bridges(conn)
                 found["defined"] = needs.definitions(conn)
+                live = [name for name, vm in found["vms"].items() if vm["state"] in (domains.RUNNING, domains.FROZEN)]
+                for name in answering.silent(domains.connect, live):
+                    found["vms"][name]["silent"] = True
             finally:
                 conn.close()
         except HvmError as exc:

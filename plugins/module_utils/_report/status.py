@@ -34,6 +34,7 @@ def status(look: dict[str, t.Any], now: datetime.datetime | None = None, alone: 
     for name, vm in sorted(found["vms"].items()):
         more = "autostart" if vm["autostart"] else ""
         more += " (frozen by an I/O error)" if vm.get("io_error") else ""
+        more += " (its QEMU does not answer)" if vm.get("silent") else ""
         lines.append(f"  {name:<16} {vm['state']:<8} prio {vm['priority']:<3} {more.strip()}".rstrip())
     moves = look.get("moving")
     if moves:

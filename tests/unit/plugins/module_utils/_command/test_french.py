@@ -64,6 +64,7 @@ PARTS = {
         "; ",
         *("Last complete set", "Last with VM states (B)", "{}: {}, {} old", "{}: none", " by {}", "  {} {} prio {} {}"),
         *("Pending: {}{}, begun {}, stopped at '{}'", "  because: {}", "{} min", "{} h", " (frozen by an I/O error)"),
+        " (its QEMU does not answer)",
         "  {} does not answer: of its VMs no more is known",
     ],
     "_report/steps.py": [" ({}, epoch {})", "{} already{}: nothing to do", "  {}"],

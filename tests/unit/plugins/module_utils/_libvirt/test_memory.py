@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
+import threading
+import time
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -320,6 +322,54 @@ def test_libvirt_is_waited_for_and_what_it_cannot_be_asked_is_told(tmp_path: pat
     assert world.states() == {"web": PAUSED}
     assert run.passes.let_go(60) == {}
     assert world.states() == {"web": RUNNING}
+
+
+def deaf(vm: VM, *words: str) -> threading.Event:
+    """:return: what makes it answer."""
+    vm.deaf, vm.deaf_to = threading.Event(), words
+    return vm.deaf
+
+
+def test_nobody_waits_paused_for_one_that_cannot_be_paused(tmp_path: pathlib.Path) -> None:
+    world = World(VM("hung", forbids=55), VM("web"))
+    answers = deaf(world.vms["hung"], "suspend")
+    run = Run(world, tmp_path, fallback=(FROZEN,), pace=Pace(answer=0.3))
+    with pytest.raises(HvmError, match=r"^the checkpoint of VM hung failed: its QEMU does not answer\. ") as caught:
+        run.run()
+    assert "virsh domcontrol hung" in caught.value.remedy
+    assert run.passes.let_go(5) == {"hung": "its QEMU does not answer"}
+    assert world.states() == {"hung": RUNNING, "web": RUNNING}
+    answers.set()  # it pauses now, and somebody is there who lets it go on
+    assert run.passes.let_go(5) == {}
+    assert world.states() == {"hung": RUNNING, "web": RUNNING}
+    assert world.vms["hung"].calls.count("resume") == 1
+    run.passes.settle()
+
+
+@pytest.mark.parametrize("word", ["stats", "speed 1", "downtime 1"])
+def test_nor_for_one_that_hangs_while_its_memory_is_written(tmp_path: pathlib.Path, word: str) -> None:
+    world = World(VM("hung", 1024, 300), VM("web", 4096, 300))
+
+    def fault(call: str, vm: str) -> None:
+        if vm == "hung" and world.now > 1001 and not world.vms["hung"].deaf:
+            deaf(world.vms["hung"], word, "abort", "stats")
+
+    world.fault = fault
+    run = Run(world, tmp_path, pace=Pace(answer=0.3))
+    with pytest.raises(HvmError, match=r"^the checkpoint of VM hung failed: its QEMU does not answer\. "):
+        run.run()
+    began = time.monotonic()
+    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
+    assert time.monotonic() - began < 5
+    assert world.states()["web"] == RUNNING
+    told = len(world.vms["web"].calls)
+    answers = world.vms["hung"].deaf
+    assert answers
+    answers.set()
+    time.sleep(0.2)
+    assert world.vms["web"].calls[told:] == [], "passes are led on that were given up"
+    run.passes.settle()
+    assert run.passes.let_go(5) == {}
 
 
 def test_the_options_have_no_value_that_is_out_of_order() -> None:

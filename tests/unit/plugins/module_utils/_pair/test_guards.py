@@ -237,6 +237,13 @@ MIGRATE: dict[str, tuple[Change, str]] = {
         put("me", "hypervisor", "running", False),
         "hv1: the hypervisor is stopped, so there is nothing to migrate. Start it: hvm_hypervisor state=started.",
     ),
+    "a QEMU that hangs": (
+        put("me", "vms", "web", "silent", True),
+        (
+            "hv1: the QEMU of VM web does not answer. "
+            "See virsh domcontrol web. hvm_vm state=poweredoff ends it; then start it again."
+        ),
+    ),
     "somebody in the way": (
         put("me", "foreign_users", {"/srv/vms": ["bash (12)", "less (13)"]}),
         (

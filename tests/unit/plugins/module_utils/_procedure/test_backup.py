@@ -12,6 +12,8 @@ import pathlib
 import signal
 import sys
 import tempfile
+import threading
+import time
 import types
 import typing as t
 
@@ -171,6 +173,14 @@ def test_a_guest_that_sleeps_costs_the_mark() -> None:
     assert lines[1:3] == ["zzz: the guest sleeps; its disks only, as after a power cut", "snapshot set (C)"]
 
 
+@pytest.mark.parametrize("method", ["checkpoint", "quiesce", "freeze"])
+def test_one_that_does_not_answer_holds_up_no_backup_and_costs_the_mark(method: str) -> None:
+    vms = {"hung": {**VMS["web"], "silent": True}, "web": VMS["web"]}
+    methods, lines = plan({"vms": vms}, Options(method=method))
+    assert methods["hung"] == "crashed" != methods["web"]
+    assert lines[1:3] == ["hung: its QEMU does not answer; its disks only, as after a power cut", "snapshot set (C)"]
+
+
 # ---- what is done
 
 
@@ -192,6 +202,42 @@ def test_the_memory_is_in_the_set_and_not_beside_the_running_vm(host_with: t.Cal
     assert {"memory", "waited", "interruption"} <= set(result["vms"]["web"])
     assert "interruption" not in result["vms"]["ice"]
     assert [step["step"] for step in result["steps"]] == ["snapshot", "VMs go on"]
+
+
+@pytest.mark.parametrize("method", ["checkpoint", "quiesce"])
+def test_one_whose_qemu_does_not_answer_is_not_waited_for(host_with: t.Callable[..., Host1], method: str) -> None:
+    host = host_with(VM("hung"), VM("web"))
+    host.facts["hung"] = {"silent": True, "saved": True}
+    host.world.vms["hung"].deaf = threading.Event()
+    result = host.backup(method=method)
+    assert result["vms"]["hung"] == {"method": "crashed"}
+    assert result["set"].endswith("_p_C")
+    assert result["warnings"][0].startswith("the QEMU of VM hung does not answer: its disks are in the set as after a power cut.")
+    assert host.world.vms["hung"].calls == []
+    assert host.world.states() == {"hung": RUNNING, "web": RUNNING}
+
+
+def test_one_that_hangs_in_the_midst_of_it_leaves_something_to_end(host_with: t.Callable[..., Host1]) -> None:
+    """It is paused when it answers after all, so the next backup has to look at it."""
+    host = host_with(VM("hung"), VM("web"))
+    hung = host.world.vms["hung"]
+    hung.deaf, hung.deaf_to = threading.Event(), ("suspend",)
+    with pytest.raises(HvmError, match=r"not every VM goes on: hung: its QEMU does not answer\. Look at them"):
+        host.backup(method="quiesce", pace=memory.Pace(answer=0.3))
+    assert host.world.states() == {"hung": RUNNING, "web": RUNNING}
+    assert (operation.pending() or {})["ran"] == ["hung", "web"]
+    hung.occupied = 60_000
+    with pytest.raises(HvmError, match="did not end, and the QEMU of VM hung does not answer"):
+        host.backup(method="quiesce")
+    hung.occupied = 0
+    hung.deaf.set()
+    for dummy in range(100):
+        if host.world.states()["hung"] == PAUSED:
+            break
+        time.sleep(0.05)
+    result = host.backup(method="quiesce")
+    assert "did not end: its VMs go on" in result["warnings"][0]
+    assert (host.world.states(), operation.pending()) == ({"hung": RUNNING, "web": RUNNING}, None)
 
 
 def test_check_mode_changes_nothing(host_with: t.Callable[..., Host1]) -> None:
