@@ -12,6 +12,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 TEST_PARTS ?= unit playbooks lint docs-check sanity molecule zfs
+# Those that only need processor time run while the lab waits.
+BESIDE_PARTS := playbooks lint docs-check sanity
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
@@ -24,7 +26,7 @@ help: ## Show this list
 
 .PHONY: test
 test: venv ## Every check; TEST_PARTS="unit lint" for some of them
-	@tests/tools/parts.py $(TEST_PARTS)
+	@tests/tools/parts.py $(TEST_PARTS) $(addprefix --beside=,$(BESIDE_PARTS))
 
 .PHONY: unit
 unit: venv ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
