@@ -53,6 +53,7 @@ class World:
     vms: t.Sequence[_guests.Vm] = VMS
     load: t.Mapping[str, int] = LOAD
     ready = READY
+    enough = 10
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -90,8 +91,9 @@ class World:
     def beats(self) -> list[dict[str, t.Any]]:
         return _witness.load(_hostside.beats(self.lab))
 
-    def heard(self, number: int = 10, timeout: float = 120, names: t.Sequence[str] | None = None) -> None:
-        """Wait until each VM has counted so often from now on."""
+    def heard(self, number: int | None = None, timeout: float = 120, names: t.Sequence[str] | None = None) -> None:
+        """Wait until each VM has counted so often from now on; `enough` times when it is not said."""
+        number = self.enough if number is None else number
         began = time.time()
         wanted = set(names if names is not None else self.names)
         counts: dict[str, int] = {}
