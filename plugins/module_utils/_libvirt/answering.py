@@ -16,12 +16,12 @@ import functools
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import all_within
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import code_of
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import OPERATION_TIMEOUT, code_of
 
 #: Seconds. A QEMU whose storage is slow needs some; ten of them are no VM that anybody uses.
 LIMIT = 10.0
-#: virDomainControlState: libvirt waits for QEMU's answer. virErrorNumber: another call has waited for half a minute.
-OCCUPIED, OPERATION_TIMEOUT = 2, 68
+#: virDomainControlState: libvirt waits for QEMU's answer.
+OCCUPIED = 2
 #: VMs that are asked over one connection: libvirtd takes five requests of one at a time (max_client_requests).
 EACH = 4
 

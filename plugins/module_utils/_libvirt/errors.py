@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-#: virErrorNumber. NO_DOMAIN: also of a transient VM that has ended.
-NO_DOMAIN, AGENT_UNRESPONSIVE = 42, 86
+#: virErrorNumber. NO_DOMAIN: also of a transient VM that has ended. OPERATION_TIMEOUT: another call to the same VM has kept this
+#: one waiting for half a minute.
+NO_DOMAIN, OPERATION_TIMEOUT, AGENT_UNRESPONSIVE = 42, 68, 86
 
 
 def code_of(exc: BaseException) -> int | None:

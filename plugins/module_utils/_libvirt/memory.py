@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import Call
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, OPERATION_TIMEOUT, code_of
 
 #: virDomainSnapshotCreateFlags: NO_METADATA (with metadata a VM cannot migrate), LIVE.
 NO_METADATA, LIVE = 4, 256
@@ -582,7 +582,7 @@ class Passes:
             except Exception as exc:  # noqa: BLE001  libvirt may be on its way back
                 if code_of(exc) == NO_DOMAIN:
                     return ""
-                error, dom = str(exc), None
+                error, dom = DEAF if code_of(exc) == OPERATION_TIMEOUT else str(exc), None
             finally:
                 if fresh is not None and dom is None:
                     with contextlib.suppress(Exception):

@@ -60,6 +60,10 @@ def test_only_a_question_that_was_not_taken_in_half_a_minute_is_no_answer(
     assert answering.silent(World(VM("web")).connect, ["web"]) == silent
 
 
+def test_the_number_is_libvirts() -> None:
+    assert pytest.importorskip("libvirt").VIR_DOMAIN_CONTROL_OCCUPIED == answering.OCCUPIED
+
+
 def test_one_that_has_ended_meanwhile_is_not_silent() -> None:
     world = World(VM("web"))
     world.vms["web"].state = OFF

@@ -372,6 +372,23 @@ def test_nor_for_one_that_hangs_while_its_memory_is_written(tmp_path: pathlib.Pa
     assert run.passes.let_go(5) == {}
 
 
+def test_that_libvirt_waits_for_it_is_told_as_what_it_is(tmp_path: pathlib.Path) -> None:
+    world = World(VM("hung", 4096, 300), VM("web", 4096, 300))
+    run = Run(world, tmp_path, stop=lambda: world.now > 1001)
+    with pytest.raises(memory.Interrupted):
+        run.run()
+
+    def fault(call: str, vm: str) -> None:
+        if (call, vm) == ("abort", "hung"):
+            raise Error(68, "cannot acquire state change lock (held by monitor=remoteDispatchDomainSnapshotCreateXML)")
+
+    world.fault = fault
+    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
+    assert world.states() == {"hung": RUNNING, "web": RUNNING}
+    world.fault = lambda call, vm: None
+    assert run.passes.let_go(1.5) == {}
+
+
 def test_the_options_have_no_value_that_is_out_of_order() -> None:
     assert dataclasses.asdict(PACE)["interval"] < PACE.ahead < PACE.grace < PACE.limit
 
@@ -383,7 +400,7 @@ def test_the_numbers_are_libvirts() -> None:
     assert libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_LIVE == memory.LIVE
     words = ("NO_SUPPORT", "CONFIG_UNSUPPORTED", "ARGUMENT_UNSUPPORTED", "OPERATION_INVALID", "OPERATION_UNSUPPORTED")
     assert {getattr(libvirt, f"VIR_ERR_{word}") for word in words} == memory.REFUSALS
-    assert libvirt.VIR_ERR_NO_DOMAIN == memory.NO_DOMAIN
+    assert (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_TIMEOUT) == (memory.NO_DOMAIN, memory.OPERATION_TIMEOUT)
     assert libvirt.VIR_DOMAIN_PAUSED == memory.PAUSED
     assert (libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN, libvirt.VIR_DOMAIN_SHUTOFF_SAVED) == (memory.SHUT_DOWN, memory.SAVED)
     assert (libvirt.VIR_DOMAIN_NOSTATE, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED) == memory.GONE
