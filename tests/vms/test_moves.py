@@ -72,7 +72,7 @@ def well(world: World, active: Host, began: float) -> None:
     assert other.sh("pgrep -c qemu-system || true") == "0"
     for host, role in ((active, "ACTIVE"), (other, "PASSIVE")):
         look = host.call("observe")
-        assert (look["role"]["now"], look["pending"], look["overlays"]) == (role, None, []), look
+        assert (look["role"]["now"], look["pending"], look["overlays"]) == (role, None, {}), look
     reports = world.reports(began)
     assert [text for name in world.names for text in reports[name].verdict] == []
     for name in world.names:
