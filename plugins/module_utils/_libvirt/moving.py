@@ -103,13 +103,15 @@ class Seen(t.NamedTuple):
 def left(seen: Seen) -> str:
     """What is left of a VM and how long it would stand still, as a sentence. Pure.
 
-    Disks come first: until they are on the other host libvirt says 0 of memory, of a total of 0.
+    Disks come first: until they are on the other host libvirt says 0 of memory, of a total of 0. Until QEMU has gone through the
+    memory once, its own figure is only the limit that it was given.
     """
     words = [f"{human(seen.memory_left)} of {human(seen.memory_total)} of memory"] if seen.memory_total > 0 else []
     words += [f"{human(seen.disk_left)} of its disks"] if seen.disk_left > 0 else []
     if not words:
         return "its disks are made ready"
-    still = f"; it would stand still for {seen.downtime} ms now" if seen.downtime > 0 and seen.memory_total > 0 else ""
+    downtime = max(seen.downtime, seen.memory_left * 1000 // seen.speed if seen.speed > 0 else 0)
+    still = f"; it would stand still for {downtime} ms now" if downtime > 0 and seen.memory_total > 0 else ""
     return f"{' and '.join(words)} left{still}"
 
 

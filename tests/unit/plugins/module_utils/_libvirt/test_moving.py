@@ -22,6 +22,14 @@ MIB = 1 << 20
             "1.0 MiB of 32.0 MiB of memory and 64.0 KiB of its disks left; it would stand still for 300 ms now",
         ),
         ({"memory_total": 32 * MIB, "memory_remaining": MIB}, "1.0 MiB of 32.0 MiB of memory left"),
+        (
+            {"memory_total": 48 * MIB, "memory_remaining": 43 * MIB, "memory_bps": 2 * MIB, "downtime": 300},
+            "43.0 MiB of 48.0 MiB of memory left; it would stand still for 21500 ms now",
+        ),
+        (
+            {"memory_total": 48 * MIB, "memory_remaining": MIB, "memory_bps": 2 * MIB, "downtime": 9700},
+            "1.0 MiB of 48.0 MiB of memory left; it would stand still for 9700 ms now",
+        ),
     ],
 )
 def test_what_is_left_of_a_vm(stats: dict[str, int], said: str) -> None:
