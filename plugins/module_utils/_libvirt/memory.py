@@ -438,9 +438,12 @@ class Passes:
     def _look(self, member: Member, now: float) -> None:
         """The numbers of a pass; nothing is lost when they cannot be had this time."""
         with self._asking(member), contextlib.suppress(Exception):
-            stats = self._control.lookupByName(member.name).jobStats()
+            dom = self._control.lookupByName(member.name)
+            stats = dom.jobStats()
             total = int(stats.get("memory_total", 0))
             if not total:
+                # until QEMU has said that it has begun, libvirt answers for it (qemuDomainGetJobInfoMigrationStats)
+                dom.migrateGetMaxDowntime()
                 return
             before, remaining = member.seen, int(stats.get("memory_remaining", 0))
             passed = now - member.began - before.since if before else now - member.began

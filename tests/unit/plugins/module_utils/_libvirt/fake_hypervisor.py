@@ -62,6 +62,7 @@ class VM:
         #: What this QEMU does not answer until it is set; nothing is answered when there are no words.
         self.deaf: threading.Event | None = None
         self.deaf_to: tuple[str, ...] = ()
+        self.mute = False  # it has not said yet that its pass has begun
         self.occupied = 0  # milliseconds, as libvirt sees it
 
 
@@ -249,7 +250,7 @@ class Domain:
         vm = self.vm
         if flags:
             return {"downtime": 0}
-        if vm.remaining is None:
+        if vm.remaining is None or vm.mute:
             return {"type": 0}
         return {
             "memory_total": vm.memory * MIB,

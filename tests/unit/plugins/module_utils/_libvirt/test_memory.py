@@ -372,6 +372,27 @@ def test_nor_for_one_that_hangs_while_its_memory_is_written(tmp_path: pathlib.Pa
     assert run.passes.let_go(5) == {}
 
 
+def test_nor_for_one_that_hangs_before_its_pass_has_begun(tmp_path: pathlib.Path) -> None:
+    """libvirt says of it that nothing is written yet, without asking it (seen on the lab: 400 s, and no end)."""
+    world = World(VM("hung", 1024, 0.0), VM("web", 1024, 300))
+    world.vms["hung"].mute = True
+    run = Run(world, tmp_path, pace=Pace(answer=0.3))
+
+    def fault(call: str, vm: str) -> None:
+        if (call, vm) == ("stats", "hung") and not world.vms["hung"].deaf:
+            deaf(world.vms["hung"], "get downtime", "abort")
+
+    world.fault = fault
+    with pytest.raises(HvmError, match=r"^the checkpoint of VM hung failed: its QEMU does not answer\. "):
+        run.run()
+    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
+    assert world.states()["web"] == RUNNING
+    answers = world.vms["hung"].deaf
+    assert answers
+    answers.set()
+    assert run.passes.let_go(5) == {}
+
+
 def test_that_libvirt_waits_for_it_is_told_as_what_it_is(tmp_path: pathlib.Path) -> None:
     world = World(VM("hung", 4096, 300), VM("web", 4096, 300))
     run = Run(world, tmp_path, stop=lambda: world.now > 1001)
