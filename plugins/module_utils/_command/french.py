@@ -376,6 +376,9 @@ SENTENCES = {
     "it was not stopped in good order, so its intent logs may hold writes": (
         "il n'a pas été arrêté proprement, ses journaux ZIL peuvent donc contenir des écritures"
     ),
+    "{} is {}: it is the host that comes back, and {} the one that goes on": (
+        "{} est {}: c'est l'hôte qui revient, et {} celui qui continue"
+    ),
     "{} is not the host that comes back": "{} n'est pas l'hôte qui revient",
     "the host whose own data go is not named: {}": "l'hôte dont les données propres disparaissent n'est pas nommé: {}",
     "the fence command failed, which proves nothing: {}": "la commande d'extinction a échoué, ce qui ne prouve rien: {}",
@@ -610,7 +613,9 @@ SENTENCES = {
     ),
     "hvm.pair.rollback hvm_rollback_state=undone goes on with it": "'hvm rollback --rollback-state undone' la poursuit",
     "hvm.pair.failover goes on with it, with the same variables": "'hvm failover' la poursuit, avec les mêmes options",
-    "hvm.pair.rejoin shows what it holds that the other lacks": "'hvm rejoin' montre ce qu'il a et que l'autre n'a pas",
+    "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks": (
+        "'hvm rejoin', sur l'hôte qui continue, montre ce qu'il a et que l'autre n'a pas"
+    ),
     "hvm.pair.hv_start, if the hypervisor is not stopped on purpose": "hvm hv start, si l'hyperviseur n'est pas arrêté exprès",
     "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing": (
         "hvm hv stop: un hôte PASSIF ne fait rien tourner et ne monte rien"

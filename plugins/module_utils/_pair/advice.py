@@ -45,7 +45,7 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     if found["lock"]:
         return ""
     if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
-        return "hvm.pair.rejoin shows what it holds that the other lacks"
+        return "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks"
     if alone and hangs_on_peer(found):
         return "hvm.pair.failover goes on with it, with the same variables"
     if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):

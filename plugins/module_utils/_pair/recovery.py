@@ -629,10 +629,13 @@ def rejoin(
         return _refused([Finding(f"{winner!r} is not a host of the pair", f"Its hosts are {here} and {other}.", here)])
     if peer is None:
         return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
+    if not winner and mine["now"] != ACTIVE and peer["role"]["now"] == ACTIVE:
+        what = f"{here} is {mine['now']}: it is the host that comes back, and {other} the one that goes on"
+        return _refused([Finding(what, f"Run it there, on {other}.", here)])
     # the winner's start ends what it did not; an ACTIVE host recovers first
     found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER, moves=False)
     found += guards.common(peer, ENDED_BY_RECOVER)
-    if choice == DISCARD and discard != other:
+    if choice == DISCARD and discard != other and (winner == here or mine["now"] == ACTIVE):
         what = f"{discard!r} is not the host that comes back" if discard else f"the host whose own data go is not named: {other}"
         found.append(Finding(what, f"To destroy what only {other} has: hvm_discard={other}.", here))
     if winner == other:

@@ -45,7 +45,7 @@ def world(monkeypatch):
 
 
 RECOVER = "hvm.pair.recover: it was ACTIVE before it rebooted"
-REJOIN = "hvm.pair.rejoin shows what it holds that the other lacks"
+REJOIN = "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks"
 
 
 def test_what_status_advises_is_run_until_it_has_no_advice(world):

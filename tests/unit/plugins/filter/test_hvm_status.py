@@ -139,9 +139,9 @@ def test_lock_before_pending_and_no_sets() -> None:
         # recover would only say that it is for rejoin to decide
         (
             {"role": {"now": "DIVERGED"}, "pending": {"operation": "migrate_secure"}},
-            "hvm.pair.rejoin shows what it holds that the other lacks",
+            "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks",
         ),
-        ({"role": {"now": "DIVERGED"}}, "hvm.pair.rejoin shows what it holds that the other lacks"),
+        ({"role": {"now": "DIVERGED"}}, "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks"),
         (
             {"hypervisor": {"running": False}, "qemu": []},
             "hvm.pair.hv_start, if the hypervisor is not stopped on purpose",

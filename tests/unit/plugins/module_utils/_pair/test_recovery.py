@@ -137,6 +137,18 @@ def test_every_combination_is_decided_as_written_down() -> None:
     assert text == GOLDEN.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("now", ["DIVERGED", "UNKNOWN", "PASSIVE"])
+@pytest.mark.parametrize("discard", ["hv1", "hv2", ""])
+def test_the_host_that_comes_back_never_names_the_active_one_as_what_may_go(now: str, discard: str) -> None:
+    """It was typed on the wrong host (seen on the lab): `--discard` of the ACTIVE host was the remedy."""
+    decided = recovery.rejoin(host("hv1", now, 5, 4), host("hv2", "ACTIVE", 6, 5), SOMETHING, recovery.DISCARD, discard)
+    assert said(decided) == (
+        f"refused: hv1: hv1 is {now}: it is the host that comes back, and hv2 the one that goes on. Run it there, on hv2."
+    )
+    nobody = said(recovery.rejoin(host("hv1", now, 5, 4), host("hv2", "UNKNOWN", 6, 5), SOMETHING, recovery.DISCARD, discard))
+    assert "To destroy" not in nobody and "or name the winner" in nobody
+
+
 def test_nobody_becomes_active_beside_an_active_host_or_a_silent_one() -> None:
     """What the table is for, asked of all of it."""
     started = 0
