@@ -174,7 +174,7 @@ def test_a_vm_is_killed_while_its_memory_is_written(world: World) -> None:
 
 
 #: Seconds: what a QEMU is waited for while others stand still (memory.Pace), and what an emulated host takes for the rest.
-ANSWER, BESIDES = 30.0, 15.0
+ANSWER, BESIDES = 20.0, 15.0
 
 
 def signalled(world: World, name: str, signal: str) -> None:

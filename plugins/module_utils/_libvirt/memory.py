@@ -66,7 +66,8 @@ class Pace:
     :ivar stagger: the pass of a smaller VM begins when the others have at most so many times its memory left.
     :ivar passes: at once. libvirtd has 20 workers (max_workers), and a pass keeps one of them.
     :ivar interval: seconds between two looks.
-    :ivar answer: seconds that a QEMU may take to answer while other VMs stand still; libvirt waits without a limit.
+    :ivar answer: seconds that a QEMU may take to answer while other VMs stand still; libvirt waits without a limit. Less than the
+        30 s after which libvirt refuses a second question (QEMU_JOB_WAIT_TIME), or each refusal would be taken for an answer.
     """
 
     strategy: str = "hold"
@@ -80,7 +81,7 @@ class Pace:
     stagger: float = 4.0
     passes: int = 12
     interval: float = 0.05
-    answer: float = 30.0
+    answer: float = 20.0
 
 
 PACE = Pace()

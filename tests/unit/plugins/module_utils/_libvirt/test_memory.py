@@ -412,6 +412,7 @@ def test_that_libvirt_waits_for_it_is_told_as_what_it_is(tmp_path: pathlib.Path)
 
 def test_the_options_have_no_value_that_is_out_of_order() -> None:
     assert dataclasses.asdict(PACE)["interval"] < PACE.ahead < PACE.grace < PACE.limit
+    assert PACE.answer < 30, "libvirt's own limit, after which it refuses the next question: that is no answer"
 
 
 def test_the_numbers_are_libvirts() -> None:
