@@ -37,9 +37,10 @@ FILLER = "hvm-faults-filler"
 PLAYBOOK, STEP, REST = 900.0, 420.0, 600.0
 #: Seconds for which the step is held while a fault is made; a watch behind a link that is cut cannot be told to go on.
 HOLD, HOLD_CUT = 30.0, 5.0
-#: What ansible.cfg has, but a host that is gone is noticed in 20 s instead of a minute, which is how long a fault lasts then. The
-#: hosts have no more patience with each other (_peer/dial.py).
-KEEPALIVE = "-o ControlMaster=auto -o ControlPersist=10m -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+#: A host that is gone is noticed in 20 s instead of ansible.cfg's minute, which is how long a fault lasts then. The hosts have no
+#: more patience with each other (_peer/dial.py).
+NOTICED = ("-oServerAliveInterval=5", "-oServerAliveCountMax=3")
+KEEPALIVE = " ".join(["-oControlMaster=auto", "-oControlPersist=10m", *NOTICED])
 #: Takes all that is left of a pool. What is on its way there may come in between, so it is tried again.
 FILL = """
 for pool in ssd rot; do
@@ -161,10 +162,7 @@ def below(pid: int) -> list[int]:
 
 def typed(host: Host, command: str) -> Run:
     """`hvm` on a host, over a connection of its own: that is noticed to be dead as soon as a control node's."""
-    options = ["-oControlMaster=no", "-oControlPath=none", "-oServerAliveInterval=5", "-oServerAliveCountMax=3"]
-    words = host.lab.ssh_command(host.host, [command])
-    at = words.index(f"root@{host.host.address}")
-    return Run([*words[:at], *options, *words[at:]], command)
+    return Run(host._ssh([command], ["-oControlMaster=no", "-oControlPath=none", *NOTICED]), command)
 
 
 def command(what: str, words: t.Sequence[str]) -> str:

@@ -39,6 +39,13 @@ def all_is_well(world: World, after: float, without: t.Collection[str] = ()) -> 
     assert [name for name in world.left() if name.split(".")[0] not in without] == []
 
 
+def the_next_one_is_whole(world: World, after: float) -> None:
+    again = checkpoint(world)
+    assert not again.get("failed"), again["msg"]
+    assert again["set"].endswith("_B")
+    all_is_well(world, after)
+
+
 def begun(world: World) -> subprocess.Popen[str]:
     """A checkpoint whose memory is being written."""
     process = world.a.begin("backup")
@@ -122,10 +129,7 @@ def test_the_module_is_killed_at_the_snapshot(world: World, when: str) -> None:
     assert world.a.sh("test -e /run/hvm-cut && echo yes || true") == "yes"
     if "asked" not in when:
         assert first["kind"] == "Killed"
-    again = checkpoint(world)
-    assert not again.get("failed"), again["msg"]
-    assert again["set"].endswith("_B")
-    all_is_well(world, began)
+    the_next_one_is_whole(world, began)
 
 
 @pytest.mark.long
@@ -195,10 +199,7 @@ def test_one_that_hangs_holds_up_no_backup_and_no_migration_begins(world: World)
     assert "the QEMU of VM delta does not answer" in refused
     all_is_well(world, began, without=["delta"])
     signalled(world, "delta", "CONT")
-    again = checkpoint(world)
-    assert not again.get("failed"), again["msg"]
-    assert again["set"].endswith("_B")
-    all_is_well(world, began)
+    the_next_one_is_whole(world, began)
 
 
 @pytest.mark.long
@@ -217,10 +218,7 @@ def test_one_that_hangs_in_the_midst_lets_the_others_go_on(world: World) -> None
     still = checkpoint(world)
     assert "and the QEMU of VM delta does not answer" in still["msg"]
     signalled(world, "delta", "CONT")
-    again = checkpoint(world)
-    assert not again.get("failed"), again["msg"]
-    assert again["set"].endswith("_B")
-    all_is_well(world, began)
+    the_next_one_is_whole(world, began)
 
 
 @pytest.mark.long

@@ -70,10 +70,11 @@ class Host:
         self.lab, self.host, self.name = lab, host, host.name
         self._options = ["-oControlMaster=auto", "-oControlPersist=300", f"-oControlPath={lab.dir}/zt-%C"]
 
-    def _ssh(self, words: t.Sequence[str]) -> list[str]:
+    def _ssh(self, words: t.Sequence[str], options: t.Sequence[str] | None = None) -> list[str]:
+        """:param options: of ssh; those of the kept connection when left out."""
         command = self.lab.ssh_command(self.host, list(words))
         at = command.index(f"root@{self.host.address}")
-        return [*command[:at], *self._options, *command[at:]]
+        return [*command[:at], *(self._options if options is None else options), *command[at:]]
 
     def sh(self, script: str, check: bool = True, timeout: float = 180, stdin: str = "") -> str:
         """Run a shell script; its output. Standard error is in the exception only."""

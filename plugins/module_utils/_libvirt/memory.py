@@ -268,7 +268,7 @@ class Passes:
         self._conns: list[t.Any] = []
         self._control: t.Any = None
         self._flushing: threading.Thread | None = None
-        self._asked: tuple[str, float] | None = None  # the VM whose QEMU is waited for, and since when
+        self._asked: tuple[Member, float] | None = None  # the VM whose QEMU is waited for, and since when
         self._given_up = False
 
     # -- to the moment
@@ -292,14 +292,15 @@ class Passes:
             asked = self._asked
             if asked and time.monotonic() - asked[1] > self._pace.answer:
                 self._given_up = True
-                raise HvmError(f"the checkpoint of VM {asked[0]} failed: {DEAF}", deaf_remedy(asked[0]))
+                asked[0].error = DEAF
+                raise self._failure(asked[0])
         if work.error:
             raise work.error
 
     @contextlib.contextmanager
     def _asking(self, member: Member) -> Iterator[None]:
         """Around what QEMU itself is asked by the one that leads all passes."""
-        self._asked = member.name, time.monotonic()
+        self._asked = member, time.monotonic()
         try:
             yield
         finally:
@@ -424,11 +425,17 @@ class Passes:
     def _look_for_failures(self) -> None:
         for member in self.members:
             if member.error and member.ended is None and not self._gone(member):
-                raise HvmError(f"the checkpoint of VM {member.name} failed: {member.error}", self._remedy(member))
+                raise self._failure(member)
+
+    def _failure(self, member: Member) -> HvmError:
+        return HvmError(f"the checkpoint of VM {member.name} failed: {member.error}", self._remedy(member))
 
     def _remedy(self, member: Member) -> str:
         if member.error == DEAF:
-            return deaf_remedy(member.name)
+            return (
+                f"No set was taken. See virsh domcontrol {member.name}. hvm_vm state=poweredoff ends it; "
+                "the next backup takes its disks as they are."
+            )
         alive = False
         with contextlib.suppress(Exception):
             alive = bool(member.dom.connect().isAlive())
@@ -628,13 +635,6 @@ class Passes:
             with contextlib.suppress(Exception):
                 conn.close()
         self._conns = []
-
-
-def deaf_remedy(name: str) -> str:
-    return (
-        f"No set was taken. See virsh domcontrol {name}. hvm_vm state=poweredoff ends it; "
-        "the next backup takes its disks as they are."
-    )
 
 
 def in_parallel(work: t.Callable[[Member], None], members: t.Sequence[Member], limit: float | None = None) -> list[Member]:

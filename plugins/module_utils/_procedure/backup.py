@@ -121,8 +121,9 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
         SILENT: "{}: its QEMU does not answer; its disks only, as after a power cut",
     }
     lines = []
+    told = {**methods, **dict.fromkeys(_unheard(me, methods), SILENT)}
     for method, text in said.items():
-        of_it = sorted(name for name, one in methods.items() if (SILENT if me["vms"][name].get("silent") else one) == method)
+        of_it = sorted(name for name, one in told.items() if one == method)
         if of_it:
             lines.append(text.format(", ".join(of_it)))
     for name, method in methods.items():
@@ -130,6 +131,11 @@ def plan(me: dict[str, t.Any], options: Options) -> tuple[dict[str, str], list[s
             lines.append(f"{name} holds a device of the host: if libvirt refuses, {' or '.join(options.fallback)} instead")
     mark = names.MARKS[consistency(methods.values())]
     return methods, [*(lines or ["no VM runs"]), f"snapshot set ({mark})", "let them go on"]
+
+
+def _unheard(me: dict[str, t.Any], methods: t.Mapping[str, str]) -> list[str]:
+    """VMs that are in the set as after a power cut since their QEMU does not answer. Pure."""
+    return sorted(name for name, method in methods.items() if method == CRASHED and me["vms"][name].get("silent"))
 
 
 def _refuse(me: dict[str, t.Any], options: Options) -> None:
@@ -144,7 +150,7 @@ def _refuse(me: dict[str, t.Any], options: Options) -> None:
     for name, vm in me["vms"].items():
         if vm["state"] not in (domains.RUNNING, domains.FROZEN) or not with_memory or not vm.get("autobackup", True):
             continue
-        if vm.get("silent"):
+        if vm.get("silent"):  # its memory is not asked for
             continue
         if vm["saved"] and name not in unfinished:
             what = f"VM {name} runs and yet has a state image"
@@ -202,7 +208,7 @@ class _Backup:
         self.infos, self.epoch = me["vms"], me["role"]["epoch"]
         self.watch = Stopwatch()
         self.signals = signals.Remembered()
-        self.warnings = [deaf(name) for name in sorted(methods) if me["vms"][name].get("silent") and methods[name] == CRASHED]
+        self.warnings = [deaf(name) for name in _unheard(me, methods)]
         self.quiesced: dict[str, t.Any] = {}  # those of which a freeze was asked, answered or not
         self.thawed: dict[str, int] = {}
         self.named: set[str] = set()  # those whose image has its name here

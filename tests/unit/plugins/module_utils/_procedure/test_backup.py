@@ -175,10 +175,12 @@ def test_a_guest_that_sleeps_costs_the_mark() -> None:
 
 @pytest.mark.parametrize("method", ["checkpoint", "quiesce", "freeze"])
 def test_one_that_does_not_answer_holds_up_no_backup_and_costs_the_mark(method: str) -> None:
-    vms = {"hung": {**VMS["web"], "silent": True}, "web": VMS["web"]}
+    hung = {**VMS["web"], "silent": True}
+    vms = {"hung": hung, "web": VMS["web"], "own": {**hung, "autobackup": False}}
     methods, lines = plan({"vms": vms}, Options(method=method))
     assert methods["hung"] == "crashed" != methods["web"]
-    assert lines[1:3] == ["hung: its QEMU does not answer; its disks only, as after a power cut", "snapshot set (C)"]
+    left_out = "leave out own: autobackup=no"
+    assert lines[1:4] == [left_out, "hung: its QEMU does not answer; its disks only, as after a power cut", "snapshot set (C)"]
 
 
 # ---- what is done
