@@ -16,6 +16,7 @@ import pytest
 PARTS = pathlib.Path(__file__).resolve().parents[2] / "tools/parts.py"
 #: meets: passes only while `waits` is there, which passes only when `meets` has been there
 MAKEFILE = """
+.PHONY: good bad meets waits long nice itself
 good: ; @echo good >> log
 bad: ; @echo bad >> log; false
 meets: ; @touch met; for i in $$(seq 200); do [ -e waited ] && exit 0; sleep 0.05; done; exit 1
