@@ -79,8 +79,8 @@ vms: venv ## VMs in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 f
 	@HVM_SAMPLE=$${HVM_SAMPLE:-3} tests/tools/lab-session $(CURDIR)/.venv/bin/python -m pytest tests/vms $(PYTEST_ARGS)
 
 .PHONY: faults
-faults: venv ## Each step meets each fault, on the lab: hours; SAMPLE=6 of them by chance, CELLS="name" for some, REST=1, RECORD=1
-	@HVM_SAMPLE=$(SAMPLE) HVM_FAULTS_REST=$(REST) tests/tools/lab-session \
+faults: venv ## Each step meets each fault, on the lab: hours; SAMPLE=6 of them by chance, CELLS="name" for some, VMS="delta echo", REST=1, RECORD=1
+	@HVM_SAMPLE=$(SAMPLE) HVM_FAULTS_REST=$(REST) HVM_FAULTS_VMS="$(VMS)" tests/tools/lab-session \
 		$(CURDIR)/.venv/bin/python -m pytest tests/faults $(if $(CELLS),-k "$(CELLS)") $(PYTEST_ARGS)
 	@$(if $(RECORD),tests/faults/_table.py)
 

@@ -226,7 +226,8 @@ def _version() -> str:
 class World(_world.World):
     """The pair with the lab's VMs as they are, one completed set on both hosts, and control nodes."""
 
-    vms = _guests.VMS
+    #: Those of the lab's VMs that run, unless some are chosen.
+    all: t.ClassVar[list[str]] = [vm.name for vm in _guests.VMS if vm.running]
     #: 1.5 turns per second: five VMs cost the emulated host a third of what they do at the lab's usual rate.
     load: t.ClassVar[dict[str, int]] = {"ticks": 12}
     enough = 4
@@ -234,8 +235,14 @@ class World(_world.World):
     #: Whether procedures and remedies are typed on the hosts, or are playbooks.
     typing = False
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, running: t.Collection[str] = ()) -> None:
+        """:param running: names of those of the lab's VMs that are made, besides those that do not run; none: all of them."""
+        chosen = set(running or self.all)
+        assert chosen <= set(self.all), f"{sorted(chosen - set(self.all))}: not among {', '.join(self.all)}"
+        self.vms = [vm for vm in _guests.VMS if not vm.running or vm.name in chosen]
         super().__init__(lab)
+        if running:  # a ready state of its own
+            self.ready = f"faults_{'_'.join(sorted(running))}"
         self.node = ControlNode(lab, "cn1")
         self.other_node = ControlNode(lab, "cn2")
         self.autostart = [vm.name for vm in self.vms if vm.running and vm.autostart]
@@ -250,7 +257,7 @@ class World(_world.World):
 
     def make_ready(self, again: bool = False) -> None:
         """:param again: from the state that was saved before, as it is, or with this version over it."""
-        noted = self.lab.dir / "ready.json"
+        noted = self.lab.dir / f"{self.ready}.json"
         version = _version()
         if again:
             known = json.loads(noted.read_text(encoding="ascii")) if noted.exists() else {}

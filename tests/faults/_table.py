@@ -10,6 +10,7 @@ By itself it writes them there, and beside this file, so that a matrix of hours 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import statistics
@@ -29,6 +30,8 @@ KNOWN = Path(__file__).with_name("results.jsonl")
 DOCS = ROOT / "docs/reliability.md"
 HEADING = "## The matrix"
 FAILED = "**failed**"
+#: That ran in a cell whose entry does not say it.
+VMS = 5
 
 Result = dict[str, t.Any]
 
@@ -88,6 +91,9 @@ def section(results: t.Mapping[str, Result]) -> str:
     dates = sorted(one["date"] for one in ran) or ["never"]
     boots = [one["boot"] for one in ran if one["boot"]]
     head = f"{passed} of {len(_cells.matrix())} cells have passed; runs of `make faults` from {dates[0]} to {dates[-1]}."
+    vms = collections.Counter(one.get("vms", VMS) for one in ran)
+    if vms:
+        head += f" VMs that ran, in so many cells: {', '.join(f'{number} in {times}' for number, times in sorted(vms.items()))}."
     if boots:
         head += f" A host boots in {statistics.median(boots):.0f} s (median), which is part of the time until it is mended."
     return "\n".join([HEADING, "", head, "", *tables(results)]).rstrip("\n") + "\n"

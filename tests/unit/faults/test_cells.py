@@ -134,3 +134,17 @@ def test_a_sample_is_of_everything_and_the_same_for_the_same_seed():
         assert {parts[0] for parts in cells} == set(_cells.STEPS)
         assert len({parts[2] for parts in cells}) == len(cells)  # no fault twice
     assert sorted(_cells.sample(names, 500, 1)) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("result", "same"),
+    [
+        ({}, False),
+        ({"vms": 5}, False),
+        ({"typed": True}, True),
+        ({"typed": False, "vms": 5}, True),
+        ({"typed": True, "vms": 3}, False),
+    ],
+)
+def test_make_test_takes_its_cells_from_those_that_passed_with_all_vms_and_as_they_are_run_now(result, same):
+    assert _cells.as_now(result, 5) is same

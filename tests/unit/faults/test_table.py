@@ -60,11 +60,12 @@ def test_what_was_run_before_is_kept_beside_the_code_and_in_the_docs(tmp_path, m
 
 def test_the_section_has_each_cell_and_counts_those_that_have_passed():
     one, two, *_rest = _cells.matrix()
-    results = {one.name: result(one.name, boot=38.0), two.name: result(two.name, passed=False)}
+    results = {one.name: result(one.name, boot=38.0), two.name: result(two.name, passed=False, vms=3)}
     results["event-late"] = result("event-late", title="a host returns late")
     text = _table.section(results)
     assert f"1 of {len(_cells.matrix())} cells have passed" in text
     assert "A host boots in 38 s" in text
+    assert "VMs that ran, in so many cells: 3 in 1, 5 in 1." in text
     assert "| a host returns late | target: 41 s |" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert sum(row.count("not run") for row in rows) == len(_cells.matrix()) - 2
