@@ -228,8 +228,7 @@ class World(_world.World):
 
     #: Those of the lab's VMs that run, unless some are chosen.
     all: t.ClassVar[list[str]] = [vm.name for vm in _guests.VMS if vm.running]
-    #: 1.5 turns per second: five VMs cost the emulated host a third of what they do at the lab's usual rate.
-    load: t.ClassVar[dict[str, int]] = {"ticks": 12}
+    load: t.ClassVar[dict[str, int]] = {}
     enough = 4
     ready = "faults"
     #: Whether procedures and remedies are typed on the hosts, or are playbooks.

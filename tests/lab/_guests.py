@@ -25,9 +25,9 @@ SOURCE = Path(__file__).with_name("guest.asm")
 MIB = 1 << 20
 DISK_SIZE = 8 * MIB
 BRIDGE = "br-vms"
-#: Ticks per turn of the lab's guests: 0.22 s, 4.5 beats per second. In an emulated host a guest costs a tenth of a real core
-#: at this rate and nearly twice as much at 2 ticks, and there are five.
-TICKS = 4
+#: Ticks per turn of the lab's guests: 0.66 s, 1.5 beats per second. In an emulated host five guests take half of a real core at
+#: 4 ticks, and a third of that at this rate; what measures interruptions chooses its own.
+TICKS = 12
 FIRST_PORT = 47001
 _MAGIC = b"HVMG"
 _LOAD_LBA = 128

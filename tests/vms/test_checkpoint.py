@@ -19,6 +19,8 @@ import pytest
 from _hosts import Failure, finish
 from _world import AT_THE_SNAPSHOT, STATE_DIR, World
 
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering
+
 ROUNDS = int(os.environ.get("HVM_CHECKPOINTS", "3"))
 
 
@@ -218,6 +220,39 @@ def test_one_that_hangs_in_the_midst_lets_the_others_go_on(world: World) -> None
     still = checkpoint(world)
     assert "and the QEMU of VM delta does not answer" in still["msg"]
     signalled(world, "delta", "CONT")
+    the_next_one_is_whole(world, began)
+
+
+#: A migration in the background; the QEMU of delta is stopped when its memory is being written.
+STOPPED_WHILE_SAVED = """
+rm -f /run/hvm-migrate
+(hvm migrate secure > /run/hvm-migrate 2>&1; echo "rc=$?" >> /run/hvm-migrate) < /dev/null > /dev/null 2>&1 &
+for i in $(seq 1200); do [ -e /var/lib/libvirt/hvm/delta.state.partial ] && break; sleep 0.05; done
+kill -STOP $(cat /run/libvirt/qemu/delta.pid)
+for i in $(seq 300); do grep -s ^rc= /run/hvm-migrate && break; sleep 1; done
+cat /run/hvm-migrate
+"""
+
+
+@pytest.mark.long
+def test_one_that_hangs_while_a_migration_saves_it_has_all_others_back(world: World) -> None:
+    others = [name for name in world.names if name != "delta"]
+    began = time.time()
+    said = world.a.sh(STOPPED_WHILE_SAVED, timeout=420)
+    print(said)
+    assert "the QEMU of VM delta has not answered for 60 s" in said
+    assert "rc=1" in said.split()
+    assert "so the migration was undone, and hva goes on as the ACTIVE host" in said
+    all_is_well(world, began, without=["delta"])
+    waits = {name: report.interruption.seconds for name, report in world.reports(began).items() if report.interruption}
+    print(f"heard {waits}")
+    assert max(waits.get(name, 0.0) for name in others) < answering.EVERY + answering.WORKING + 2 * BESIDES
+    assert "its QEMU does not answer" in world.a.sh("hvm status --all")
+    # it goes on after all, and libvirt saves it to the end: nothing but the operator's word says that its disks are as they were
+    signalled(world, "delta", "CONT")
+    world.a.sh("for i in $(seq 60); do virsh -q domstate delta | grep -q 'shut off' && break; sleep 1; done")
+    assert "the image of VM delta has no manifest" in world.a.sh("hvm vm restore delta 2>&1 || true")
+    world.a.sh("hvm vm restore delta --force")
     the_next_one_is_whole(world, began)
 
 
