@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import _guests
@@ -414,7 +415,8 @@ class World(_world.World):
         """As the playbook shows it, of the hosts that have power, by `hvm` on each: a module is compiled anew for each task, and
         that takes an emulated host long.
         """
-        found = [json.loads(host.sh("hvm status --json")) for host in self.on()]
+        with ThreadPoolExecutor() as pool:
+            found = [json.loads(said) for said in pool.map(lambda host: host.sh("hvm status --json"), self.on())]
         return "\n".join(f"ok: [{one['hvm']['host']}] => {json.dumps({'msg': status.status(one)}, indent=1)}" for one in found)
 
     def _words(self, advice: _judge.Advice, did: t.Sequence[str]) -> list[str]:
