@@ -256,10 +256,10 @@ class World(_world.World):
         self._whole: tuple[Host, dict[str, int]] | None = None
 
     def make_ready(self, again: bool = False) -> None:
-        """:param again: from the state that was saved before, as it is, or with this version over it."""
+        """:param again: from the state that was saved before, if it was: as it is, or with this version over it."""
         noted = self.lab.dir / f"{self.ready}.json"
         version = _version()
-        if again:
+        if again and self.ready in self.lab.state().get("states", []):
             known = json.loads(noted.read_text(encoding="ascii")) if noted.exists() else {}
             if version and known.get("version") == version:
                 self._floor = known["floor"]
