@@ -223,6 +223,20 @@ def test_one_that_hangs_in_the_midst_lets_the_others_go_on(world: World) -> None
     the_next_one_is_whole(world, began)
 
 
+@pytest.mark.long
+def test_a_qemu_that_writes_its_memory_answers(world: World) -> None:
+    """Else a VM that takes long to be saved would be given up as one that hangs."""
+    began = time.time()
+    done = world.a.call("save_asking", name="delta", every=0.2)
+    assert not done.get("failed"), done["msg"]
+    print(f"asked {len(done['asked'])} times")
+    assert len(done["asked"]) > 1
+    assert not any(done["asked"])
+    assert world.states()["delta"] == "shut off"
+    assert not world.a.call("vm", verb="restored", names=["delta"]).get("failed")
+    the_next_one_is_whole(world, began)
+
+
 #: A migration in the background; the QEMU of delta is stopped when its memory is being written.
 STOPPED_WHILE_SAVED = """
 rm -f /run/hvm-migrate
