@@ -226,7 +226,7 @@ def test_one_that_hangs_in_the_midst_lets_the_others_go_on(world: World) -> None
 def test_a_qemu_that_writes_its_memory_answers(world: World) -> None:
     """Else a VM that takes long to be saved would be given up as one that hangs."""
     began = time.time()
-    done = world.a.call("save_asking", name="delta", every=0.2)
+    done = world.a.call("save_asking", which="delta", every=0.2)
     assert not done.get("failed"), done["msg"]
     print(f"asked {len(done['asked'])} times")
     assert len(done["asked"]) > 1

@@ -100,7 +100,7 @@ def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **limit
     return verbs.apply(config.load(), verb, names, everything, verbs.Options(stopping.Limits(**limits)), False)
 
 
-def save_asking(name: str, every: float) -> dict[str, t.Any]:
+def save_asking(which: str, every: float) -> dict[str, t.Any]:
     """A VM is saved, and its QEMU is asked that often meanwhile; `asked`: what was found each time."""
     from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering
 
@@ -112,7 +112,7 @@ def save_asking(name: str, every: float) -> dict[str, t.Any]:
         return asked[-1]
 
     answering.EVERY, answering.silent = every, noted
-    return {**vm("saved", [name]), "asked": asked}
+    return {**vm("saved", [which]), "asked": asked}
 
 
 def observe() -> dict[str, t.Any]:
