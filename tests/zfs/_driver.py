@@ -100,21 +100,6 @@ def vm(verb: str, names: t.Sequence[str] = (), everything: bool = False, **limit
     return verbs.apply(config.load(), verb, names, everything, verbs.Options(stopping.Limits(**limits)), False)
 
 
-def save_asking(which: str, every: float) -> dict[str, t.Any]:
-    """A VM is saved, and its QEMU is asked that often meanwhile; `asked`: what was found each time."""
-    from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering
-
-    asked: list[list[str]] = []
-    silent = answering.silent
-
-    def noted(*arguments: t.Any) -> list[str]:
-        asked.append(silent(*arguments))
-        return asked[-1]
-
-    answering.EVERY, answering.silent = every, noted
-    return {**vm("saved", [which]), "asked": asked}
-
-
 def observe() -> dict[str, t.Any]:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import observe as looking
 
@@ -127,7 +112,6 @@ CALLS: dict[str, t.Callable[..., dict[str, t.Any]]] = {
     "take_and_sync": take_and_sync,
     "rollback": run_rollback,
     "kept": kept,
-    "save_asking": save_asking,
     "drop": drop,
     "hypervisor": hypervisor,
     "backup": run_backup,

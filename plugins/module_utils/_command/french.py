@@ -196,9 +196,6 @@ SENTENCES = {
     "VM {} wants the emulator {}, which is not there": "la VM {} demande l'émulateur {}, qui n'est pas là",
     "Install it there.": "L'y installer.",
     "the QEMU of VM {} does not answer": "le QEMU de la VM {} ne répond pas",
-    "the QEMU of VM {} has not answered for {} s (hvm_vm state=poweredoff ends it)": (
-        "le QEMU de la VM {} n'a pas répondu depuis {} s (hvm_vm state=poweredoff l'arrête)"
-    ),
     "See virsh domcontrol {}. hvm_vm state=poweredoff ends it; then start it again.": (
         "Voir virsh domcontrol {}. 'hvm vm poweroff' l'arrête; puis la démarrer."
     ),
@@ -771,7 +768,6 @@ SENTENCES = {
     "hypervisor stopped": "hyperviseur arrêté",
     "hot sync, round {}": "synchro à chaud, tour {}",
     "going back: {}": "retour en arrière: {}",
-    "VM {} is left as it is: its QEMU does not answer": "la VM {} reste telle quelle: son QEMU ne répond pas",
     "overlays for {}": "overlays pour {}",
     "{}: changed on {} while VMs were on both hosts, and not on the other one; kept in {}": (
         "{}: modifié sur {} pendant que des VMs étaient sur les deux hôtes, et pas sur l'autre; gardé dans {}"

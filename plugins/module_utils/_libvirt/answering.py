@@ -15,8 +15,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import Call, all_within
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.bounded import all_within
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import OPERATION_TIMEOUT, code_of
 
 #: Seconds. A QEMU whose storage is slow needs some; ten of them are no VM that anybody uses.
@@ -25,9 +24,6 @@ LIMIT = 10.0
 OCCUPIED = 2
 #: VMs that are asked over one connection: libvirtd takes five requests of one at a time (max_client_requests).
 EACH = 4
-#: Seconds between two questions to a QEMU that is at work, and how long it may take to answer one: a minute, since its own main
-#: loop waits for the disks when it stops the VM (vm_stop, bdrv_flush_all), and they may be slow.
-EVERY, WORKING = 5.0, 60.0
 
 
 def silent(connect: t.Callable[[], t.Any], names: t.Sequence[str], limit: float = LIMIT) -> list[str]:
@@ -57,32 +53,3 @@ def _answers(conn: t.Any, name: str, limit: float) -> bool:
     except Exception as exc:  # noqa: BLE001  any other error is an answer: it has ended, or cannot be asked this
         return code_of(exc) != OPERATION_TIMEOUT
     return True
-
-
-def while_it_answers(work: t.Callable[[], t.Any], conn: t.Any, name: str) -> t.Any:
-    """What `work` returns or raises, for as long as this VM's QEMU answers: it is asked every few seconds.
-
-    :param work: waits for QEMU without a limit. It is left alone when it hangs, and may still come to its end.
-    :param conn: taken by it; what QEMU is asked goes over another one.
-    :raises HvmError: when QEMU does not answer any more.
-    """
-    call = Call(work)
-    while not call.wait(EVERY):
-        if _hangs(conn, name) and not call.wait(0):
-            raise HvmError(f"the QEMU of VM {name} has not answered for {WORKING:.0f} s (hvm_vm state=poweredoff ends it)")
-    if call.error:
-        raise call.error
-    return call.result
-
-
-def _hangs(conn: t.Any, name: str) -> bool:
-    try:
-        return bool(silent(lambda: _beside(conn), [name], WORKING))
-    except Exception:  # noqa: BLE001  libvirt itself does not answer, which the work will be told as well
-        return False
-
-
-def _beside(conn: t.Any) -> t.Any:
-    import libvirt
-
-    return libvirt.open(conn.getURI())

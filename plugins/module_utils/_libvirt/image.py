@@ -47,7 +47,6 @@ import xml.etree.ElementTree as ET
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, sync_directory, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import FROZEN, RUNNING, STOPPED, state_of
 
 FORMAT = 1
@@ -533,8 +532,6 @@ def _volume(conn: t.Any, path: str) -> str:
 def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | None:
     """State image into `state_dir`, then the VM is off. A failed save leaves the VM running (libvirt resumes it).
 
-    One whose QEMU hangs in the midst is given up. Should it go on while this process lives, its image is whole all the same.
-
     :param durable: False where a snapshot follows at once: that one writes everything, and fsync would only write it twice.
     """
     dom = conn.lookupByName(name)
@@ -548,13 +545,6 @@ def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | 
         raise _runs_and_has_one(name, path if os.path.exists(path) else partial)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
-    answering.while_it_answers(lambda: _save(conn, dom, state_dir, durable), conn, name)
-    return f"{name} saved"
-
-
-def _save(conn: t.Any, dom: t.Any, state_dir: str, durable: bool) -> None:
-    name = dom.name()
-    path, partial = image_path(state_dir, name), partial_path(state_dir, name)
     vm, disks = facts(conn, dom)
     dom.save(partial)
     os.chmod(partial, 0o600)
@@ -566,6 +556,7 @@ def _save(conn: t.Any, dom: t.Any, state_dir: str, durable: bool) -> None:
     os.rename(partial, path)
     if durable:
         sync_directory(state_dir)
+    return f"{name} saved"
 
 
 def _runs_and_has_one(name: str, path: str) -> HvmError:

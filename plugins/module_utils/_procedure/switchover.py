@@ -19,7 +19,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, domains
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
@@ -370,17 +370,14 @@ class _Switch:
                 conn = hypervisor.connect_again()
                 errors = attempt(conn)
             now = domains.vms(conn, self.config.state_dir)
-            still = [vm for vm in self.running if vm in now and now[vm]["state"] == domains.FROZEN and vm not in self.frozen]
-            hanging = answering.silent(domains.connect, still)
         except Exception as exc:  # noqa: BLE001
             return errors or {self.config.me.name: str(exc)}
-        self._say_all(f"VM {vm} is left as it is: its QEMU does not answer" for vm in hanging)
         for vm in self.running:
             state = now[vm]["state"] if vm in now else domains.STOPPED
             text = ""
             if state == domains.STOPPED:
                 text = "it ended, and has no state image (hvm_vm state=started)"
-            elif vm in still and vm not in hanging:
+            elif state == domains.FROZEN and vm not in self.frozen:
                 text = _unfreeze(conn, vm)
             if text:
                 errors.setdefault(vm, text)

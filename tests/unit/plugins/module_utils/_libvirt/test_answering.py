@@ -12,7 +12,6 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -69,61 +68,3 @@ def test_one_that_has_ended_meanwhile_is_not_silent() -> None:
     world = World(VM("web"))
     world.vms["web"].state = OFF
     assert answering.silent(world.connect, ["web", "gone"]) == []
-
-
-# ---- while it is at work
-
-
-class Work:
-    """What waits for QEMU: for so many seconds, or until it is let go."""
-
-    def __init__(self, seconds: float = 9.0, error: Exception | None = None) -> None:
-        self.seconds, self.error, self.go_on = seconds, error, threading.Event()
-
-    def __call__(self) -> str:
-        self.go_on.wait(self.seconds)
-        if self.error:
-            raise self.error
-        return "done"
-
-
-@pytest.fixture(name="web")
-def _web(monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World(VM("web"))
-    monkeypatch.setattr(answering, "_beside", lambda conn: conn.connect())
-    monkeypatch.setattr(answering, "EVERY", 0.05)
-    monkeypatch.setattr(answering, "WORKING", 0.2)
-    return world
-
-
-def test_work_goes_on_as_long_as_qemu_answers(web: World) -> None:
-    assert answering.while_it_answers(Work(0.3), web, "web") == "done"
-    assert web.vms["web"].calls.count("get downtime") >= 2
-    with pytest.raises(Error, match="no room"):
-        answering.while_it_answers(Work(0.1, Error(38, "no room")), web, "web")
-
-
-def test_work_that_is_done_soon_asks_nothing(monkeypatch: pytest.MonkeyPatch, web: World) -> None:
-    monkeypatch.setattr(answering, "EVERY", 5.0)
-    assert answering.while_it_answers(Work(0.0), web, "web") == "done"
-    assert web.log == []
-
-
-def test_work_for_a_qemu_that_hangs_is_given_up(web: World) -> None:
-    work = Work()
-    web.vms["web"].deaf = threading.Event()
-    began = time.monotonic()
-    with pytest.raises(HvmError, match="the QEMU of VM web has not answered for 0 s"):
-        answering.while_it_answers(work, web, "web")
-    assert time.monotonic() - began < 3
-    work.go_on.set()
-    web.vms["web"].deaf.set()
-
-
-def test_a_libvirt_that_is_away_is_no_qemu_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(dummy: t.Any) -> t.Any:
-        raise Error(38, "no socket")
-
-    monkeypatch.setattr(answering, "_beside", away)
-    monkeypatch.setattr(answering, "EVERY", 0.05)
-    assert answering.while_it_answers(Work(0.2), None, "web") == "done"

@@ -11,7 +11,6 @@ import functools
 import json
 import pathlib
 import sys
-import threading
 import types
 import typing as t
 
@@ -19,7 +18,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, image
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image
 from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import Status
 from ansible_collections.hvm.pair.plugins.module_utils._net.shared_ip import Change
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
@@ -571,24 +570,6 @@ def test_a_vm_that_stays_paused_is_named(pair: Pair) -> None:
     with pytest.raises(HvmError, match="not with everything: beta: cannot acquire state change lock"):
         pair.migrate()
     assert sorted(pair.held) == sorted([V4, V6])
-
-
-def test_a_vm_that_hangs_while_it_is_saved_has_all_others_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    beta = pair.world.vms["beta"]
-
-    def hangs(dummy: Pair) -> None:
-        beta.state, beta.deaf, beta.occupied = 3, threading.Event(), 300_000
-
-    monkeypatch.setattr(answering, "EVERY", 0.05)
-    monkeypatch.setattr(answering, "_beside", lambda dummy: pair.world.connect())
-    on_call("save", "beta", hangs)(pair)
-    with pytest.raises(HvmError, match=r"beta has not answered for 60 s \(.*\); so the migration was undone"):
-        pair.migrate()
-    assert pair.world.states() == {"alpha": RUNNING, "beta": 3, "gamma": RUNNING, "saved": OFF}
-    assert "resume" not in beta.calls
-    assert sorted(pair.held) == sorted([V4, V6])
-    assert pair.pending() is None
-    t.cast("threading.Event", beta.deaf).set()
 
 
 def test_a_vm_that_the_operator_had_frozen_stays_frozen(pair: Pair) -> None:
