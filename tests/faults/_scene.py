@@ -236,6 +236,8 @@ class World(_world.World):
     ready = "faults"
     #: Whether procedures and remedies are typed on the hosts, or are playbooks.
     typing = False
+    #: Cells that have gone on from the one before.
+    _chained = 0
 
     def __init__(self, lab: Lab, running: t.Collection[str] = ()) -> None:
         """:param running: names of those of the lab's VMs that are made, besides those that do not run; none: all of them."""
@@ -256,7 +258,6 @@ class World(_world.World):
         self._lap = time.monotonic()
         #: The ACTIVE host of a pair that is whole, and what its last completed set has at least; None when there is none.
         self._whole: tuple[Host, dict[str, int]] | None = None
-        self._cells = 0
 
     def make_ready(self, again: bool = False) -> None:
         """:param again: from the state that was saved before, if it was: as it is, or with this version over it."""
@@ -297,7 +298,7 @@ class World(_world.World):
         self.node.forget()
         self.other_node.forget()
         self._whole = None
-        self._cells = 0
+        self._chained = 0
         self.a, self.b = sorted((self.a, self.b), key=lambda host: host.name)
         super().fresh()
         self.booting, self.typing, self.floor = 0.0, False, self._floor
@@ -306,10 +307,10 @@ class World(_world.World):
 
     def go_on(self) -> None:
         """The pair as the last cell left it, when that was whole: `a` is the ACTIVE host. Else as it was made."""
-        if self._whole is None or self._cells >= CHAIN:
+        if self._whole is None or self._chained >= CHAIN:
             self.fresh()
             return
-        self._cells += 1
+        self._chained += 1
         active, self.floor = self._whole
         self._whole = None
         if active is self.b:
