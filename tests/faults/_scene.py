@@ -231,6 +231,7 @@ class World(_world.World):
 
     #: Those of the lab's VMs that run, unless some are chosen.
     all: t.ClassVar[list[str]] = [vm.name for vm in _guests.VMS if vm.running]
+    #: They only count; the tests of memory have them write as well.
     load: t.ClassVar[dict[str, int]] = {}
     enough = 4
     ready = "faults"
