@@ -6,25 +6,47 @@
 """Run several make targets one after the other, all of them even when one fails, and say at the end how each went.
 
 Those that only need processor time can run beside the others, one after the other too, with what these leave idle: the lab waits
-a lot. What they print is shown when each has ended.
+a lot. What they print is shown when each has ended. Whoever sees only the end of it all is told there why a part has failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import typing as t
 
 #: Names the targets that this process runs inside of, so that one which contains itself stops instead of filling the memory.
 CHAIN = "HVM_PARTS"
 #: Gives way to everything else. A session of its own is what the kernel schedules as one (sched(7), autogroup).
 MODESTLY = 'echo 19 2>/dev/null > /proc/self/autogroup; exec nice -n 19 "$@"'
 
-Result = tuple[str, int, float]
+#: How ansible, pytest and what checks lines begin to say what failed; molecule draws a box around it.
+FAILURE = re.compile(r"(?:│ )?(?:\[ERROR\]|fatal: |failed: |(?:FAILED|ERROR) |E  |[\w./-]+:\d+:)")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+#: It goes on for so many lines; so many of all are repeated, the last ones.
+FOLLOWING, REPEATED = 12, 40
+
+
+class Result(t.NamedTuple):
+    """:ivar why: the lines in which it says why it failed."""
+
+    target: str
+    code: int
+    seconds: float
+    why: list[str]
+
+
+def why(lines: list[str]) -> list[str]:
+    plain = [COLOURS.sub("", line).strip() for line in lines]
+    begun = [number for number, line in enumerate(plain) if FAILURE.match(line)]
+    kept = sorted({number + n for number in begun for n in range(FOLLOWING + 1)} & set(range(len(plain))))
+    return [plain[number] for number in kept[-REPEATED:]]
 
 
 def make(target: str, chain: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -35,8 +57,19 @@ def run(target: str, chain: list[str]) -> Result:
     print(f"\n==> make {target}", flush=True)
     start = time.monotonic()
     command, env = make(target, chain)
-    code = subprocess.run(command, env=env, check=False).returncode
-    return target, code, time.monotonic() - start
+    if sys.stdout.isatty():  # colours and progress, and nobody has to be told what he has just seen
+        return Result(target, subprocess.run(command, env=env, check=False).returncode, time.monotonic() - start, [])
+    lines = []
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        try:
+            for raw in process.stdout:
+                lines.append(raw.decode(errors="replace"))
+                print(lines[-1], end="", flush=True)
+        except BaseException:
+            process.kill()
+            raise
+    return Result(target, process.returncode, time.monotonic() - start, why(lines))
 
 
 class Beside(threading.Thread):
@@ -68,7 +101,7 @@ class Beside(threading.Thread):
             text = f"\n==> make {target}, beside the others\n{out.decode(errors='replace')}"
             sys.stdout.write(text)
             sys.stdout.flush()
-            self.results.append((target, self._process.returncode, time.monotonic() - start))
+            self.results.append(Result(target, self._process.returncode, time.monotonic() - start, why(text.splitlines())))
 
     def end(self) -> None:
         """What still runs of it."""
@@ -100,13 +133,17 @@ def main(arguments: list[str]) -> int:
     finally:
         beside.end()
     results += beside.results
-    results += [(target, 1, 0.0) for target in beside.targets[len(beside.results) :]]  # whatever has kept it from ending
+    # whatever has kept them from ending
+    results += [Result(target, 1, 0.0, []) for target in beside.targets[len(beside.results) :]]
     width = max(map(len, targets))
+    failed = [result for result in results if result.code]
+    for result in failed:
+        print(f"\nWhy {result.target} failed:", *result.why, sep="\n  ")
     print()
-    for target, code, seconds in results:
-        print(f"{target:<{width}}  {'FAILED' if code else 'passed'}  {seconds:7.1f} s")
-    failed = [target for target, code, _seconds in results if code]
-    print(f"{'FAILED: ' + ', '.join(failed) if failed else 'All passed'} ({time.monotonic() - start:.1f} s)", flush=True)
+    for result in results:
+        print(f"{result.target:<{width}}  {'FAILED' if result.code else 'passed'}  {result.seconds:7.1f} s")
+    end = "FAILED: " + ", ".join(result.target for result in failed) if failed else "All passed"
+    print(f"{end} ({time.monotonic() - start:.1f} s)", flush=True)
     return bool(failed)
 
 

@@ -16,7 +16,7 @@ import pytest
 PARTS = pathlib.Path(__file__).resolve().parents[2] / "tools/parts.py"
 #: meets: passes only while `waits` is there, which passes only when `meets` has been there
 MAKEFILE = """
-.PHONY: good bad meets waits long nice itself
+.PHONY: good bad meets waits long nice itself talks
 good: ; @echo good >> log
 bad: ; @echo bad >> log; false
 meets: ; @touch met; for i in $$(seq 200); do [ -e waited ] && exit 0; sleep 0.05; done; exit 1
@@ -24,6 +24,7 @@ waits: ; @for i in $$(seq 200); do [ -e met ] && touch waited && exit 0; sleep 0
 long: ; @echo $$$$ > pid; exec sleep 60
 nice: ; @nice > nice
 itself: ; @{parts} itself
+talks: ; @echo "$$TEXT"; false
 """
 
 
@@ -46,6 +47,20 @@ def test_all_are_run_in_their_order_and_what_failed_is_named(place: pathlib.Path
     assert parts(place, "good")[0] == 0
     assert parts(place, "itself")[0] == 1
     assert parts(place)[0] == 2
+
+
+@pytest.mark.parametrize("beside", [[], ["--beside=talks"]])
+def test_the_end_of_it_says_why_a_part_failed(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch, beside: list[str]) -> None:
+    fatal = "\x1b[2m│\x1b[0m \x1b[0;31mfatal: [hva]: FAILED! => \x1b[0m"
+    lines = [fatal, "│     msg: nothing is there", "│ ok: [hvb]", *"x" * 50]
+    monkeypatch.setenv("TEXT", "\n".join(["before", *lines, "E   assert 1 == 2", "tests/a.py:3: AssertionError"]))
+    code, said = parts(place, "talks", "good", *beside)
+    end = said[said.index("Why talks failed:") + 1 :]
+    assert code == 1
+    assert end[:2] == ["  │ fatal: [hva]: FAILED! =>", "  │     msg: nothing is there"]
+    assert [line for line in end if "x" not in line][3:5] == ["  E   assert 1 == 2", "  tests/a.py:3: AssertionError"]
+    assert end[-1].startswith("FAILED: talks (")
+    assert len(end) < len(lines)
 
 
 @pytest.mark.parametrize("beside", ["meets", "waits"])
