@@ -168,13 +168,17 @@ WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("module", "name", "wrong", "said"), WRONG.values(), ids=WRONG)
-def test_a_wrong_guard_is_found(
-    module: t.Any, name: str, wrong: t.Callable[..., t.Any], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+#: Where to begin to look for those that few schedules find. Out of date as soon as the model changes: then it takes longer.
+BEGIN = {"half a sync is started from": 2900, "what was given up still counts": 2804, "saved VMs are waited for": 1723}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_guard_is_found(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, wrong, said = WRONG[what]
     monkeypatch.setattr(module, name, wrong)
+    first = BEGIN.get(what, 0)
     with pytest.raises(Broken, match=said) as caught:
-        for seed in range(20_000):
+        for seed in range(first, first + 20_000):
             play(seed, EVENTS)
     assert "schedule" in caught.value.__notes__[0]
 

@@ -21,7 +21,9 @@ import dataclasses
 import json
 import os
 import pathlib
+import random
 import shutil
+import tempfile
 import threading
 import types
 import typing as t
@@ -937,16 +939,25 @@ Act = t.Callable[[Moving], object]
 STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
 
 
-def each_strike(place: pathlib.Path, strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
+#: Every effect is struck with HVM_LONG=1; otherwise every third one, by HVM_SEED: the others have their turn in other runs.
+SPARSE = 1 if os.environ.get("HVM_LONG") else 3
+SEED = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
+#: A pair is some hundred small files, and each strike has one.
+MEMORY = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
+
+
+def each_strike(strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
     """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)
 
     :param every: 2: every second effect, odd ones by one kind of strike and even ones by the next, since it takes its time.
     """
-    number = STRIKES.index(strike) % every + 1 - every
+    print(f"HVM_SEED={SEED}")
+    step = every * SPARSE
+    number = STRIKES.index(strike) % every + 1 + every * (SEED % SPARSE) - step
     while True:
-        number += every
-        with pytest.MonkeyPatch.context() as patch:
-            lab = Moving(place / str(number), patch)
+        number += step
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY, prefix="hvm-strike-") as place:
+            lab = Moving(pathlib.Path(place), patch)
             prepare(lab)
             struck = lab.strike(strike, lab.number + number)
             try:
@@ -958,6 +969,7 @@ def each_strike(place: pathlib.Path, strike: str, prepare: Act, act: Act, every:
             lab.pending = [host for host in (lab.hv1, lab.hv2) if (host.place / "journal.json").exists() and host.pending()]
             lab.up_again()
             if struck[0]:
+                print(f"{strike}, {number}: {struck[0]}")
                 yield lab, struck[0]
 
 

@@ -452,7 +452,7 @@ def test_whatever_fails_wherever_every_vm_goes_on_and_no_half_image_is_left(at: 
         assert operation.pending() is None
 
 
-@settings(max_examples=15)
+@settings(max_examples=50 if os.environ.get("HVM_LONG") else 5)
 @given(at=st.integers(0, 220), own=st.booleans())
 def test_a_killed_process_is_made_good_by_the_next_run(at: int, own: bool) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
