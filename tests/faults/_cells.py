@@ -167,8 +167,8 @@ def matrix() -> list[Cell]:
 
 
 def as_now(result: t.Mapping[str, t.Any], vms: int) -> bool:
-    """Whether what a test has found was found in the way that it is run now, with so many VMs. Older entries have all of them."""
-    return "typed" in result and result.get("vms", vms) == vms
+    """Whether what a test has found was found in the way that it is run now, with so many VMs."""
+    return "typed" in result and result["vms"] == vms
 
 
 EVENT = "event"

@@ -30,8 +30,6 @@ KNOWN = Path(__file__).with_name("results.jsonl")
 DOCS = ROOT / "docs/reliability.md"
 HEADING = "## The matrix"
 FAILED = "**failed**"
-#: That ran in a cell whose entry does not say it.
-VMS = 5
 
 Result = dict[str, t.Any]
 
@@ -91,7 +89,7 @@ def section(results: t.Mapping[str, Result]) -> str:
     dates = sorted(one["date"] for one in ran) or ["never"]
     boots = [one["boot"] for one in ran if one["boot"]]
     head = f"{passed} of {len(_cells.matrix())} cells have passed; runs of `make faults` from {dates[0]} to {dates[-1]}."
-    vms = collections.Counter(one.get("vms", VMS) for one in ran)
+    vms = collections.Counter(one["vms"] for one in ran)
     if vms:
         head += f" VMs that ran, in so many cells: {', '.join(f'{number} in {times}' for number, times in sorted(vms.items()))}."
     if boots:

@@ -10,8 +10,8 @@ import pytest
 
 
 def result(name, **more):
-    facts = {"active": "target", "advice": [], "serving": 41.3, "waited": 0.0, "boot": 0.0, "passed": True, "date": "2026-11-25"}
-    return {"name": name, **facts, **more}
+    facts = {"active": "target", "advice": [], "serving": 41.3, "waited": 0.0, "boot": 0.0, "passed": True, "vms": 5}
+    return {"name": name, "date": "2026-11-25", **facts, **more}
 
 
 @pytest.mark.parametrize(
