@@ -14,14 +14,15 @@ description:
     firmware and more); before a backup it is a warning.
   - The other one says who acts. Nothing is changed.
   - V(migrate_unsecure) may also be one that has begun and is gone on with. How each VM would move is for M(hvm.pair.hvm_move).
-  - V(hv_start) and V(rollback) are for the host that was ACTIVE last, by the records of both.
+  - V(hv_start), V(rollback) and V(follow) are for the host that was ACTIVE last, by the records of both. V(follow) is
+    M(hvm.pair.hvm_zfs_rollback) with O(hvm.pair.hvm_zfs_rollback#module:state=followed), which may be done while VMs run.
 version_added: 0.1.0
 options:
   operation:
     description: What is about to be done.
     type: str
     required: true
-    choices: [migrate, migrate_unsecure, backup, backup_unsecure, sync, hv_start, rollback]
+    choices: [migrate, migrate_unsecure, backup, backup_unsecure, sync, hv_start, rollback, follow]
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.

@@ -86,6 +86,7 @@ SENTENCES = {
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",
     "another operation is running on {}: {}": "une autre opération est en cours sur {}: {}",
+    "Its replicas can follow when it is back.": "Ses réplicas pourront suivre quand il sera revenu.",
     "Wait until it has ended.": "Attendre qu'elle soit terminée.",
     "Wait until it has ended, then run this again.": "Attendre qu'elle soit terminée, puis relancer.",
     "neither this host nor {} was ACTIVE last": "ni cet hôte ni {} n'a été ACTIF en dernier",
@@ -99,8 +100,11 @@ SENTENCES = {
     "Decide about them first.": "En décider d'abord.",
     "{}, begun {}, did not end: it was last at '{}'": "{}, lancée le {}, ne s'est pas terminée: elle en était à '{}'",
     "{} is ACTIVE too (epoch {}; {} has epoch {})": "{} est ACTIF aussi (époque {}; {} est en époque {})",
-    "Two ACTIVE hosts: stop the VMs on the one with the lower epoch before anything else.": (
-        "Deux hôtes ACTIFS: avant tout, arrêter les VMs de celui dont l'époque est la plus basse."
+    "Two ACTIVE hosts, and {} was it before the other: stop the VMs there, before anything else.": (
+        "Deux hôtes ACTIFS, dont {} l'était avant l'autre: avant tout, y arrêter les VMs."
+    ),
+    "Two ACTIVE hosts, and nothing tells which was it later: look at both, and stop the VMs on one before anything else.": (
+        "Deux hôtes ACTIFS, et rien ne dit lequel l'a été en dernier: regarder les deux, et avant tout arrêter les VMs de l'un."
     ),
     "{} has seen epoch {} and {} only {}": "{} a vu l'époque {}, et {} seulement {}",
     "{} was ACTIVE after {}: its data are newer. Nothing may be sent over them.": (

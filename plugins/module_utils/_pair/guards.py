@@ -68,7 +68,7 @@ def roles(me: Observation, peer: Observation) -> list[Finding]:
         found.append(
             Finding(
                 f"{host} is ACTIVE too (epoch {peer['role']['epoch']}; {other} has epoch {me['role']['epoch']})",
-                "Two ACTIVE hosts: stop the VMs on the one with the lower epoch before anything else.",
+                _which_is_the_later(me, peer),
                 host,
             )
         )
@@ -507,6 +507,14 @@ def _silent(me: Observation) -> Finding:
     )
 
 
+def _which_is_the_later(me: Observation, peer: Observation) -> str:
+    """What to do about two ACTIVE hosts."""
+    earlier = [other["host"] for one, other in ((me, peer), (peer, me)) if is_later(one, other)]
+    if len(earlier) == 1:
+        return f"Two ACTIVE hosts, and {earlier[0]} was it before the other: stop the VMs there, before anything else."
+    return "Two ACTIVE hosts, and nothing tells which was it later: look at both, and stop the VMs on one before anything else."
+
+
 def _strangers(me: Observation, peer: Observation) -> list[Finding]:
     if peer["pair"] == me["pair"]:
         return []
@@ -726,6 +734,13 @@ def _not_the_last_active(me: Observation) -> Finding:
     if role == DIVERGED:
         return Finding("this host is DIVERGED: it holds writes that the other lacks", "Decide about them first.", me["host"])
     return Finding("this host has no role yet", "Run the playbook hvm.pair.install on both hosts.", me["host"])
+
+
+def follow(me: Observation, peer: Observation | None) -> list[Finding]:
+    """Only the other host goes back, to what both have: the VMs and the hypervisor here may run."""
+    if peer is None:
+        return [Finding(f"{me['peer']} does not answer", "Its replicas can follow when it is back.", me["host"])]
+    return common(me, ROLLBACK) + follower(me, peer)
 
 
 def follower(me: Observation, peer: Observation) -> list[Finding]:

@@ -73,7 +73,7 @@ def move(config: PairConfig, progress: Progress, options: moving.Options, check:
 
 def roll_back(config: PairConfig, progress: Progress, state: str, to: str, check: bool) -> dict[str, t.Any]:
     """:param state, to: as `rollback.apply` has them. :return: as that."""
-    begin(config, "rollback")
+    begin(config, "follow" if state == "followed" else "rollback")
     return rolling.apply(config, state, to, check, progress)
 
 

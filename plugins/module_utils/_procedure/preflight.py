@@ -27,7 +27,11 @@ OPERATIONS: dict[str, t.Callable[..., list[Finding]]] = {
     "sync": guards.sync,
 }
 #: Those of the host that was ACTIVE last, which need not be ACTIVE now, nor the other one answer.
-LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {"hv_start": guards.hv_start, "rollback": guards.rollback}
+LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {
+    "hv_start": guards.hv_start,
+    "rollback": guards.rollback,
+    "follow": guards.follow,
+}
 
 
 def look(

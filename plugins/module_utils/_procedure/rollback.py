@@ -58,7 +58,7 @@ def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progre
         if state == "followed":
             if other is None:
                 raise HvmError(f"{config.peer.name} does not answer: {reason}", "Its replicas can follow when it is back.")
-            findings = guards.common(me, guards.ROLLBACK) + guards.follower(me, other)
+            findings = guards.follow(me, other)
         else:
             findings = guards.rollback(me, other)
         if findings:

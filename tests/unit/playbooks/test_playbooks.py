@@ -229,6 +229,9 @@ def test_rollback_is_asked_of_one_host_and_says_what_was_newer(world: World) -> 
     assert run.told("hvm_zfs_rollback") == {"to": "last_state"}
     assert "t/vm: 2 newer snapshots, 2.0 KiB written since" in run.text
     assert "zfs rename a b" in run.text and "hv2 would follow to hvm_x" in run.text
+    assert run.told("hvm_preflight") == {"operation": "rollback"}
+    follow = world.play("rollback", "-e", "hvm_rollback_state=followed")
+    assert follow.told("hvm_preflight") == {"operation": "follow"}  # which VMs that run do not hinder
     world.answers["hv1"]["hvm_preflight"] = {"failed": True, "msg": "rollback is refused: the hypervisor is running"}
     refused = world.play("rollback")
     assert refused.failed and "zfs_rollback" not in str(refused.calls())

@@ -141,7 +141,7 @@ MIGRATE: dict[str, tuple[Change, str]] = {
         become("peer", "ACTIVE"),
         (
             "hv2: hv2 is ACTIVE too (epoch 2; hv1 has epoch 3). "
-            "Two ACTIVE hosts: stop the VMs on the one with the lower epoch before anything else."
+            "Two ACTIVE hosts, and hv2 was it before the other: stop the VMs there, before anything else."
         ),
     ),
     "diverged there": (
@@ -355,6 +355,25 @@ def test_no_backup_ends_one_that_recover_goes_on_with() -> None:
     assert not guards.ended_by_backup(me["pending"])
     assert not guards.ended_by_backup(None)
     assert not guards.ended_by_backup({"operation": "rollback"})
+
+
+@pytest.mark.parametrize(
+    ("epochs", "seen", "said"),
+    [
+        ((3, 2), (2, 1), "hv2 was it before the other"),
+        ((3, 4), (2, 3), "hv1 was it before the other"),
+        ((4, 3), (2, 2), "nothing tells which was it later"),  # the higher number is no proof
+        ((3, 3), (3, 3), "nothing tells which was it later"),
+    ],
+)
+def test_of_two_active_hosts_the_number_of_the_epoch_does_not_tell_the_later(
+    epochs: tuple[int, int], seen: tuple[int, int], said: str
+) -> None:
+    me, peer = pair()
+    for side, epoch, known in zip((me, peer), epochs, seen, strict=True):
+        side["role"].update(role="ACTIVE", now="ACTIVE", epoch=epoch, seen=known)
+    (found,) = [text for text in sentences(guards.roles(me, peer)) if "is ACTIVE too" in text]
+    assert said in found
 
 
 def test_a_sync_does_not_care_where_vms_could_live() -> None:

@@ -22,6 +22,7 @@ def side(host: str, role: str, **more: t.Any) -> dict[str, t.Any]:
     return {
         "host": host, "peer": {"hv1": "hv2", "hv2": "hv1"}[host], "pair": "p", "role": {"role": role, "now": role, "epoch": 3},
         "lock": None, "pending": None, "pools": {}, "hypervisor": {"running": False}, "qemu": [], "missing_datasets": [],
+        "not_inert": [],
         **more,
     }  # fmt: skip
 
@@ -49,6 +50,19 @@ def test_a_rollback_is_refused_while_the_hypervisor_runs(ask: Ask) -> None:
     assert "Stop it: hvm_hypervisor state=stopped." in str(caught.value)
 
 
+def test_the_other_host_follows_while_vms_run_here(ask: Ask) -> None:
+    """Rolled back without it, VMs started, and then it comes back: nothing is to be stopped for that."""
+    me = side("hv1", "ACTIVE", hypervisor={"running": True}, qemu=["web"])
+    assert ask("follow", me, side("hv2", "PASSIVE"))["acts"]
+    with pytest.raises(Refused, match=r"hv2 does not answer\. Its replicas can follow when it is back"):
+        ask("follow", me, None)
+    with pytest.raises(Refused, match="hv2: tank/vm is mounted although it is PASSIVE"):
+        ask("follow", me, side("hv2", "PASSIVE", not_inert=["tank/vm is mounted"]))
+    with pytest.raises(Refused, match="migrate_secure, begun then, did not end"):
+        pending = {"operation": "migrate_secure", "started": "then", "step": "save"}
+        ask("follow", {**me, "pending": pending}, side("hv2", "PASSIVE"))
+
+
 @pytest.mark.parametrize("operation", ["hv_start", "rollback"])
 @pytest.mark.parametrize("busy", ["hv1", "hv2"])
 def test_what_runs_on_either_host_is_told_with_its_owner_and_since_when(ask: Ask, operation: str, busy: str) -> None:
@@ -65,7 +79,7 @@ def moving_pair() -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     source = {**entry, "begun": ["web"], "moved": ["web"]}
     me = side("hv1", "ACTIVE", pending=source, qemu=["db"], hypervisor={"running": True}, shared_ip={"in_use_by_us": False})
     target = {**entry, "source": "hv1", "arrived": ["web"], "step": "arrived"}
-    other = side("hv2", "PASSIVE", pending=target, qemu=["web"], hypervisor={"running": True}, gate="ARRIVING", not_inert=[])
+    other = side("hv2", "PASSIVE", pending=target, qemu=["web"], hypervisor={"running": True}, gate="ARRIVING")
     return me, other
 
 
