@@ -224,6 +224,9 @@ SENTENCES = {
         "Ses données sont les plus récentes: le démarrer là-bas, et voir 'hvm status' des deux."
     ),
     "pool {} is {}": "le pool {} est {}",
+    "pool {} of {} is DEGRADED: replace what has failed (zpool status {})": (
+        "le pool {} de {} est DEGRADED: remplacer ce qui est en panne (zpool status {})"
+    ),
     "Repair it first: zpool status {}.": "Le réparer d'abord: zpool status {}.",
     "it is DIVERGED: it holds writes that the other lacks": "il est DIVERGED: il a des écritures que l'autre n'a pas",
     "VM {}: disk {} is on no replicated dataset": "VM {}: le disque {} n'est sur aucun volume répliqué",

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
 from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import kernel
 
 Observation = dict[str, t.Any]
 
@@ -30,7 +31,7 @@ def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
     for pool, health in me["pools"].items():
         if health == "missing":
             found.append(Finding(f"pool {pool} is not there", f"Import it (zpool import {pool}), or correct hvm_datasets.", host))
-        elif health != "ONLINE":
+        elif health not in kernel.USABLE:
             found.append(Finding(f"pool {pool} is {health}", f"Repair it first: zpool status {pool}.", host))
     entry = me["pending"]
     if entry and not me["lock"] and entry["operation"] == moving.OPERATION and moving.OPERATION not in own:
@@ -44,6 +45,17 @@ def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
             )
         )
     return found
+
+
+def degraded(*sides: Observation | None) -> list[str]:
+    """Pools that have lost a disk, in words. No reason to refuse: a backup and a way off that host are wanted all the more."""
+    return [
+        f"pool {pool} of {side['host']} is DEGRADED: replace what has failed (zpool status {pool})"
+        for side in sides
+        if side
+        for pool, health in side["pools"].items()
+        if health == "DEGRADED"
+    ]
 
 
 def is_active(me: Observation, what: str) -> list[Finding]:

@@ -83,8 +83,8 @@ def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None,
 def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     """On the host that acts: refuse or not. On the other: say who acts.
 
-    :return: ``{acts: bool, role, active: name, sentence, warnings}``; warned is before a backup of VMs that could not run on the
-        other host.
+    :return: ``{acts: bool, role, active: name, sentence, warnings}``; warned is of degraded pools, and before a backup of VMs
+        that could not run on the other host.
     :raises Refused: with every finding.
     """
     if operation in LAST_ACTIVE:
@@ -114,7 +114,10 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         "role": mine,
         "active": config.me.name,
         "sentence": f"{config.me.name} is ACTIVE, {config.peer.name} is {theirs}: {operation} can begin",
-        "warnings": [f"it could not run on {config.peer.name} now: {one.sentence()}" for one in doubts],
+        "warnings": [
+            *guards.degraded(me, other),
+            *(f"it could not run on {config.peer.name} now: {one.sentence()}" for one in doubts),
+        ],
     }
 
 
@@ -129,7 +132,8 @@ def _last_active(config: PairConfig, operation: str) -> dict[str, t.Any]:
     findings += [one for one in busy(me, other) if one not in findings]
     if findings:
         raise Refused(operation, findings)
-    return {**result, "acts": True, "sentence": f"{config.me.name} was ACTIVE last: {operation} can begin"}
+    warnings = guards.degraded(me, other)
+    return {**result, "acts": True, "sentence": f"{config.me.name} was ACTIVE last: {operation} can begin", "warnings": warnings}
 
 
 def busy(me: dict[str, t.Any], other: dict[str, t.Any] | None) -> list[Finding]:

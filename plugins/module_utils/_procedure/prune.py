@@ -28,8 +28,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Dec
 
 #: Snapshots destroyed at once: few enough to show progress, and to stay far below a command's time limit on slow disks.
 CHUNK = 100
-#: A pool in any other health cannot be trusted to tell what is held, or does not answer at all.
-USABLE = ("ONLINE", "DEGRADED")
 
 LOCALTIME = "/etc/localtime"
 
@@ -178,7 +176,7 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
 
 def refuse_broken_pools(config: PairConfig) -> None:
     """:raises HvmError: naming each pool of which nobody can say what it needs."""
-    broken = {pool: health for pool, health in kernel.pool_health(config.pools).items() if health not in USABLE}
+    broken = {pool: health for pool, health in kernel.pool_health(config.pools).items() if health not in kernel.USABLE}
     if broken:
         words = [f"pool {pool} is {'not there' if health == 'missing' else health}" for pool, health in broken.items()]
         raise HvmError("; ".join(words), f"Nothing was destroyed. Look at it: zpool status {' '.join(broken)}.")

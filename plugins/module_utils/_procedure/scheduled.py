@@ -27,7 +27,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_t
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, SAVE
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint, constraint_file, modes, role, schedule
+from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint, constraint_file, guards, modes, role, schedule
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
@@ -167,6 +167,7 @@ class Run:
             raise Refused(OPERATION, both.explained(decision.findings, silent))
         progress.say(decision.sentence)
         if decision.do == schedule.MIGRATE:
+            self.warnings += guards.degraded(me, other)
             self._migrate(options, progress)
         elif decision.do == schedule.BACKUP:
             self._back_up(options, progress)
@@ -211,7 +212,7 @@ class Run:
         self.what = self.what or f"backup {options.kind}"
         result = cycle.run(self.config, options.backup, options.rules, progress, self.check)
         self.changed = bool(result["changed"])
-        self.warnings += result["warnings"]
+        self.warnings += [text for text in result["warnings"] if text not in self.warnings]
         self.lines += report.report(result["checkpoint"], self.config.me.name, result["sync"], result["prune"])
 
 

@@ -18,6 +18,11 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_t
 KSTAT = "/proc/spl/kstat/zfs"
 
 
+#: Health of a pool that has all its data, and takes more (zpoolconcepts(7)): DEGRADED has only less redundancy left. One in any
+#: other health cannot be trusted to tell what is held, or does not answer at all.
+USABLE = ("ONLINE", "DEGRADED")
+
+
 def pool_health(pools: t.Sequence[str]) -> dict[str, str]:
     """Health word of each pool; "missing" for one that is not imported."""
     if os.path.isdir(KSTAT):

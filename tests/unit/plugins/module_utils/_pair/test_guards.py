@@ -101,10 +101,19 @@ def test_where_all_is_well_it_is_allowed(operation: t.Callable[..., list[t.Any]]
     assert operation(*pair()) == []
 
 
+@pytest.mark.parametrize("operation", [guards.backup, guards.sync, guards.migrate])
+def test_a_pool_that_has_lost_a_disk_is_a_warning_and_no_reason_to_stay_on_it(operation: t.Callable[..., list[t.Any]]) -> None:
+    me, peer = pair()
+    assert guards.degraded(me, peer, None) == []
+    peer["pools"]["ssd"] = "DEGRADED"
+    assert operation(me, peer) == []
+    assert guards.degraded(me, peer, None) == ["pool ssd of hv2 is DEGRADED: replace what has failed (zpool status ssd)"]
+
+
 INTERRUPTED = {"operation": "migrate_secure", "started": "2026-11-23T10:00:00+00:00", "step": "last sync"}
 
 MIGRATE: dict[str, tuple[Change, str]] = {
-    "pool degraded": (put("me", "pools", "ssd", "DEGRADED"), "hv1: pool ssd is DEGRADED. Repair it first: zpool status ssd."),
+    "pool suspended": (put("me", "pools", "ssd", "SUSPENDED"), "hv1: pool ssd is SUSPENDED. Repair it first: zpool status ssd."),
     "pool missing there": (
         put("peer", "pools", "ssd", "missing"),
         "hv2: pool ssd is not there. Import it (zpool import ssd), or correct hvm_datasets.",
@@ -268,7 +277,7 @@ def test_a_migration_is_refused_with_its_reason(change: Change, sentence: str) -
 def test_all_reasons_come_at_once() -> None:
     me, peer = pair()
     for name in (
-        "pool degraded",
+        "pool suspended",
         "both active",
         "replica writable",
         "transient",
@@ -278,7 +287,15 @@ def test_all_reasons_come_at_once() -> None:
     ):
         MIGRATE[name][0](me, peer)
     said = [finding.sentence() for finding in guards.migrate(me, peer)]
-    wanted = ("pool degraded", "both active", "replica writable", "transient", "disk elsewhere", "bridge of a VM", "memory there")
+    wanted = (
+        "pool suspended",
+        "both active",
+        "replica writable",
+        "transient",
+        "disk elsewhere",
+        "bridge of a VM",
+        "memory there",
+    )
     assert said == [MIGRATE[name][1] for name in wanted]
 
 
@@ -623,8 +640,11 @@ def test_mounting_needs_what_starting_needs_and_never_touches_a_replica(
 def test_mounting_is_refused_when_the_other_was_active_later_or_a_pool_is_ill() -> None:
     me, peer = pair()
     become("me", "UNKNOWN", "ACTIVE")(me, peer)
-    peer["role"]["epoch"], me["pools"]["ssd"] = 9, "DEGRADED"
-    assert [finding.sentence() for finding in guards.mount(me, peer)] == [MIGRATE["pool degraded"][1], STARTS["later there"][1]]
+    peer["role"]["epoch"], me["pools"]["ssd"] = 9, "FAULTED"
+    assert [finding.sentence() for finding in guards.mount(me, peer)] == [
+        "hv1: pool ssd is FAULTED. Repair it first: zpool status ssd.",
+        STARTS["later there"][1],
+    ]
 
 
 UNMOUNTS: dict[str, tuple[Change, list[str]]] = {
@@ -695,7 +715,7 @@ ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
         put("me", "qemu", ["db", "web"]),
         ["hv1: VMs are running: db, web. Shut them down, or save them."],
     ),
-    "pool degraded": (put("me", "pools", "ssd", "DEGRADED"), [MIGRATE["pool degraded"][1]]),
+    "pool suspended": (put("me", "pools", "ssd", "SUSPENDED"), [MIGRATE["pool suspended"][1]]),
     "PASSIVE": (
         become("me", "PASSIVE"),
         [

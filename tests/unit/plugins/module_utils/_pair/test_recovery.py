@@ -340,8 +340,8 @@ def test_each_waits_for_others_and_refuses_what_is_out_of_order(verb: str) -> No
         ({"hypervisor": {"running": True}}, "its hypervisor is running although it is UNKNOWN"),
     ):
         assert what in decide(host("hv1", mine, 5, 4), host("hv2", "UNKNOWN", 5, 4, **change))
-    me = host("hv1", mine, 5, 4, pools={"ssd": "DEGRADED"}, pending=begun("rollback", remedy="Run it again."))
+    me = host("hv1", mine, 5, 4, pools={"ssd": "FAULTED"}, pending=begun("rollback", remedy="Run it again."))
     assert decide(me, host("hv2", "UNKNOWN", 5, 4))[:2] == [
-        "pool ssd is DEGRADED",
+        "pool ssd is FAULTED",
         "rollback, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'hand over'",
     ]

@@ -82,6 +82,7 @@ class Host:
         self.files: dict[str, list[str]] = {}
         self.held: list[str] = []
         self.processes: list[str] = []
+        self.pools = {"ssd": "ONLINE", "rot": "ONLINE"}
         self.answers = True
         self.daemon = self.address = False
         self.daemon_number = 0
@@ -317,7 +318,7 @@ class Lab:
         open_ = [] if found["now"] == role.ACTIVE else inventory.not_inert(datasets)
         return {
             "pair": "office", "host": at.name, "peer": at.config.peer.name, "role": found, "lock": operation.lock_holder(),
-            "pending": operation.pending(), "pools": {"ssd": "ONLINE", "rot": "ONLINE"}, "qemu": at.running(),
+            "pending": operation.pending(), "pools": dict(at.pools), "qemu": at.running(),
             "hypervisor": {"running": at.daemon}, "not_inert": open_, "vms": {}, "saved": [],
             "sets": [{"name": name, "complete": True} for name in inventory.sets(datasets, "office")],
         }  # fmt: skip

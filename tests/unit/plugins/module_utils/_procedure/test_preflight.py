@@ -63,6 +63,12 @@ def test_the_other_host_follows_while_vms_run_here(ask: Ask) -> None:
         ask("follow", {**me, "pending": pending}, side("hv2", "PASSIVE"))
 
 
+def test_a_pool_that_has_lost_a_disk_is_told_and_hinders_nothing(ask: Ask) -> None:
+    me, other = side("hv1", "ACTIVE", pools={"tank": "ONLINE"}), side("hv2", "PASSIVE", pools={"tank": "DEGRADED"})
+    told = ["pool tank of hv2 is DEGRADED: replace what has failed (zpool status tank)"]
+    assert [ask(operation, me, other)["warnings"] for operation in ("hv_start", "sync")] == [told, told]
+
+
 @pytest.mark.parametrize("operation", ["hv_start", "rollback"])
 @pytest.mark.parametrize("busy", ["hv1", "hv2"])
 def test_what_runs_on_either_host_is_told_with_its_owner_and_since_when(ask: Ask, operation: str, busy: str) -> None:

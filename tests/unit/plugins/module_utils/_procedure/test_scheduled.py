@@ -156,6 +156,15 @@ def test_a_constraint_moves_the_pair_and_then_the_pair_is_backed_up(lab: Lab, wo
     assert work.done == [one.translate(str.maketrans("12", "21")) for one in BACKED_UP]
 
 
+def test_a_pool_that_has_lost_a_disk_is_in_the_mail_and_hinders_nothing(lab: Lab, work: Work) -> None:
+    lab.hv1.pools["rot"] = "DEGRADED"
+    must(lab, "hv2")
+    done = run(lab)
+    assert done["do"] == "migrate"
+    assert done["warnings"][0] == "pool rot of hv1 is DEGRADED: replace what has failed (zpool status rot)"
+    assert done["subject"].startswith("[hvm office] hv1: done, with warnings: migrate secure")
+
+
 def test_the_vms_move_while_they_run_where_that_is_wanted(lab: Lab, work: Work) -> None:
     must(lab, "hv2")
     options = move.Options(modes.Policy(limit=60), 100)
