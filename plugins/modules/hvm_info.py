@@ -11,7 +11,8 @@ short_description: Everything about a host of a pair, as data
 description:
   - "What C(hvm status) shows: role, hypervisor, shared IP, VMs, snapshot sets, lock, what is pending."
   - Changes nothing. Works on both hosts, also when the other one is dead.
-  - The other host is asked only when a C(migrate_unsecure) has begun, for where each VM is.
+  - The other host is asked only when a C(migrate_unsecure) has begun, for where each VM is, or when what comes next
+    hangs on it (C(peer_answers)).
 version_added: 0.1.0
 attributes:
   check_mode:

@@ -47,7 +47,8 @@ options:
   move:
     description:
       - How C(migrate_unsecure) moves it, unless that is told otherwise. V(live) - its memory moves while it runs; V(direct) - it
-        is paused meanwhile; V(secure) - it is saved, and restored on the other host; V(auto) - what is shortest for it.
+        is paused meanwhile; V(secure) - it is saved, and restored on the other host; V(auto) - live where its
+        memory converges in time, else as the pair is set up (C(hvm_move_fallback)).
     type: str
     choices: [auto, live, direct, secure]
   agent_channel:

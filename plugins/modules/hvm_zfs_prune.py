@@ -11,7 +11,8 @@ short_description: Let old snapshot sets of this host go
 description:
   - C(hvm zfs snap purge). Works on the host that it runs on, alone, in any role.
   - Run it on both hosts, or on one with O(both=true).
-  - Each rule only keeps. A set goes when no rule keeps it and the pair does not need it. When no rule is given, nothing goes.
+  - Each rule only keeps. A set goes when no rule keeps it and the pair does not need it.
+  - Without any option the newest 48 stay (O(keep_last)). With O(keep_last=0) and no other rule nothing goes.
   - "Whatever the rules say, these stay: the set that the next sync starts from, and after a sync that was cut each one that it
     may start from; the newest set, and the newest with VM states (B); any that is held or cloned, as a whole; everything that is
     not this pair's."

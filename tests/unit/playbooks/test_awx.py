@@ -230,8 +230,9 @@ def test_the_choices_are_those_of_the_module() -> None:
     assert all(word in str(documented["lists"]) for word in by_name["hvm_list"]["choices"])
     moves = yaml.safe_load(re.search(r'DOCUMENTATION = r"""(.*?)"""', (modules / "hvm_move.py").read_text(), re.S)[1])["options"]
     for variable, option in (("hvm_move_mode", "mode"), ("hvm_on_failure", "on_failure")):
-        asked, taken = by_name[variable], moves[option]
-        assert (asked["choices"], asked["default"]) == (taken["choices"], taken["default"])
+        told, taken = by_name[variable]["question_description"], moves[option]
+        words = [word for word in taken["choices"] if f"{word}: " in told]
+        assert (words, told.split()[-1]) == (taken["choices"], f"{taken['default']}.")
 
 
 # ---- the role, for real
@@ -365,6 +366,15 @@ def test_what_cannot_be_is_refused_before_anything_is_made(awx: FakeAWX, words: 
     done = play(awx, **words)
     assert done.failed and sentence in done.text, done.text
     assert awx.writes == []
+
+
+@pytestmark_real
+def test_two_files_with_a_group_of_one_name_are_not_one_pair(awx: FakeAWX, tmp_path: pathlib.Path) -> None:
+    second = tmp_path / "branch.yml"
+    second.write_text(yaml.safe_dump({"hvm": {"hosts": {"hv3": None, "hv4": None}, "vars": {"hvm_hosts": ["hv3", "hv4"]}}}))
+    done = play(awx, "--check", "-i", "inventory/example.yml", "-i", str(second), hvm_awx_pairs=None)
+    assert done.failed and "the group hvm has the hosts hv1, hv2, hv3, hv4" in done.text, done.text
+    assert "a name that no group of another file has" in done.text
 
 
 @pytestmark_real
