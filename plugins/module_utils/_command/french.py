@@ -86,6 +86,10 @@ SENTENCES = {
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",
     "another operation is running on {}: {}": "une autre opération est en cours sur {}: {}",
+    "overlays are left: {}; what their VMs write is in no dataset of the pair": (
+        "il reste des overlays: {}; ce que leurs VMs écrivent n'est dans aucun volume de la paire"
+    ),
+    "hvm.pair.recover merges them into their disks.": "hvm recover les réunit à leurs disques.",
     "Its replicas can follow when it is back.": "Ses réplicas pourront suivre quand il sera revenu.",
     "Wait until it has ended.": "Attendre qu'elle soit terminée.",
     "Wait until it has ended, then run this again.": "Attendre qu'elle soit terminée, puis relancer.",

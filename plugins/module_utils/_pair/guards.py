@@ -275,6 +275,9 @@ def backup(me: Observation, peer: Observation | None) -> list[Finding]:
 
 def backup_unsecure(me: Observation, peer: Observation | None) -> list[Finding]:
     found = [*is_active(me, "be backed up"), *common(me, BACKUPS if ended_by_backup(me["pending"]) else ())]
+    if me.get("overlays") and not me["pending"]:
+        what = f"overlays are left: {', '.join(sorted(me['overlays']))}; what their VMs write is in no dataset of the pair"
+        found.append(Finding(what, "hvm.pair.recover merges them into their disks.", me["host"]))
     if peer is not None:
         found += [*common(peer), *roles(me, peer), *replicas(me, peer)]
     return found

@@ -214,6 +214,8 @@ def alone(config: PairConfig, here: t.Collection[str]) -> dict[str, t.Any]:
     :return: ``{overlays, frozen}``
     """
     entry = operation.pending() or {}
+    with contextlib.suppress(HvmError):  # else nothing is seen of it; whoever needs it mounts it, and says why he cannot
+        overlays.directory(config, make=False)
     half = {vm: disks for vm, disks in overlays.of_journal(entry).items() if vm not in here}
     for vm in half if moving.target({"pending": entry}) and hypervisor_running() else ():
         drop(config, vm)
@@ -242,6 +244,8 @@ def depart(config: PairConfig) -> dict[str, t.Any]:
     hypervisor.stop(config, Progress())
     kept = meanwhile.keep(config, str(journal.entry["set"]), list(journal.entry["overlays"]))
     overlays.back_to(config, str(journal.entry["set"]))
+    with contextlib.suppress(HvmError):
+        overlays.directory(config, make=False)
     overlays.forget(overlays.disks(journal.entry["overlays"]))
     role.shut_gate()
     journal.done("the VMs are on the other host")

@@ -482,23 +482,28 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
 
     :param ends: False for a caller that goes on with its journal: which VMs ran is known from nowhere else.
     :return: what was done, as sentences; none when there was nothing.
-    :raises HvmError: when a VM cannot be let go on.
+    :raises HvmError: when a VM cannot be let go on; all others have been.
     """
     entry = operation.pending()
     if not entry or entry["operation"] not in guards.BACKUPS:
         return []
-    did = [f"a {entry['operation']}, begun {entry['started']}, did not end: its VMs go on"]
+    begun = f"a {entry['operation']}, begun {entry['started']}, did not end"
+    did = [f"{begun}: its VMs go on"]
     members = [Member(str(name), "", 0, touched=True) for name in entry.get("ran", [])]
-    for name in answering.silent(domains.connect, [str(name) for name in entry.get("vms", [])]):
-        raise HvmError(
-            f"a {entry['operation']}, begun {entry['started']}, did not end, and the QEMU of VM {name} does not answer",
-            f"See virsh domcontrol {name}. hvm_vm state=poweredoff ends it; then do this again.",
-        )
+    vms = [str(name) for name in entry.get("vms", [])]
+    silent = answering.silent(domains.connect, vms)
+    errors: dict[str, str] = {}
     ended: list[str] = []
-    for name in map(str, entry.get("vms", [])):
+    deadline = time.monotonic() + timeout
+    for name in vms:
+        if name in silent:
+            continue  # the others are not to stand still for it
         conn = domains.connect()
         try:
-            state = settled(conn, name, timeout, entry.get("method") == QUIESCE)
+            state = settled(conn, name, max(deadline - time.monotonic(), 1.0), entry.get("method") == QUIESCE)
+        except Exception as exc:  # noqa: BLE001  nor for this one
+            errors[name] = str(exc)
+            continue
         finally:
             conn.close()
         if state == domains.STOPPED:
@@ -507,18 +512,24 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
             image.remove(config.state_dir, name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(image_in_progress(config.state_dir, name))
-    errors = Passes(domains.connect, members).let_go(timeout)
-    if errors:
-        raise _still_down(errors)
+    errors = {**Passes(domains.connect, [one for one in members if one.name not in silent]).let_go(timeout), **errors}
     did += _restore_proven(config, [name for name in ended if name in entry.get("saved", [])])
     others = [name for name in ended if name not in entry.get("saved", [])]
     if others:
         # what its image is worth its manifest says: hvm_vm state=restored refuses it when the disks have gone on
         did.append(f"{', '.join(others)}: not running any more; a state image of theirs is kept (hvm_vm state=restored)")
-    if ends:
-        operation.Journal(entry["operation"], started=entry["started"]).done("interrupted; the VMs go on")
     for text in did:
         progress.say(text)
+    if silent:
+        more = "".join(f"; {name}: {text}" for name, text in sorted(errors.items()))
+        raise HvmError(
+            f"{begun}, and the QEMU of VM {', '.join(silent)} does not answer{more}",
+            f"See virsh domcontrol {silent[0]}. hvm_vm state=poweredoff ends it; then do this again.",
+        )
+    if errors:
+        raise _still_down(errors)
+    if ends:
+        operation.Journal(entry["operation"], started=entry["started"]).done("interrupted; the VMs go on")
     return did
 
 

@@ -12,12 +12,13 @@ import datetime
 import time
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._core import signals
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import states
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor, states
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import need_roots
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
@@ -135,6 +136,40 @@ def restore_all(
     return errors
 
 
+def _restore_whatever(
+    config: PairConfig,
+    conn: t.Any,
+    progress: Progress,
+    ran: t.Collection[str],
+    paused: t.Collection[str],
+    back: dict[str, float],
+) -> tuple[t.Any, dict[str, str]]:
+    """Every VM that this process has stopped goes on, also when libvirt's daemon has died meanwhile.
+
+    :param ran: one whose save failed when it was off already is among them, and has its image.
+    :param back: gets the moment at which each one goes on.
+    :return: (the connection, name -> error)
+    """
+
+    def restored(vm: str) -> None:
+        back[vm] = time.monotonic()
+
+    def attempt(conn: t.Any) -> dict[str, str]:
+        left = {*paused, *set(ran).intersection(domains.saved_names(config.state_dir))}.difference(back)
+        return restore_all(config, conn, progress, restored, left, fresh=left)
+
+    errors: dict[str, str] = {}
+    try:
+        errors = attempt(conn)
+        again = hypervisor.answering(conn) if errors else conn
+    except Exception:  # noqa: BLE001  the daemon has died, which is no VM's fault
+        again = hypervisor.connect_again()
+    if again is not conn:
+        hypervisor.ended(again, config.state_dir, set(ran).difference(back))
+        errors = attempt(again)
+    return again, errors
+
+
 def set_clocks(vms: t.Collection[str], brief: t.Collection[str] = ()) -> list[str]:
     """Of VMs that stood still, once all go on, on a connection of its own. :return: warnings; it fails at nothing.
 
@@ -166,21 +201,23 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
     watch = Stopwatch()
     paused: dict[str, float] = {}
     back: dict[str, float] = {}
-    with operation.Lock().held("backup_secure", operation.owner()):
+    with operation.Lock().held("backup_secure", operation.owner()), signals.Remembered() as asked:
+        conn = domains.connect()
         journal = operation.Journal("backup_secure", vms=running)
         journal.step("save")
-        conn = domains.connect()
         failure: BaseException | None = None
         name = ""
         try:
             save_all(config, conn, infos, progress, paused)
+            if asked.came:
+                raise HvmError("the backup was interrupted", "Run it again.")
             watch.step("save")
             name = take_set(config, "state", me["role"]["epoch"], fresh=paused)
             progress.say(f"snapshot set {name}")
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
             failure = exc
-        errors = restore_all(config, conn, progress, lambda vm: back.__setitem__(vm, time.monotonic()), paused, fresh=paused)
+        conn, errors = _restore_whatever(config, conn, progress, running, paused, back)
         watch.step("restore")
         warnings = guest_agent.set_clock(conn, back)
         if errors:

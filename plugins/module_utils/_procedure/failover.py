@@ -172,6 +172,6 @@ def _take_over(
         warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to the set: {text}"), progress)
     wanted = serving.Wanted(decision.vms, facts.get("frozen", ()), images=name.endswith("_B"))
     done = serving.serve(config, decision.epoch, f"failover with the set {name}", progress, wanted, journal, found.seen)
-    journal.done(f"took over: {config.me.name} is ACTIVE")
+    recover.close(journal, done, f"took over: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"]
     return recover.ended(config, done)

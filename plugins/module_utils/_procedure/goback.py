@@ -48,8 +48,9 @@ def go_back(
     except HvmError as exc:
         errors = {config.peer.name: str(exc), **dict.fromkeys(entry["begun"], "it may be there")}
     errors.update(here(conn, entry, progress, errors))
-    if entry["saved"]:
-        saved, back = entry["saved"], list[str]()
+    saved = [name for name in entry["saved"] if name not in qemu_processes()]  # else its turn to be saved had not come
+    if saved:
+        back = list[str]()
         errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))
     for text in address.take_back(config, held):
         progress.say(text)

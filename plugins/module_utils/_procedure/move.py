@@ -188,7 +188,8 @@ class _Move:
         }
         if goes_on:
             self.journal, entry = goes_on, goes_on.entry
-            entry["frozen"] = sorted({*entry["frozen"], *facts["frozen"]})
+            # one that had begun may stand still because of that, and nobody has frozen it
+            entry["frozen"] = sorted({*entry["frozen"], *set(facts["frozen"]).difference(entry["begun"])})
             entry.update(modes={**entry["modes"], **facts["modes"]}, on_failure=facts["on_failure"])
             self.epoch = int(entry["epoch"]) - 1
         else:

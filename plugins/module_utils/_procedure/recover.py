@@ -116,8 +116,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
     if mine and found.peer is not None:
         done["errors"].update(_bring_back(config, found.peer, journal, progress, warnings))
-    if not (done["errors"] and overlays.left()):  # what is in them is for the next run
-        journal.done(f"recovered: {config.me.name} is ACTIVE")
+    close(journal, done, f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)
 
@@ -133,6 +132,14 @@ def _bring_back(
         return {**errors, **goback.here(conn, journal.entry, progress, errors)}
     finally:
         conn.close()
+
+
+def close(journal: operation.Journal, done: dict[str, t.Any], what: str) -> None:
+    """After `serving.serve`: nothing is pending any more, unless overlays did not come into their disks. That is for `recover`:
+    until then no backup has what their VMs write.
+    """
+    if not (done["errors"] and overlays.left()):
+        journal.done(what)
 
 
 def ended(config: PairConfig, done: dict[str, t.Any]) -> dict[str, t.Any]:

@@ -18,10 +18,10 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, recovery, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, both, comeback, recover, serving, switch
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, both, comeback, goback, recover, serving, switch
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
@@ -165,7 +165,11 @@ def _carry_out(
 def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress) -> dict[str, t.Any]:
     decision = found.decision
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "peer": config.peer.name}
-    facts.update(arrive.alone(config, decision.here))
+    here, pending = set(decision.here), operation.Journal.of_pending()
+    if pending and moving.source(found.me):
+        here.update(pending.entry.get(moving.HALF, ()))  # what they have left here, not what was on its way back
+        goback.instead_of_half(config, pending, ())
+    facts.update(arrive.alone(config, here))
     journal = operation.Journal(recovery.REJOIN, **facts)
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, peer, progress)
@@ -174,6 +178,6 @@ def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress
         done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc
-    journal.done(f"{config.me.name} is ACTIVE")
+    recover.close(journal, done, f"{config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"]
     return {"role": role.ACTIVE, "epoch": decision.epoch, **recover.ended(config, done)}

@@ -97,7 +97,7 @@ def serve(
     journal.step("start the hypervisor")
     if journal.entry.get("overlays") or overlays.left():
         overlays.directory(config)
-        bases.reopen(config.datasets)
+    bases.reopen(config.datasets)  # a move shuts them also when no VM has an overlay
     conn = hypervisor.start(config, epoch, reason, progress, seen)
     watch.step("start the hypervisor")
     errors: dict[str, str] = {}

@@ -393,6 +393,14 @@ def test_of_two_active_hosts_the_number_of_the_epoch_does_not_tell_the_later(
     assert said in found
 
 
+@pytest.mark.parametrize("operation", [guards.backup, guards.backup_unsecure])
+def test_what_is_in_overlays_is_in_no_backup(operation: t.Callable[..., list[t.Any]]) -> None:
+    me, peer = pair()
+    me["overlays"] = {"web": ["web.vda.qcow2"]}
+    (said,) = sentences(operation(me, peer))
+    assert said.startswith("hv1: overlays are left: web; what their VMs write is in no dataset of the pair. hvm.pair.recover")
+
+
 def test_a_sync_does_not_care_where_vms_could_live() -> None:
     me, peer = pair()
     peer.update(bridges=[], emulators=[], memory_available_kib=0)

@@ -500,6 +500,33 @@ def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Calla
     assert operation.pending() is None
 
 
+@pytest.mark.parametrize("silent", [True, False])
+def test_one_that_cannot_be_let_go_keeps_no_other_vm_down(host_with: t.Callable[..., Host1], silent: bool) -> None:
+    host = host_with(VM("hung"), VM("web"))
+    for vm in host.world.vms.values():
+        vm.state = PAUSED
+    operation.Journal("backup_unsecure", vms=["hung", "web"], ran=["hung", "web"], method="freeze").step("freeze")
+
+    def fault(call: str, vm: str) -> None:
+        if vm == "hung":
+            raise Error(38, "End of file while reading data")
+
+    if silent:
+        host.world.vms["hung"].occupied = 60_000
+    else:
+        host.world.fault = fault
+    said = "the QEMU of VM hung does not answer" if silent else "not every VM goes on: hung: VM hung cannot be looked at"
+    for dummy in range(2):
+        with pytest.raises(HvmError, match=said):
+            backup.cure(host.config, Progress(), timeout=1.0)
+        assert host.world.states() == {"hung": PAUSED, "web": RUNNING}
+        assert operation.pending() is not None
+    host.world.fault = lambda call, vm: None
+    host.world.vms["hung"].occupied = 0
+    backup.cure(host.config, Progress())
+    assert (host.world.states(), operation.pending()) == ({"hung": RUNNING, "web": RUNNING}, None)
+
+
 def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with: t.Callable[..., Host1]) -> None:
     host = host_with(VM("web"), VM("db"))
     host.world.vms["db"].state = OFF

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
-from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, modes
+from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, modes, moving
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, cancelling, failover, move, overlays, rejoin
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -379,6 +379,38 @@ def test_saved_vms_come_back_too(lab: Moving) -> None:
     on(lab, "hv1 copied db", fails())
     with pytest.raises(HvmError, match="undone"):
         migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_one_whose_turn_to_be_saved_had_not_come_is_no_reason_to_stay_pending(lab: Moving) -> None:
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    on(lab, "hv1 save web", fails())
+    with pytest.raises(Error, match="no space left"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+@pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv2 record ACTIVE 4"])
+def test_what_a_move_without_overlays_has_shut_is_open_after_recover(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, effect: str
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    killed_at(lab, effect, lambda lab: migrate(lab, policy=modes.Policy(wish=modes.SECURE)))
+    lab.whole(ended(lab), OFF if lab.pending else ANY)
+
+
+def test_one_that_stands_still_as_it_was_to_move_is_not_one_that_somebody_has_frozen(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    direct = {"policy": modes.Policy(wish=modes.DIRECT)}
+    killed_at(lab, "hv1 migrate web", lambda lab: migrate(lab, **direct))
+    assert lab.hv1.vms["web"]["state"] == FROZEN
+    on(lab, "hv1 migrate web", fails())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab, **direct)
     lab.whole(lab.hv1, OFF)
 
 
@@ -760,6 +792,40 @@ def test_without_its_source_the_target_goes_on_with_what_has_moved_and_the_rest_
     assert list((lab.hv2.place / "overlays").iterdir()) == []
 
 
+def test_after_a_failover_an_overlay_that_could_not_be_merged_is_pending(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its VM writes is in no set: a backup that left it out would be called complete."""
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    lab.faults["hv2 commit db vda"] = fails()
+    with pytest.raises(HvmError, match="not everything runs: db: no space left on device"):
+        fail_over(lab, dead_host="hv1")
+    assert lab.hv2.pending().startswith("failover")
+    with lab.on(lab.hv2):
+        assert "did not end" in guards.backup(lab.observe(), None)[0].what
+        assert "hvm.pair.recover" in advice.advice(lab.observe())
+    lab.faults.clear()
+    recovered(lab, lab.hv2, peer_is_down="hv1")
+    assert lab.hv2.pending() == "" and list((lab.hv2.place / "overlays").iterdir()) == []
+
+
+def test_half_copies_that_cannot_be_seen_are_not_what_a_vm_starts_from(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reboot the filesystem of the overlays may not be mounted: an encrypted pool whose key came late."""
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    lab.power_cut(lab.hv2)
+    lab.again()
+    mounted: list[bool] = []
+    monkeypatch.setattr(overlays, "directory", lambda *dummy, **more: mounted.append(True))
+    forget = overlays.forget
+    monkeypatch.setattr(overlays, "forget", lambda found: forget(found) if mounted else None)
+    fail_over(lab, dead_host="hv1")
+    assert lab.hv2.running() == ["db", "web"] and list((lab.hv2.place / "overlays").iterdir()) == []
+
+
 @pytest.mark.parametrize("choice", ["keep", "discard"])
 def test_the_source_that_comes_back_has_overlays_of_its_own(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, choice: str
@@ -799,6 +865,33 @@ def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
     assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
     assert list((lab.hv1.place / "overlays").iterdir()) == []
     assert mine <= lab.disks["hv1"]["/srv/vms/web.img"].writes
+
+
+def test_one_that_wins_in_the_midst_of_its_way_back_goes_on_from_what_it_had_left(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: set[int] = set()
+    lab = Moving(tmp_path, monkeypatch)
+    lab.faults["hv1 confirm db"] = lambda: left.update(lab.flushed["db"])
+    half_way(lab)
+    lab.faults.clear()
+    killed_at(lab, "hv1 copied db", lambda lab: recovered(lab, lab.hv1))
+    assert lab.hv1.journal()[moving.HALF] == ["db"]
+    lab.power_cut(lab.hv1)
+    lab.hv1.answers = False
+    fail_over(lab, dead_host="hv1")
+    lab.again()
+    lab.hv1.answers = True
+    for name in ("db", "web"):
+        lab.end(lab.hv2, name)
+    lab.down(lab.hv2)
+    lab.excused = ["db"]
+    with lab.on(lab.hv1) as at:
+        rejoin.apply(at.config, rejoin.Words(winner="hv1"), False, Progress())
+    assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+    assert left and left <= lab.disks["hv1"]["/srv/vms/db.img"].writes
+    for process in lab.processes["hv1"].values():
+        assert all(process.memory <= layer.writes for layer in process.layers.values())
 
 
 def test_overlays_that_no_journal_knows_are_merged_on_the_active_host(lab: Moving) -> None:

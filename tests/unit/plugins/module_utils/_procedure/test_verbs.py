@@ -165,6 +165,18 @@ def test_a_vm_with_a_process_is_not_stopped_whatever_libvirt_says(world: World) 
     assert world.apply("frozen", "web")["changed"] is False
 
 
+def test_a_backup_that_one_vm_keeps_from_ending_does_not_keep_that_vm_from_being_switched_off(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hung(*dummy: t.Any) -> list[str]:
+        raise HvmError("a backup did not end, and the QEMU of VM web does not answer", "hvm_vm state=poweredoff ends it")
+
+    monkeypatch.setattr(verbs.backup, "cure_before", hung)
+    with pytest.raises(HvmError, match="does not answer"):
+        world.apply("started", "db")
+    assert world.apply("poweredoff", "web")["vms"]["web"] == "stopped"
+
+
 def test_one_that_ended_during_the_look_is_no_reason_to_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = world.observe()
     seen["qemu"].append("web")
