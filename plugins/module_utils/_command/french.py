@@ -86,6 +86,9 @@ SENTENCES = {
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",
     "another operation is running on {}: {}": "une autre opération est en cours sur {}: {}",
+    "{} stays off, and its image is of the past: {}. It is kept as {}": (
+        "{} reste arrêtée, et son image est du passé: {}. Elle est gardée dans {}"
+    ),
     "overlays are left: {}; what their VMs write is in no dataset of the pair": (
         "il reste des overlays: {}; ce que leurs VMs écrivent n'est dans aucun volume de la paire"
     ),

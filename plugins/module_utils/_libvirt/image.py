@@ -365,6 +365,13 @@ def disks(name: str, found: t.Mapping[str, t.Any], seen: Seen) -> tuple[list[Fin
     return wrong, unproven
 
 
+def is_of_the_past(name: str, found: t.Mapping[str, t.Any], seen: Seen) -> str:
+    """Why the image of a VM is good for nothing but with other disks: they are all there, and were written since. "" else. Pure."""
+    wrong, dummy = disks(name, found, seen)
+    there = all(seen.stamps.get(disk["path"]) for disk in found["disks"] if disk["kind"] == FILE)
+    return "; ".join(finding.what for finding in wrong) if there else ""
+
+
 def _unproven(what: str, why: str) -> Finding:
     return Finding(f"{what} {why}, so nothing proves that it is as it was", FORCE.format(what="nothing has written to it since"))
 

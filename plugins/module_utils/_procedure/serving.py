@@ -10,12 +10,14 @@ lets this host win. Whether it may is decided before, by the caller.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, readiness
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import state_of
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -128,6 +130,9 @@ def serve(
             left = todo(infos, domains.saved_names(config.state_dir), wanted)
             rest, failed, later = _bring(config, conn, infos, left, progress, wanted.fresh)
             done, more = {**done, **rest}, more + later
+        off = [name for name in saved if name in infos and name not in {*work.bring, *wanted.elsewhere}]
+        past = put_past_beside(conn, config.state_dir, off, progress)
+        done.update(past)
         errors.update({**missing(infos, saved, wanted), **settled, **failed})
         domains.neutralise_autostart(conn)  # an image brings its VM's definition along
         watch.step("start the VMs")
@@ -141,7 +146,7 @@ def serve(
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
     warnings += checkpoint.set_clocks([name for name, sentence in done.items() if sentence.endswith(("restored", "goes on"))])
-    return {"vms": done, "left": work.left, "errors": errors, "warnings": warnings, "steps": watch.steps}
+    return {"vms": done, "left": sorted({*work.left, *past}), "errors": errors, "warnings": warnings, "steps": watch.steps}
 
 
 def _address(config: PairConfig) -> tuple[shared_ip.Prepared | None, list[str]]:
@@ -205,6 +210,30 @@ def _bring(
     return done, errors, warnings
 
 
+def put_past_beside(conn: t.Any, state_dir: str, names: t.Collection[str], progress: Progress) -> dict[str, str]:
+    """Images of VMs that stay off, which their disks have gone on from.
+
+    A backup removes its images when the set has them, and the VMs run on; a power cut within seconds brings them back.
+
+    :return: name -> sentence
+    """
+    found = {name: one for name, one in states.manifests(state_dir).items() if name in names and one["format"] == image.FORMAT}
+    written, said = states.written(found.values()), {}
+    for name, one in found.items():
+        with contextlib.suppress(Exception):  # it stays then, and a restore says what is the matter
+            if image.exists(state_dir, name) and state_of(conn.lookupByName(name)) == domains.STOPPED:
+                why = image.is_of_the_past(name, one, image.look(conn, name, state_dir, one, written))
+                if why:
+                    place = image.put_beside(state_dir, name, _stamp())
+                    said[name] = f"{name} stays off, and its image is of the past: {why}. It is kept as {place}"
+                    progress.say(said[name])
+    return said
+
+
+def _stamp() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 def bring(
     conn: t.Any, name: str, state_dir: str, written: image.Written | None = None, fresh: t.Collection[str] = ()
 ) -> str | None:
@@ -216,7 +245,7 @@ def bring(
     except Refused as exc:
         if name not in {dom.name() for dom in conn.listAllDomains()}:
             raise
-        place = image.put_beside(state_dir, name, datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"))
+        place = image.put_beside(state_dir, name, _stamp())
         domains.start(conn, name, state_dir)
         why = "; ".join(finding.what for finding in exc.findings)
         return f"{name} started from its disks, without its memory: {why}. The image is kept as {place}"

@@ -152,6 +152,27 @@ def test_an_image_that_does_not_fit_stays_where_it_is_when_libvirt_does_not_know
     assert one.files() == ["web.state", "web.state.json"]
 
 
+@pytest.mark.parametrize("change", ["written", "gone", "nothing", "started"])
+def test_of_one_that_stays_off_an_image_of_the_past_is_put_beside(one: VMs, change: str) -> None:
+    """Else status says that it is to be restored, and every restore refuses."""
+    one.save()
+    disk = one.at / "web.img"
+    if change == "written":
+        disk.write_bytes(b"it ran on, and wrote")
+    elif change == "gone":
+        disk.unlink()
+    elif change == "started":
+        disk.write_bytes(b"it runs")
+        one.conn.lookupByName("web").create()
+    said = serving.put_past_beside(one.conn, one.dir, ["db", "web"], Progress())
+    assert list(said) == (["web"] if change == "written" else [])
+    assert image.saved_names(one.dir) == ([] if change == "written" else ["web"])
+    if said:
+        assert said["web"].startswith(f"web stays off, and its image is of the past: VM web: disk vda ({one.at}/web.img) has")
+        assert said["web"].endswith("/web.state") and len(one.files()) == 2
+    assert serving.put_past_beside(one.conn, one.dir, ["db"], Progress()) == {}
+
+
 def test_a_restore_that_fails_is_no_reason_to_start_without_the_memory(one: VMs, monkeypatch: pytest.MonkeyPatch) -> None:
     one.save()
 
