@@ -89,6 +89,8 @@ SENTENCES = {
     "{} stays off, and its image is of the past: {}. It is kept as {}": (
         "{} reste arrêtée, et son image est du passé: {}. Elle est gardée dans {}"
     ),
+    "the encryption key of {} is not loaded": "la clé de chiffrement de {} n'est pas chargée",
+    "Load it there: zfs load-key -a.": "La charger là-bas: zfs load-key -a.",
     "overlays are left: {}; what their VMs write is in no dataset of the pair": (
         "il reste des overlays: {}; ce que leurs VMs écrivent n'est dans aucun volume de la paire"
     ),

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import typing as t
@@ -17,6 +18,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Comma
 
 #: Seconds; far above what any command here takes on a busy host, so that nothing waits for ever.
 TIMEOUT = 300.0
+
+#: Seconds that a killed one may take to end. One that sleeps in the kernel, on a pool that is suspended, does not end at all.
+GRACE = 5.0
 
 #: (arguments) -> stdout. What a unit test replaces.
 Run = t.Callable[[t.Sequence[str]], str]
@@ -28,24 +32,38 @@ def run(command: t.Sequence[str], timeout: float = TIMEOUT, remedy: str = "", st
     :raises CommandError: when it cannot be started, exits with anything but 0, or takes longer than `timeout` seconds.
     """
     try:
-        result = subprocess.run(
+        process = subprocess.Popen(
             list(command),
             env={**os.environ, **ENVIRONMENT},
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            input=stdin,
-            capture_output=True,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
-            timeout=timeout,
-            check=False,
         )
     except FileNotFoundError as exc:
         raise CommandError(command, 127, "", f"{exc.filename or command[0]}: command not found", remedy) from exc
+    try:
+        out, err = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired as exc:
+        _end(process)
         raise CommandError(command, -1, "", f"no end after {timeout:.0f} s", remedy) from exc
-    if result.returncode:
-        raise CommandError(command, result.returncode, result.stdout, result.stderr, remedy)
-    return result.stdout
+    except BaseException:
+        _end(process)
+        raise
+    if process.returncode:
+        raise CommandError(command, process.returncode, out, err, remedy)
+    return out
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def succeeds(command: t.Sequence[str], timeout: float = TIMEOUT) -> bool:

@@ -366,7 +366,7 @@ def disks(name: str, found: t.Mapping[str, t.Any], seen: Seen) -> tuple[list[Fin
 
 
 def is_of_the_past(name: str, found: t.Mapping[str, t.Any], seen: Seen) -> str:
-    """Why the image of a VM is good for nothing but with other disks: they are all there, and were written since. "" else. Pure."""
+    """Why the image of a VM is good for other disks only: these are all there, and were written since. "" else. Pure."""
     wrong, dummy = disks(name, found, seen)
     there = all(seen.stamps.get(disk["path"]) for disk in found["disks"] if disk["kind"] == FILE)
     return "; ".join(finding.what for finding in wrong) if there else ""

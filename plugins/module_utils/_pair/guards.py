@@ -175,9 +175,16 @@ def _savable(me: Observation) -> list[Finding]:
     return found
 
 
+def locked(peer: Observation) -> list[Finding]:
+    """Nothing of an encrypted dataset is seen where its key is not loaded. A replica does without, since it is sent raw."""
+    names = sorted(peer.get("locked") or ())
+    what = f"the encryption key of {', '.join(names)} is not loaded"
+    return [Finding(what, "Load it there: zfs load-key -a.", peer["host"])] if names else []
+
+
 def places(me: Observation, peer: Observation) -> list[Finding]:
     """What `peer` must have for the VMs of this host."""
-    found = []
+    found = locked(peer)
     for name in sorted(set(peer["dataset_names"]) - set(me["dataset_names"])):
         found.append(
             Finding(

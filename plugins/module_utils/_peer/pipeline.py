@@ -14,6 +14,7 @@ import subprocess
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.begun import ENVIRONMENT
+from ansible_collections.hvm.pair.plugins.module_utils._core.command import GRACE
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 
 Processes = t.Sequence["subprocess.Popen[bytes]"]
@@ -45,6 +46,15 @@ def start(commands: t.Sequence[t.Sequence[str]], stdin: int, stdout: int) -> lis
     return processes
 
 
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    """One that was killed. In the kernel, on a pool that is suspended, it may sleep for ever."""
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def reap(processes: Processes, kill: bool = False) -> list[CommandError]:
     """Wait for all of them. Returns why they failed, the cause first: those that only lost their pipe come last.
 
@@ -57,6 +67,10 @@ def reap(processes: Processes, kill: bool = False) -> list[CommandError]:
         if process.stdout:
             process.stdout.close()
     for process in processes:
+        if kill and not _ends(process):
+            said = "it was killed, and does not end"
+            failures.append(CommandError(t.cast("list[str]", process.args), -signal.SIGKILL, "", said))
+            continue
         said = t.cast("t.IO[bytes]", process.stderr).read().decode(errors="replace")
         code = process.wait()
         for pipe in (process.stdout, process.stderr):

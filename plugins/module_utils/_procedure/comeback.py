@@ -16,7 +16,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, overlays, recover, rollback
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import checkpoint, holds, overlays, recover, rollback
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, kept, names, plan, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
@@ -147,6 +147,7 @@ def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str
         datasets = inventory.read(config.datasets)
         name = checkpoint.new_set_name(config, datasets, "crash")
         checkpoint.snapshot(config, datasets, name, "crash", epoch)
+        holds.remember(name)
         protect.hold(config.datasets, name, config.pair)
     role.record(role.DIVERGED, epoch, reason)
     return {"set": name, "warnings": warnings}

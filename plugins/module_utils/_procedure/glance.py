@@ -62,6 +62,7 @@ def storage(config: PairConfig, datasets: inventory.Inventory, now: str) -> dict
     return {
         "dataset_names": sorted(datasets),
         "missing_datasets": [root for root in config.datasets if root not in datasets],
+        "locked": [name for name, entry in datasets.items() if inventory.prop(entry, "keystatus") == "unavailable"],
         "mountpoints": list(inventory.mountable(datasets).values()),
         "not_inert": [] if now == role.ACTIVE else inventory.not_inert(datasets),
     }

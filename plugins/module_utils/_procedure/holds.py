@@ -43,7 +43,8 @@ def _write_ledger(sets: t.Mapping[str, bool]) -> None:
     write_atomic(LEDGER, json.dumps(dict(sorted(sets.items()))) + "\n", 0o644)
 
 
-def _remember(name: str) -> None:
+def remember(name: str) -> None:
+    """Before it is held."""
     known = ledger()
     if known is not None and name not in known:
         _write_ledger({**known, name: False})
@@ -55,7 +56,7 @@ def release_others(config: PairConfig, name: str, placed: bool) -> list[str]:
     :param placed: whether `name` itself is held now; until it is, the others stay.
     """
     if not placed:
-        _remember(name)
+        remember(name)
         return []
     known = ledger()
     if known is None:  # the first time here, or the file is lost: ask ZFS for all that is held
@@ -81,4 +82,4 @@ def protect_set(config: PairConfig, datasets: inventory.Inventory, name: str) ->
 
 
 def hold_and_mark(config: PairConfig, datasets: inventory.Inventory, name: str) -> list[str]:
-    return protect.hold_and_mark(config.datasets, datasets, name, config.pair, _remember)
+    return protect.hold_and_mark(config.datasets, datasets, name, config.pair, remember)

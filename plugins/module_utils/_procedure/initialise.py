@@ -26,6 +26,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, ke
 
 #: Seconds that another installation may take to give this host its role, and between two looks.
 PATIENCE, POLL = 600.0, 0.5
+#: Seconds for copying what a bare host has into a dataset: images of VMs, too.
+COPY = 24 * 3600.0
 
 
 class Missing(t.NamedTuple):
@@ -85,7 +87,7 @@ def initialise(
             "Shut them down for the installation.",
         )
     _refuse_standing(config, wanted, their_datasets)
-    lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create)
+    lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create, _half_copied(config))
     result = {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0, "datasets": lacking.all()}
     if check:
         return result
@@ -95,7 +97,8 @@ def initialise(
         current = role.load()
         if current.role != role.UNKNOWN:
             return {"changed": False, "role": current.now(role.boot_id()), "epoch": current.epoch, "datasets": []}
-        lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create)
+        half = _half_copied(config)
+        lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create, half)
         # libvirt of a bare host may run: it reads the files that are about to move
         run(["systemctl", "stop", "libvirtd.service", *SOCKETS])
         _make_above(lacking)
@@ -103,8 +106,10 @@ def initialise(
             _take_back(config)
             for dataset in lacking.filesystems:
                 what = filesystems[dataset]
-                _make_filesystem(dataset, what)
+                if dataset not in half:
+                    _make_filesystem(dataset, {**what, "properties": {**(what.get("properties") or {}), layout.COPYING: "on"}})
                 _take_over(dataset, what["mountpoint"], _mode(what))
+                run(["zfs", "inherit", layout.COPYING, dataset])
             hypervisor.start(config, 1, "first ACTIVE host of a new pair", progress).close()
             if config.shared_ips:
                 shared_ip.enable(config.shared_ips, config.interface)
@@ -190,8 +195,17 @@ def _pools_gone(config: PairConfig) -> list[str]:
     return [pool for pool, health in kernel.pool_health(config.pools).items() if health == "missing"]
 
 
-def _missing_here(config: PairConfig, filesystems: dict[str, dict[str, t.Any]], active: bool, create: bool) -> Missing:
-    """:raises HvmError: when a pool is missing, or a dataset that is not to be made."""
+def _half_copied(config: PairConfig) -> set[str]:
+    """Datasets into which a first installation that was cut off was copying: what is in them is not all."""
+    there = inventory.read_datasets(config.datasets, more=[layout.COPYING])
+    return {name for name, entry in there.items() if entry["props"].get(layout.COPYING, ["-", "-"])[1] == "local"}
+
+
+def _missing_here(
+    config: PairConfig, filesystems: dict[str, dict[str, t.Any]], active: bool, create: bool, half: t.Collection[str] = ()
+) -> Missing:
+    """:param half: datasets that are there and count as missing.
+    :raises HvmError: when a pool is missing, or a dataset that is not to be made."""
     gone = _pools_gone(config)
     if gone:
         raise HvmError(
@@ -199,7 +213,7 @@ def _missing_here(config: PairConfig, filesystems: dict[str, dict[str, t.Any]], 
             f"Import it (zpool import {gone[0]}), describe it in hvm_pools, or make it by hand.",
         )
     above = layout.missing_parents(config.datasets, ())
-    there = {*inventory.existing(above), *inventory.read_datasets(config.datasets)}
+    there = {*inventory.existing(above), *inventory.read_datasets(config.datasets)}.difference(half)
     lacking = missing(config.datasets, filesystems, there, active)
     if lacking.all() and not create:
         raise HvmError(
@@ -253,7 +267,7 @@ def _take_over(dataset: str, mountpoint: str, mode: int) -> None:
     run(["mount", "-t", "zfs", "-o", "zfsutil", dataset, temporary])
     try:
         os.chmod(temporary, mode)
-        run(["cp", "-a", f"{mountpoint}/.", temporary])
+        run(["cp", "-a", f"{mountpoint}/.", temporary], timeout=COPY)
         os.chmod(temporary, mode)
     finally:
         run(["umount", temporary])

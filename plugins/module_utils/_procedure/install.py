@@ -167,7 +167,7 @@ def install(
     old = [path for path in listed() if path not in wanted and os.path.lexists(path)]
     directories = [path for path in (HOME, CONFIG, STATE) if not os.path.isdir(path)]
     outdated = [path for path, (text, mode) in wanted.items() if not _is(path, text, mode)]
-    changed = [*directories, *([] if _link() == library else [library]), *outdated]
+    changed = [*directories, *([] if _link() == library and _is_whole(library, sources) else [library]), *outdated]
     result = {
         "changed": bool(changed or old),
         "version": digest,
@@ -181,7 +181,7 @@ def install(
             return result
         for directory in directories:
             os.makedirs(directory, mode=0o755)
-        if _link() != library:
+        if library in changed:
             _install_library(library, sources)
         for path in outdated:
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -279,12 +279,20 @@ def _link() -> str:
         return ""
 
 
+def _place(library: str, module: str) -> str:
+    return os.path.join(library, *build.PACKAGE.strip(".").split("."), *module.split(".")) + ".py"
+
+
+def _is_whole(library: str, sources: t.Mapping[str, str]) -> bool:
+    return all(read_text(_place(library, name)) == text for name, text in sources.items())
+
+
 def _install_library(library: str, sources: dict[str, str]) -> None:
     """Beside the old one, then one rename of the link: a running agent keeps what it has, a new one sees all or nothing."""
     partial = f"{library}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     for name, text in sources.items():
-        path = os.path.join(partial, *build.PACKAGE.strip(".").split("."), *name.split(".")) + ".py"
+        path = _place(partial, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as handle:
             handle.write(text)
@@ -294,6 +302,9 @@ def _install_library(library: str, sources: dict[str, str]) -> None:
     old = _link()
     shutil.rmtree(library, ignore_errors=True)
     os.rename(partial, library)
+    os.sync()  # else a power cut may leave empty files under the new name
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{HOME}/current.new")
     os.symlink(library, f"{HOME}/current.new")
     os.replace(f"{HOME}/current.new", f"{HOME}/current")
     # the one before stays: who began with it may still look for a part of it

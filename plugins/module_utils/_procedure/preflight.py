@@ -108,7 +108,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     findings += busy(me, other)
     if findings:
         raise Refused(operation, findings)
-    doubts = compat.landing(me, other, guards.covered) if other and operation.startswith("backup") else []
+    doubts = compat.landing(me, other, guards.covered) + guards.locked(other) if other and operation.startswith("backup") else []
     return {
         "acts": True,
         "role": mine,

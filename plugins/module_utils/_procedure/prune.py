@@ -82,7 +82,7 @@ def alone(
 ) -> Reasons:
     """What must stay when the other host tells nothing: pure.
 
-    A set is held and bookmarked before it is sent, and the one before is let go when it was seen there. So the other host may
+    A set is held and bookmarked while it is sent, and the one before is let go when it was seen there. So the other host may
     have what lies between the oldest and the newest of those: a stream that was cut in between has brought some. Sets that
     are newer were not sent; without that rule they would fill the disk while the other host is dead.
 
@@ -96,7 +96,9 @@ def alone(
         return dict.fromkeys(sets, f"no sync with {peer} was verified on this host so far, and {why}")
     oldest = min(held, default="")
     marks = {name: reason for name, reason in retention.by_bookmarks(mine, pair).items() if name >= oldest}
-    known = sorted({*held, *marks})
+    # one is written down before its first stream begins, and held beside that
+    sent = {name for name, placed in ledger.items() if not placed}.intersection(sets)
+    known = sorted({*held, *marks, *sent})
     if not known:
         return retention.unproven(sets, peer, silent)
     last = sets[-1] if pending else known[-1]

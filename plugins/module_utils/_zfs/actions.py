@@ -286,7 +286,13 @@ def set_aside(dataset: str, stamp: str, pair: str) -> str:
     if not existing([parent]):
         run(["zfs", "create", *inert, parent])
     kept = f"{parent}/{rest.replace('/', '-')}-{stamp}"
-    marks = {KEPT: pair, KEPT_BY: "sync", KEPT_WAS: dataset}
-    set_properties(dataset, {"readonly": "on", "volmode": "none", **marks})  # before the rename: none is kept without them
-    rename(dataset, kept)
+    wanted = {"readonly": "on", "volmode": "none", KEPT: pair, KEPT_BY: "sync", KEPT_WAS: dataset}
+    before = run(["zfs", "get", "-H", "-o", "property,value,source", ",".join(wanted), dataset])
+    set_properties(dataset, wanted)  # before the rename: none is kept without them
+    try:
+        rename(dataset, kept)
+    except CommandError:
+        for name, value, source in (line.split("\t") for line in before.splitlines()):
+            run(["zfs", "set", f"{name}={value}", dataset] if source == "local" else ["zfs", "inherit", name, dataset])
+        raise
     return kept

@@ -56,7 +56,7 @@ def shut(inventory: Inventory) -> None:
 def reopen(roots: t.Sequence[str]) -> list[str]:
     """They have again what their parents have. :return: which were shut."""
     out = run(["zfs", "get", "-H", "-r", "-t", "filesystem", "-s", "local", "-o", "name", MARK, *roots])
-    names = out.split()
+    names = out.splitlines()
     for name in ("readonly", MARK) if names else ():
         run(["zfs", "inherit", name, *names])
     return names

@@ -25,7 +25,7 @@ Inventory = dict[str, dict[str, t.Any]]
 
 #: Read for every dataset. What a replica must have too is in REPLICATED.
 PROPERTIES = (
-    "type guid createtxg written used available mounted mountpoint canmount readonly volmode volsize encryption "
+    "type guid createtxg written used available mounted mountpoint canmount readonly volmode volsize encryption keystatus "
     "usedbydataset usedbysnapshots receive_resume_token "
     "compression recordsize atime relatime xattr acltype primarycache logbias sync snapdir"
 ).split()

@@ -33,6 +33,8 @@ FILESYSTEM_PROPERTIES: t.Mapping[str, t.Any] = {
 
 #: On filesystems that a removal has left to be mounted at boot, with the name of the pair: an installation takes that back.
 LET_GO = "hvm:let-go"
+#: Set while a first installation copies into a dataset what lies at its mountpoint.
+COPYING = "hvm:copying"
 
 #: As zpool create says them -> as zpool status does; "": for data.
 USES = {"": "", "log": "logs", "cache": "cache", "spare": "spares", "special": "special", "dedup": "dedup"}

@@ -324,15 +324,17 @@ def _properties(entry: dict[str, t.Any], copy: dict[str, t.Any] | None) -> dict[
         value, source = entry["props"].get(name, ["-", "-"])
         if source not in ("local", "received") or value == "-":
             continue
-        if name == "canmount" and value == "noauto" and copy is not None and not _mounts_by_itself(copy):
+        if name == "canmount" and value == "noauto" and copy is not None and not _would_mount(copy, entry):
             continue  # the mark of a first receive (actions.receive_command), come back with the other direction
         if copy is None or copy["props"].get(name, ["-", "-"])[0] != value:
             changes[name] = value
     return changes
 
 
-def _mounts_by_itself(entry: dict[str, t.Any]) -> bool:
-    return prop(entry, "canmount") == "on" and prop(entry, "mountpoint").startswith("/")
+def _would_mount(copy: dict[str, t.Any], source: dict[str, t.Any]) -> bool:
+    """By itself, with the mountpoint that it has or gets; or never again (off)."""
+    places = [prop(entry, "mountpoint") for entry in (copy, source)]
+    return prop(copy, "canmount") != "on" or any(place.startswith("/") for place in places)
 
 
 def missing_on_target(source: Inventory, target: Inventory, snapshot: str) -> list[str]:

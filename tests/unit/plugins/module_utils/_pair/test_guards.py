@@ -393,6 +393,14 @@ def test_of_two_active_hosts_the_number_of_the_epoch_does_not_tell_the_later(
     assert said in found
 
 
+def test_before_a_migration_the_keys_of_encrypted_datasets_are_loaded_there() -> None:
+    me, peer = pair()
+    peer["locked"] = ["ssd/secret"]
+    said = ["hv2: the encryption key of ssd/secret is not loaded. Load it there: zfs load-key -a."]
+    assert sentences(guards.migrate(me, peer)) == sentences(guards.migrate_unsecure(me, peer)) == said
+    assert guards.backup(me, peer) == []  # a replica does without
+
+
 @pytest.mark.parametrize("operation", [guards.backup, guards.backup_unsecure])
 def test_what_is_in_overlays_is_in_no_backup(operation: t.Callable[..., list[t.Any]]) -> None:
     me, peer = pair()

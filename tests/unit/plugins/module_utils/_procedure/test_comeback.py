@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 import typing as t
@@ -101,10 +102,14 @@ def test_what_fails_leaves_everything_inert_and_in_doubt(lab: Lab, here: Host, e
 # ---- stand down
 
 
-def test_it_is_inert_then_its_data_are_held_then_it_says_so(lab: Lab, here: Host) -> None:
+def test_it_is_inert_then_its_data_are_held_then_it_says_so(lab: Lab, here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.up(here)
     here.daemon = False
+    monkeypatch.setattr(comeback.holds, "LEDGER", str(here.place / "holds.json"))
+    monkeypatch.setattr(comeback.holds, "STATE", str(here.place))
+    (here.place / "holds.json").write_text(json.dumps({NEW: True}))
     answer = comeback.become_diverged(here.config, True, "hv2 goes on without it")
+    assert comeback.holds.ledger() == {NEW: True, answer["set"]: False}, "who is not told of a hold never lets go of it"
     assert lab.did == [
         f"hv1 {one}" for one in ("unmount", "inert", "address off", "snapshot crash", "hold", "record DIVERGED 4")
     ]

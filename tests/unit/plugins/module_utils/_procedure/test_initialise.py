@@ -61,6 +61,7 @@ class Here:
         self.pending: t.Any = None
         self.gate = True
         self.let_go: set[str] = set()
+        self.half: set[str] = set()
         self.mounted: set[str] = set()
         self.theirs: dict[str, t.Any] = {}
         self.place = place
@@ -72,7 +73,8 @@ class Here:
         monkeypatch.setattr(initialise.kernel, "pool_health", lambda pools: self.pools)
         monkeypatch.setattr(initialise.inventory, "existing", lambda names: [one for one in names if one in self.there])
         monkeypatch.setattr(initialise.inventory, "read_datasets", self._datasets)
-        monkeypatch.setattr(initialise, "_take_over", lambda dataset, point, mode: self.did.append(f"take over {dataset}"))
+        self.copy: t.Callable[[str], None] = lambda dummy: None
+        monkeypatch.setattr(initialise, "_take_over", self._take_over)
         closing = types.SimpleNamespace(close=lambda: None)
         monkeypatch.setattr(initialise.hypervisor, "start", lambda *words: self.did.append("start") or closing)
         monkeypatch.setattr(initialise.hypervisor, "stop", lambda *words: self.did.append("stop"))
@@ -85,6 +87,10 @@ class Here:
         monkeypatch.setattr(operation, "Lock", lambda: lock(str(place / "lock")))
         monkeypatch.setattr(initialise, "POLL", 0.01)
 
+    def _take_over(self, dataset: str, *dummy: t.Any) -> None:
+        self.copy(dataset)
+        self.did.append(f"take over {dataset}")
+
     def _run(self, command: t.Sequence[str]) -> str:
         self.did.append(" ".join(command))
         if command[:2] == ["zfs", "mount"]:
@@ -92,6 +98,8 @@ class Here:
         return ""
 
     def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
+        if more == ["hvm:copying"]:
+            return {one: {"props": {"hvm:copying": ["on", "local" if one in self.half else "-"]}} for one in sorted(self.there)}
         marked = {"hvm:let-go": ["p", "local"]} if more else {}
         where = {"mountpoint": ["/x", "local"]}
         return {
@@ -124,14 +132,14 @@ ROOT = "zfs create -o mountpoint=none -o canmount=noauto -o atime=off"
 
 
 def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_needs(here: Here) -> None:
-    made = f"zfs create -p -o atime=off -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
+    made = f"zfs create -p -o atime=off -o hvm:copying=on -o canmount=noauto -o mountpoint={here.place}/img rot/b/img"
     planned = here(check=True)
     assert planned["datasets"] == ["ssd/hvm", "ssd/hvm/a", "rot/b", "rot/b/img"] and here.did == []
     assert here()["datasets"] == planned["datasets"]
     assert here.did[1:] == [
         "zfs create -o mountpoint=none -o canmount=off ssd/hvm",
         *(f"{ROOT} {root}" for root in ROOTS),
-        *(made, "take over rot/b/img", "start"),
+        *(made, "take over rot/b/img", "zfs inherit hvm:copying rot/b/img", "start"),
     ]
     assert here(active="hv2")["datasets"] == ["ssd/hvm"]
     assert here.did[1:] == ["zfs create -o mountpoint=none -o canmount=off ssd/hvm", "stop", "record PASSIVE"]
@@ -151,6 +159,40 @@ def test_without_leave_to_make_datasets_each_that_is_missing_is_named(here: Here
     assert here.did == []
     here.there.add("rot/b/img")
     assert here(create=False)["datasets"] == []
+
+
+def test_a_copy_that_was_cut_off_is_made_again_by_the_next_installation(here: Here) -> None:
+    """What is in the dataset by then is not all that lies at its mountpoint, and would hide the rest."""
+
+    def full(dataset: str) -> t.NoReturn:
+        raise HvmError("no space left on device")
+
+    here.copy = full
+    with pytest.raises(HvmError, match="no space left"):
+        here()
+    assert "start" not in here.did
+    here.there, here.half = {"ssd/hvm", *ROOTS, "rot/b/img"}, {"rot/b/img"}
+    here.copy = lambda dummy: None
+    assert here(check=True)["datasets"] == ["rot/b/img"]
+    here()
+    assert here.did[1:] == ["take over rot/b/img", "zfs inherit hvm:copying rot/b/img", "start"]
+    here.half = set()
+    here()
+    assert here.did[1:] == ["start"]
+
+
+def test_a_large_disk_may_take_hours_to_be_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    given: list[float] = []
+
+    def run(command: t.Sequence[str], timeout: float = 300.0) -> str:
+        if command[0] == "cp":
+            given.append(timeout)
+        return ""
+
+    monkeypatch.setattr(initialise, "run", run)
+    monkeypatch.setattr(initialise.role, "RUN", str(tmp_path))
+    initialise._take_over("rot/b/img", str(tmp_path / "img"), 0o711)
+    assert given == [24 * 3600.0]
 
 
 def test_what_the_inventory_has_gained_is_made_beside_running_vms(here: Here) -> None:

@@ -222,6 +222,25 @@ def test_what_a_killed_installation_has_left_is_cleared_away_by_the_next(place: 
     assert not [name for name in place.libraries() if "dead" in name]
 
 
+def test_a_library_that_a_power_cut_has_emptied_is_installed_again(place: Place) -> None:
+    install.install(False)
+    (text,) = (place.root / "home").glob("lib-*/**/x.py")
+    text.write_text("")
+    assert install.install(True)["changed"] is True
+    install.install(False)
+    assert text.read_text() == "VERSION = 1\n"
+    assert install.install(False)["changed"] is False
+
+
+def test_a_link_that_was_not_put_in_place_is_in_nobodys_way(place: Place) -> None:
+    install.install(False)
+    (place.root / "home/current.new").symlink_to("gone")
+    place.becomes("2")
+    install.install(False)
+    assert (place.root / "home/current").resolve().name in place.libraries() and len(place.libraries()) == 2
+    assert not (place.root / "home/current.new").is_symlink()
+
+
 def test_while_an_operation_runs_no_other_version_comes_and_it_is_said_whose_it_is(place: Place) -> None:
     install.install(False)
     with operation.Lock().held("sync", "bob from 10.0.0.7"):

@@ -139,6 +139,15 @@ def reasons(result: dict[str, t.Any]) -> dict[str, str]:
 # What goes
 
 
+def test_what_a_cut_sync_may_have_brought_stays_while_nobody_can_be_asked() -> None:
+    """Its set is written down before its first stream begins; the hold comes beside that."""
+    host = synced(*range(7), base=1)
+    host.ledger = {S[1]: True, S[4]: False}
+    host.peer = None
+    host.prune(keep_last=1)
+    assert host.sets() == [*S[1:5], S[6]]
+
+
 def test_after_a_verified_sync_the_host_knows_alone_what_may_go() -> None:
     host = synced(*range(6), base=5, marks=(2, 4, 5))
     planned = host.prune(check=True, keep_last=2)

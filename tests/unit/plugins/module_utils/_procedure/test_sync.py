@@ -927,8 +927,8 @@ def test_a_ledger_that_cannot_be_read_is_none(text: str) -> None:
 def test_the_ledger_is_what_was_written() -> None:
     holds._write_ledger({B: True, A: False})
     assert json.loads(pathlib.Path(holds.LEDGER).read_text()) == {A: False, B: True}
-    holds._remember(A)
-    holds._remember(C)
+    holds.remember(A)
+    holds.remember(C)
     assert holds.ledger() == {A: False, B: True, C: False}
 
 

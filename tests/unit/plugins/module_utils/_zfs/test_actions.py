@@ -261,6 +261,20 @@ def test_a_replica_is_set_aside_inert_before_it_moves(monkeypatch: pytest.Monkey
     assert rename == ["zfs", "rename", "-u", "d/r/my vms/a", kept]
 
 
+def test_one_that_cannot_be_set_aside_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be read-only, and without a device, when this host is ACTIVE."""
+    before = "readonly\ton\tlocal\nvolmode\tdefault\tinherited from d\n" + "".join(
+        f"{name}\t-\t-\n" for name in (actions.KEPT, actions.KEPT_BY, actions.KEPT_WAS)
+    )
+    host = Host(monkeypatch, zfs_get=before, zfs_rename=failed("out of space"))
+    host.there.add("d/hvm-kept")
+    with pytest.raises(CommandError, match="out of space"):
+        actions.set_aside("d/r/a", "20261123T094512Z", "office")
+    last = [" ".join(command) for command in host.commands][-5:]
+    assert last[:2] == ["zfs set readonly=on d/r/a", "zfs inherit volmode d/r/a"]
+    assert [command.split()[1] for command in last[2:]] == ["inherit"] * 3
+
+
 def test_the_place_for_what_is_set_aside_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, zfs_get="volume\n")
     host.there.add("d/hvm-kept")

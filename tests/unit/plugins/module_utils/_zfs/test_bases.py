@@ -67,3 +67,9 @@ def test_only_what_was_shut_is_opened_again(asked: list[list[str]], monkeypatch:
     asked.clear()
     monkeypatch.setattr(bases, "run", lambda command: asked.append(command) or "")
     assert bases.reopen(["ssd/pair"]) == [] and len(asked) == 1
+
+
+def test_a_name_with_a_space_is_one_dataset(asked: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "run", lambda command: asked.append(command) or "ssd/pair/my vms\n")
+    assert bases.reopen(["ssd/pair"]) == ["ssd/pair/my vms"]
+    assert asked[1:] == [["zfs", "inherit", one, "ssd/pair/my vms"] for one in ("readonly", "hvm:moving")]

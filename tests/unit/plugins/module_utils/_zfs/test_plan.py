@@ -1073,3 +1073,15 @@ def test_the_mark_of_a_first_receive_is_not_sent_back() -> None:
     assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {}
     there["props"]["mountpoint"] = ["/srv", "local"]
     assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {"d/a": {"canmount": "noauto"}}
+
+
+def test_a_mountpoint_does_not_come_to_a_replica_that_mounts_by_itself() -> None:
+    here, there = entry(c3, canmount="noauto", mountpoint="/srv"), entry(c3, mountpoint="none")
+    there["props"]["canmount"] = ["on", "default"]
+    wanted = {"canmount": "noauto", "mountpoint": "/srv"}
+    assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {"d/a": wanted}
+
+
+def test_what_was_off_once_can_be_mounted_again_on_both() -> None:
+    here, there = entry(c3, canmount="noauto", mountpoint="none"), entry(c3, canmount="off", mountpoint="none")
+    assert plan.plan({"d/a": here}, {"d/a": there}, C, "hv2").properties == {"d/a": {"canmount": "noauto"}}
