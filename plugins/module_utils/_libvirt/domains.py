@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import difflib
 import time
 import typing as t
@@ -215,18 +216,31 @@ def order(infos: dict[str, dict[str, t.Any]], names: t.Iterable[str], descending
 # ---- around the daemon
 
 
-def start_networks(conn: t.Any) -> None:
-    """Networks and pools marked autostart; libvirt does that once per boot only (virDriverShouldAutostart)."""
+def start_networks(conn: t.Any) -> list[str]:
+    """Networks and pools marked autostart; libvirt does that once per boot only (virDriverShouldAutostart).
+
+    :return: why some do not start. As with libvirt itself, that is no reason to go without the others: a pool's directory may be
+        on the other host only. A VM that needs one says so.
+    """
+    failed = []
     for thing in [*conn.listAllNetworks(), *conn.listAllStoragePools()]:
         if thing.autostart() and not thing.isActive():
-            thing.create()
+            try:
+                thing.create()
+            except Exception as exc:  # noqa: BLE001
+                failed.append(f"{thing.name()} does not start: {exc}")
+    return failed
 
 
 def stop_networks(conn: t.Any) -> None:
-    """Their dnsmasq would keep files below /var/lib/libvirt open."""
-    for thing in [*conn.listAllNetworks(), *conn.listAllStoragePools()]:
-        if thing.isActive():
-            thing.destroy()
+    """Their dnsmasq would keep files below /var/lib/libvirt open. What a pool keeps open is found when it is unmounted."""
+    for network in conn.listAllNetworks():
+        if network.isActive():
+            network.destroy()
+    for pool in conn.listAllStoragePools():
+        if pool.isActive():
+            with contextlib.suppress(Exception):
+                pool.destroy()
 
 
 def network_bridges(conn: t.Any) -> dict[str, str]:

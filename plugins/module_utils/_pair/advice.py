@@ -51,7 +51,8 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):
         return _moving(found, alone)
     by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
-    if entry and (not by_a_backup or (now == "ACTIVE" and not entry.get("recovers"))):
+    up = now == "ACTIVE" and found["hypervisor"]["running"]  # else no backup is made, and none ends it
+    if entry and (not by_a_backup or (up and not entry.get("recovers"))):
         return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
     if now == "UNKNOWN":
         known = role.get("since")

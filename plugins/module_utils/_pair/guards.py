@@ -40,11 +40,18 @@ def common(me: Observation, own: t.Collection[str] = ()) -> list[Finding]:
         found.append(
             Finding(
                 f"{entry['operation']}, begun {entry['started']}, did not end: it was last at '{entry['step']}'",
-                entry.get("remedy") or "hvm.pair.recover finishes it or undoes it, and says which.",
+                _ends(entry, me),
                 host,
             )
         )
     return found
+
+
+def _ends(entry: t.Mapping[str, t.Any], me: Observation) -> str:
+    """What ends an operation. The next backup ends one of its kind, but for that libvirt has to answer."""
+    if entry["operation"] in BACKUPS and not me["hypervisor"]["running"]:
+        return "hvm.pair.recover finishes it or undoes it, and says which."
+    return entry.get("remedy") or "hvm.pair.recover finishes it or undoes it, and says which."
 
 
 def degraded(*sides: Observation | None) -> list[str]:
@@ -316,8 +323,18 @@ def sync(me: Observation, peer: Observation) -> list[Finding]:
 
 
 def migrate(me: Observation, peer: Observation) -> list[Finding]:
-    found = _hand_over(me, peer)
+    found = _hand_over(me, peer) + _unclear(me)
     return found + landing(me, peer) + compat.landing(me, peer, covered) + room(me)
+
+
+def _unclear(me: Observation) -> list[Finding]:
+    """A guest that sleeps, or has crashed and is kept: it is neither saved nor moved, and its process keeps the datasets."""
+    remedy = "Look for its process (virsh domstate --reason); a VM must run or be off to move."
+    return [
+        Finding(f"VM {name} cannot be proven stopped", remedy, me["host"])
+        for name, vm in me["vms"].items()
+        if vm["state"] not in ("running", "frozen", "stopped")
+    ]
 
 
 def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
@@ -356,11 +373,7 @@ def migrate_unsecure(me: Observation, peer: Observation, choices: t.Mapping[str,
     """
     if moving.source(me):
         return _move_on(me, peer, choices)
-    found = _hand_over(me, peer) + places(me, peer) + compat.landing(me, peer, covered)
-    for name, vm in me["vms"].items():
-        if vm["state"] not in ("running", "frozen", "stopped"):
-            remedy = "Look for its process (virsh domstate --reason); a VM must run or be off to move."
-            found.append(Finding(f"VM {name} cannot be proven stopped", remedy, me["host"]))
+    found = _hand_over(me, peer) + places(me, peer) + compat.landing(me, peer, covered) + _unclear(me)
     for side in (me, peer):
         left = sorted(side.get("overlays") or ())
         if left:

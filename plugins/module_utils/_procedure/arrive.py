@@ -83,7 +83,8 @@ def arrive(config: PairConfig, facts: t.Mapping[str, t.Any], emit: t.Callable[[d
         conn = hypervisor.connect_soon()
         try:
             domains.neutralise_autostart(conn)
-            domains.start_networks(conn)
+            for text in domains.start_networks(conn):
+                emit({"text": text})
         finally:
             conn.close()
         emit({"text": "ready for the VMs"})

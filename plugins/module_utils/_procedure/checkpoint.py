@@ -20,6 +20,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, oper
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervisor, states
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import need_roots
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
 
@@ -206,20 +207,24 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
         journal = operation.Journal("backup_secure", vms=running)
         journal.step("save")
         failure: BaseException | None = None
-        name = ""
+        name, warnings = "", list[str]()
         try:
             save_all(config, conn, infos, progress, paused)
             if asked.came:
                 raise HvmError("the backup was interrupted", "Run it again.")
             watch.step("save")
-            name = take_set(config, "state", me["role"]["epoch"], fresh=paused)
+            # one that sleeps, or was started since: it writes on
+            left = sorted(set(qemu_processes()).difference(vm for vm in me["vms"] if vm not in infos))
+            if left:
+                warnings.append(f"{', '.join(left)} could not be saved, and run: in the set as after a power cut")
+            name = take_set(config, "crash" if left else "state", me["role"]["epoch"], fresh=paused)
             progress.say(f"snapshot set {name}")
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
             failure = exc
         conn, errors = _restore_whatever(config, conn, progress, running, paused, back)
         watch.step("restore")
-        warnings = guest_agent.set_clock(conn, back)
+        warnings += guest_agent.set_clock(conn, back)
         if errors:
             raise HvmError(
                 "not every VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()),

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import succeeds
@@ -35,8 +36,13 @@ def qemu_processes() -> list[str]:
         except OSError:
             continue
         if os.path.basename(words[0]).startswith(("qemu-system-", "qemu-kvm", "kvm")) and "-name" in words:
-            found.append(words[words.index("-name") + 1].removeprefix("guest=").split(",")[0])
+            found.append(guest_name(words[words.index("-name") + 1]))
     return sorted(found)
+
+
+def guest_name(word: str) -> str:
+    """Of QEMU's option -name; a comma in a value is written twice (qemu(1))."""
+    return t.cast("re.Match[str]", re.match(r"(?:[^,]|,,)*", word.removeprefix("guest=")))[0].replace(",,", ",")
 
 
 def host(config: PairConfig) -> dict[str, t.Any]:

@@ -51,7 +51,8 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen:
         conn = connect_soon()
         overlays.mend(config, conn, progress)
         domains.neutralise_autostart(conn)
-        domains.start_networks(conn)
+        for text in domains.start_networks(conn):
+            progress.say(text)
         progress.say("hypervisor running")
         return conn
     except BaseException:
@@ -70,11 +71,15 @@ def stop(config: PairConfig, progress: Progress, conn: t.Any = None, keep_writab
     if running:
         raise HvmError(f"VMs are running: {', '.join(running)}", "Shut them down, save them, or migrate them first.")
     if hypervisor_running():
-        used = answering(conn) if conn else domains.connect()
         try:
-            domains.stop_networks(used)
+            used = answering(conn) if conn else domains.connect()
+        except HvmError:
+            used = None  # a daemon that does not come up: no VM runs, and all else is to be as it was
+        try:
+            if used is not None:
+                domains.stop_networks(used)
         finally:
-            if used is not conn:
+            if used is not None and used is not conn:
                 used.close()
         role.shut_gate()
         run(["systemctl", "stop", UNIT, *SOCKETS], timeout=120)

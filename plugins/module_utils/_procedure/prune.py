@@ -74,7 +74,7 @@ def unfinished(pending: t.Mapping[str, t.Any] | None) -> Reasons:
 def alone(
     mine: inventory.Inventory,
     held: t.Collection[str],
-    ledger: t.Collection[str] | None,
+    ledger: t.Mapping[str, bool] | None,
     pending: bool,
     pair: str,
     peer: str,

@@ -207,6 +207,8 @@ class Run:
         self.changed, self.active = bool(result["changed"]), result["active"]
         self.warnings += result.get("warnings", [])
         self.lines += report.report(result)
+        if not self.check:  # where the roles are swapped each day no backup comes, and its sets would stay for ever
+            cycle.prune_both(self.config, options.rules, progress, self.check, self.warnings)
 
     def _back_up(self, options: Options, progress: Progress) -> None:
         self.what = self.what or f"backup {options.kind}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pathlib
 import threading
+import types
 import typing as t
 
 import pytest
@@ -252,6 +253,47 @@ def test_networks_marked_autostart_are_started_and_all_are_stopped(conn: t.Any) 
     domains.start_networks(conn)
     domains.stop_networks(conn)
     assert not any(net.isActive() for net in conn.listAllNetworks())
+
+
+class Thing:
+    """A network or a pool; `broken`: what it says when it is to start or stop."""
+
+    def __init__(self, name: str, active: bool = False, broken: str = "") -> None:
+        self._name, self.active, self.broken = name, active, broken
+
+    def name(self) -> str:
+        return self._name
+
+    def autostart(self) -> int:
+        return 1
+
+    def isActive(self) -> bool:
+        return self.active
+
+    def create(self) -> None:
+        if self.broken:
+            raise libvirt.libvirtError(self.broken)
+        self.active = True
+
+    def destroy(self) -> None:
+        if self.broken:
+            raise libvirt.libvirtError(self.broken)
+        self.active = False
+
+
+def test_a_pool_that_does_not_start_keeps_nothing_else_from_it() -> None:
+    pools = [Thing("iso", broken="cannot open directory '/home/alice/iso'"), Thing("images")]
+    conn = types.SimpleNamespace(listAllNetworks=lambda: [Thing("lan")], listAllStoragePools=lambda: pools)
+    (said,) = domains.start_networks(conn)
+    assert said.startswith("iso does not start: ") and "/home/alice/iso" in said
+    assert [pool.active for pool in pools] == [False, True]
+    for pool in pools:
+        pool.active = True
+    domains.stop_networks(conn)
+    assert [pool.active for pool in pools] == [True, False]
+    conn.listAllNetworks = lambda: [Thing("lan", True, "network is busy")]
+    with pytest.raises(libvirt.libvirtError):  # its dnsmasq would keep files open
+        domains.stop_networks(conn)
 
 
 def test_bridges_that_networks_lean_on(conn: t.Any) -> None:

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards
 
 Change = t.Callable[[dict[str, t.Any], dict[str, t.Any]], None]
 
@@ -399,6 +399,24 @@ def test_before_a_migration_the_keys_of_encrypted_datasets_are_loaded_there() ->
     said = ["hv2: the encryption key of ssd/secret is not loaded. Load it there: zfs load-key -a."]
     assert sentences(guards.migrate(me, peer)) == sentences(guards.migrate_unsecure(me, peer)) == said
     assert guards.backup(me, peer) == []  # a replica does without
+
+
+@pytest.mark.parametrize("operation", [guards.migrate, guards.migrate_unsecure])
+def test_a_guest_that_sleeps_is_found_before_the_others_are_stopped(operation: t.Callable[..., list[t.Any]]) -> None:
+    me, peer = pair()
+    name = next(iter(me["vms"]))
+    me["vms"][name]["state"] = "other"
+    assert f"hv1: VM {name} cannot be proven stopped" in " ".join(sentences(operation(me, peer)))
+
+
+def test_a_backup_that_did_not_end_is_ended_by_recover_where_libvirt_is_down() -> None:
+    me, dummy = pair()
+    me["pending"] = {"operation": "checkpoint", "started": "then", "step": "memory", "remedy": "Run it again (hvm_checkpoint)."}
+    assert sentences(guards.common(me))[0].endswith("it was last at 'memory'. Run it again (hvm_checkpoint).")
+    me["hypervisor"]["running"] = False
+    assert "hvm.pair.recover finishes it" in sentences(guards.common(me))[0]
+    me["lock"] = None
+    assert advice.advice({**me, "saved": []}).startswith("hvm.pair.recover")
 
 
 @pytest.mark.parametrize("operation", [guards.backup, guards.backup_unsecure])

@@ -36,6 +36,8 @@ class World:
         self.images: set[str] = set()
         self.at: t.Callable[[str, str], None] = lambda what, name: None
         self.daemon = 1
+        self.left: list[str] = []
+        self.marks: list[str] = []
         me = {"vms": {name: dict(VM) for name in NAMES}, "role": {"epoch": 3}}
         patch.setattr(checkpoint, "observe", lambda dummy: me)
         patch.setattr(checkpoint.guards, "backup", lambda *dummy: [])
@@ -46,11 +48,17 @@ class World:
         patch.setattr(checkpoint.guest_agent, "set_clock", lambda *dummy: [])
         patch.setattr(checkpoint, "save_all", self.save_all)
         patch.setattr(checkpoint, "restore_all", self.restore_all)
-        patch.setattr(checkpoint, "take_set", lambda *dummy, **more: self.at("set", "") or "hvm_x_B")
+        patch.setattr(checkpoint, "take_set", self.take_set)
+        patch.setattr(checkpoint, "qemu_processes", lambda: self.left)
         patch.setattr(checkpoint, "check_set", lambda *dummy: None)
         patch.setattr(operation, "Lock", functools.partial(operation.Lock, str(place / "lock")))
         patch.setattr(operation, "Journal", functools.partial(operation.Journal, path=str(place / "journal")))
         self.pending = functools.partial(operation.pending, str(place / "journal"))
+
+    def take_set(self, dummy: t.Any, mark: str, *more: t.Any, fresh: t.Any) -> str:
+        self.at("set", "")
+        self.marks.append(mark)
+        return "hvm_x"
 
     def save_all(self, dummy: t.Any, conn: Connection, infos: t.Any, progress: Progress, paused: dict[str, float]) -> None:
         for name in sorted(infos):
@@ -126,6 +134,13 @@ def test_whoever_ends_the_process_does_not_leave_them_saved(world: World, what: 
     else:
         back_up(world)
     assert world.images == set() and world.pending() is None
+
+
+def test_what_runs_on_is_not_in_the_set_with_its_memory(world: World) -> None:
+    assert back_up(world)["warnings"] == []
+    world.left = ["zzz"]  # it sleeps, or was started in between
+    assert back_up(world)["warnings"] == ["zzz could not be saved, and run: in the set as after a power cut"]
+    assert world.marks == ["state", "crash"]
 
 
 def test_without_libvirt_nothing_is_pending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

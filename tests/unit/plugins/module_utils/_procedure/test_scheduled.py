@@ -146,7 +146,7 @@ def test_the_other_host_does_nothing_and_says_so_in_its_log(lab: Lab, work: Work
 def test_a_constraint_moves_the_pair_and_then_the_pair_is_backed_up(lab: Lab, work: Work) -> None:
     must(lab, "hv2")
     done = run(lab)
-    assert work.done == ["hv1 migrate"]
+    assert work.done == ["hv1 migrate", "hv1 prune", "hv2 prune"]
     assert (done["do"], done["active"], done["role"]) == ("migrate", "hv2", "PASSIVE")
     assert done["subject"] == "[hvm office] hv1: done: migrate secure, hv2 is ACTIVE"
     assert "hv2 must be ACTIVE on 2026-12-01; today, 2026-12-01, is day 1 of 1" in "\n".join(done["report"])
@@ -169,7 +169,7 @@ def test_the_vms_move_while_they_run_where_that_is_wanted(lab: Lab, work: Work) 
     must(lab, "hv2")
     options = move.Options(modes.Policy(limit=60), 100)
     done = run(lab, migrate="unsecure", move=options)
-    assert work.done == ["hv1 move"] and work.told["hv1 move"] == (False, options)
+    assert work.done == ["hv1 move", "hv1 prune", "hv2 prune"] and work.told["hv1 move"] == (False, options)
     assert (done["do"], done["active"], done["role"]) == ("migrate", "hv2", "PASSIVE")
     assert done["subject"] == "[hvm office] hv1: done: migrate unsecure, hv2 is ACTIVE"
 
@@ -190,6 +190,12 @@ def test_a_constraint_that_only_the_other_host_knows_counts(lab: Lab, work: Work
     lab.hv1.answers = True
     assert run(lab)["do"] == "migrate"
     assert (lab.hv1.place / "constraint.json").exists()
+
+
+def test_where_the_roles_are_swapped_each_day_old_sets_go_all_the_same(lab: Lab, work: Work) -> None:
+    """The other host has just taken over when its timer fires, and makes no backup: else nothing would ever go."""
+    assert run(lab, swap_days=1)["do"] == "migrate"
+    assert work.done == ["hv1 migrate", "hv1 prune", "hv2 prune"]
 
 
 def test_the_roles_are_swapped_every_so_many_days(lab: Lab, work: Work) -> None:
