@@ -133,7 +133,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollbac
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    to = (p["kept"] or "") if p["state"] == "undone" else p["to"]
+    to = rollback.aim_of(p["state"], p["to"], p["kept"] or "")
     return rollback.apply(config.load(p["config"]), p["state"], to, module.check_mode, Progress(p["progress_file"]))
 
 

@@ -357,6 +357,7 @@ class World(_world.World):
         self.lab.link(host.host, up)
         if up:
             host.forget()
+            self.lab.wait_ssh(60, (host.host,))  # who has asked for it in vain knows that for some seconds (arp(7))
 
     def fill(self, host: Host) -> None:
         """Nothing can be written to the pools any more."""

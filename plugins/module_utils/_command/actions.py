@@ -203,13 +203,20 @@ def snap_destroy(call: Call) -> Result:
     """Takes the timestamp alone, too, as a rollback does."""
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import snapshots
 
-    name = call.values["name"]
-    found = [one["name"] for one in snapshots.look(call.config, used=False)["sets"] if one["stamp"] == name]
-    return snapshots.apply(call.config, "absent", found[-1] if found else name, "crash", call.check)
+    return snapshots.apply(call.config, "absent", _whole_name(call, call.values["name"]), "crash", call.check)
+
+
+def _whole_name(call: Call, word: str) -> str:
+    """Of a set that is named by its timestamp, as it is listed and completed."""
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import snapshots
+
+    found = [one["name"] for one in snapshots.look(call.config, used=False)["sets"] if one["stamp"] == word]
+    return found[-1] if found else word
 
 
 def snap_sync(call: Call) -> Result:
-    return _sync(call, call.values["set"])
+    name = call.values["set"]
+    return _sync(call, _whole_name(call, name) if name else name)
 
 
 def snap_createsync(call: Call) -> Result:
@@ -270,9 +277,10 @@ def set_of(word: str) -> str:
 
 def rollback(call: Call) -> Result:
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import alone
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback as rolling
 
     state = call.values.get("state", call.words[0] if call.words else "")
-    to = call.values.get("kept", "") if state == "undone" else set_of(call.values["to"])
+    to = rolling.aim_of(state, set_of(call.values["to"]), call.values.get("kept", ""))
     return alone.roll_back(call.config, call.progress, state, to, call.check)
 
 

@@ -127,6 +127,11 @@ def dump(kept: Kept) -> str:
     return json.dumps({"format": _FORMAT, "manager": kept.manager, "networks": entries}, indent=1) + "\n"
 
 
+def _is_of_others(raw: t.Mapping[str, t.Any], hosts: t.Collection[str]) -> bool:
+    """Whether it says something of a host that is not in the pair any more."""
+    return any(set(value).difference(hosts) for value in raw.values() if isinstance(value, dict))
+
+
 def parse(text: str, hosts: t.Sequence[str]) -> Kept:
     """:raises HvmError: for what is no such book. That two networks want the same thing is not seen here."""
     try:
@@ -137,6 +142,8 @@ def parse(text: str, hosts: t.Sequence[str]) -> Kept:
         for one in raw["networks"]:
             at, origin = str(one["at"]), str(one["origin"])
             datetime.datetime.strptime(at, _MOMENT).replace(tzinfo=datetime.UTC)
+            if one["network"] is not None and _is_of_others(one["network"], hosts):
+                continue  # it is declared anew for the host that has come instead, or has gone
             network = networks.parse([one["network"]], hosts)[0] if one["network"] is not None else None
             name = networks.parse([{"name": one["name"]}], hosts)[0].name
             if network is not None and network.name != name:

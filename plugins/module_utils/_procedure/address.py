@@ -30,7 +30,10 @@ _TIMEOUT = 10.0
 def files(interface: str) -> dict[str, tuple[str, int]]:
     """Path -> (text, mode) of what lets this host keep the shared addresses on `interface`, or on that of its description."""
     if not interface and os.path.exists(configs.PATH):
-        interface = configs.load().interface
+        try:
+            interface = configs.load().interface
+        except HvmError:
+            return {}  # a description that cannot be used is about to be replaced
     return {path: (text, 0o644) for path, text in bridges.Host().keeping(interface).items()}
 
 

@@ -78,6 +78,13 @@ def initialise(
     with Peer(config) as peer:
         theirs = peer.hello["role"]
         their_datasets: inventory.Inventory = peer.call("datasets")
+    if theirs["role"] == role.PASSIVE and theirs.get("epoch", 0) > 0:
+        raise HvmError(
+            f"{config.peer.name} is PASSIVE in epoch {theirs['epoch']}: this is no new pair, and {config.me.name} was its ACTIVE "
+            "host, or takes its place",
+            f"If the data of {config.peer.name} are to go on: hvm.pair.failover there first. If the pair begins anew: take it "
+            "off that host first (hvm_uninstall).",
+        )
     wanted = role.ACTIVE if active == config.me.name else role.PASSIVE
     if theirs["role"] in (role.ACTIVE, role.DIVERGED):
         wanted = role.PASSIVE  # a host that was rebuilt joins the pair that goes on
@@ -173,6 +180,7 @@ def _complete(
     if not (create and ready) or operation.pending() or operation.lock_holder() or _pools_gone(config):
         return result
     lacking = _missing_here(config, filesystems, now == role.ACTIVE, create)
+    _refuse_moved(config, filesystems, lacking)
     _refuse_used([filesystems[dataset]["mountpoint"] for dataset in lacking.filesystems])
     if lacking.all() and not check:
         with contextlib.ExitStack() as stack:
@@ -221,6 +229,18 @@ def _missing_here(
             "Make it by hand, with canmount=noauto, or leave hvm_create_datasets out.",
         )
     return lacking
+
+
+def _refuse_moved(config: PairConfig, filesystems: dict[str, dict[str, t.Any]], lacking: Missing) -> None:
+    """Another dataset of the pair's is at a mountpoint already: hvm_datasets has another last root now."""
+    places = {point: name for name, point in inventory.mountable(inventory.read_datasets(config.datasets)).items()}
+    for dataset in lacking.filesystems:
+        point = filesystems[dataset]["mountpoint"]
+        if point in places:
+            raise HvmError(
+                f"{point} is that of {places[point]}, and {dataset} is to be mounted there",
+                "Name the place that libvirt's files have: hvm_libvirt_dataset. It is below the last of hvm_datasets otherwise.",
+            )
 
 
 def _refuse_used(mountpoints: t.Sequence[str]) -> None:

@@ -46,6 +46,20 @@ AGAIN = "Run hvm_zfs_rollback again: it goes on where it was. To go back instead
 FOLLOW = "hvm_zfs_rollback state=followed"
 
 
+def aim_of(state: str, to: str, kept_as: str) -> str:
+    """What `apply` takes for `to`, of what the operator has said.
+
+    :raises HvmError: for words that belong to another state: to be ignored they are too dangerous.
+    """
+    if kept_as and state != "undone":
+        remedy = f"To undo that one: hvm_zfs_rollback state=undone kept={kept_as}."
+        raise HvmError(f"a rollback to undo is named ({kept_as}), and state is {state}", remedy)
+    if to != "last" and state != "rolled_back":
+        remedy = "To go back: hvm_zfs_rollback state=rolled_back."
+        raise HvmError(f"a set to go back to is named ({to}), and state is {state}", remedy)
+    return kept_as if state == "undone" else to
+
+
 def apply(config: PairConfig, state: str, to: str, check: bool, progress: Progress) -> dict[str, t.Any]:
     """:param state: one of STATES.
     :param to: the set to go back to (`_zfs.rollback.choose`); of "undone" the stamp under which it is kept, or "".

@@ -369,11 +369,15 @@ def main(words: t.Sequence[str]) -> int:
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--check-options", metavar="FILE", help=f"only look whether this could be {PATH}")
     one.add_argument("--check-mail", metavar="FILE", help=f"only look whether this could be {mail.PATH}")
+    one.add_argument("--check-pair", metavar="FILE", help=f"only look whether this could be {configs.PATH}")
     asked = parser.parse_args(words)
+    checks: dict[str, t.Callable[[str], object]] = {"options": load, "mail": mail.load, "pair": configs.load}
     try:
-        if asked.check_options or asked.check_mail:
-            load(asked.check_options) if asked.check_options else mail.load(asked.check_mail)
-            return 0
+        for name, check in checks.items():
+            path = getattr(asked, f"check_{name}")
+            if path:
+                check(path)
+                return 0
     except HvmError as exc:
         sys.stderr.write(f"{exc}\n")
         return 1

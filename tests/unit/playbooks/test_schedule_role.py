@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import typing as t
 
 import pytest
@@ -67,6 +68,7 @@ class Host:
         text = tasks.read_text()
         assert text.count(" /etc/") == text.count("/etc/") > 0 and text.count("systemd_service") == 3
         text = text.replace(" /etc/", f" {directory}/etc/").replace(" /usr/lib/hvm", f" {directory}/usr/lib/hvm")
+        text = text.replace(" /var/lib/systemd", f" {directory}/var/lib/systemd")
         tasks.write_text(text.replace("ansible.builtin.systemd_service", "told_systemd"))
         (role / "library").mkdir()
         (role / "library/told_systemd.py").write_text(SYSTEMD.replace("ROOT", str(directory)))
@@ -129,7 +131,14 @@ def test_off_then_on_with_mail_then_off_again(host: Host) -> None:
     settings = mail.Settings(("ops@example.org",), *words)
     assert mail.load(str(host.etc("mail.json"))) == settings and "s3cret" not in host.etc("mail.json").read_text()
 
+    stamp = host.root / "var/lib/systemd/timers/stamp-hvm-scheduled.timer"
+    assert time.time() - stamp.stat().st_mtime < 600
+    os.utime(stamp, (1, 1))
     assert host.done(hvm_schedule=NIGHT, **MAIL) == (0, [STARTED])
+    assert stamp.stat().st_mtime == 1  # what was missed while the host was off is made up for
+    host.done(hvm_schedule=MORNING, **MAIL)
+    assert time.time() - stamp.stat().st_mtime < 600, "the new time was missed today, so systemd would begin at once"
+    host.done(hvm_schedule=NIGHT, **MAIL)
     before = host.units()
     assert host.done("--check", hvm_schedule=MORNING, **MAIL)[1] == [] and host.units() == before
 

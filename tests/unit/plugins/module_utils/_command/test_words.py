@@ -48,7 +48,7 @@ def sentences() -> list[str]:
 
 #: Of the inventory, not of this host: its remedy is the playbook hvm.pair.install.
 INVENTORY = {"hvm_hosts", "hvm_datasets", "hvm_service_iface", "hvm_filesystems", "hvm_shared_ip", "hvm_gateway", "hvm_state_dir"}
-INVENTORY |= {"hvm_pools", "hvm_create_datasets", "hvm_first_active"}
+INVENTORY |= {"hvm_pools", "hvm_create_datasets", "hvm_first_active", "hvm_libvirt_dataset"}
 INVENTORY |= {"hvm_uninstall", "hvm_uninstall_despite", "hvm_uninstall_holds"}
 #: Whole families of variables.
 INVENTORY |= {"hvm_mail_", "hvm_schedule_", "hvm_networks", "hvm_network_manager"}

@@ -142,3 +142,10 @@ def test_what_is_no_book_is_said(text: str) -> None:
     with pytest.raises(HvmError) as caught:
         networks.parse(text, HOSTS)
     assert caught.value.remedy
+
+
+def test_a_network_of_a_host_that_is_no_longer_in_the_pair_hinders_no_other() -> None:
+    text = networks.dump(Kept(networks.declare({}, [OUT, V10], NOON)))
+    assert names(networks.parse(text, HOSTS).book) == ["br-a", "br-out"]
+    found = networks.parse(text.replace('"hv2"', '"old"'), HOSTS)
+    assert "br-out" not in names(found.book)

@@ -170,3 +170,14 @@ def test_what_lets_networkd_keep_them_is_for_the_interface_that_is_given_or_that
     assert address.files("") == {}
     runs.clear()
     assert address.files("eth0") == {}
+
+
+def test_a_description_that_cannot_be_used_hinders_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what is about to be replaced."""
+
+    def broken() -> t.NoReturn:
+        raise HvmError("/etc/hvm/pair.json cannot be used")
+
+    monkeypatch.setattr(address.os.path, "exists", lambda dummy: True)
+    monkeypatch.setattr(address.configs, "load", broken)
+    assert address.files("") == {}

@@ -66,7 +66,8 @@ class Here:
         self.theirs: dict[str, t.Any] = {}
         self.place = place
         self.filesystems = {"rot/b/img": {"mountpoint": str(place / "img"), "properties": {"atime": False}, "mode": "0711"}}
-        other = types.SimpleNamespace(hello={"role": {"role": role.UNKNOWN}}, call=lambda op: {"datasets": self.theirs}[op])
+        self.hello: dict[str, t.Any] = {"role": {"role": role.UNKNOWN, "epoch": 0}}
+        other = types.SimpleNamespace(hello=self.hello, call=lambda op: {"datasets": self.theirs}[op])
         monkeypatch.setattr(initialise, "Peer", lambda config: _Held(other))
         monkeypatch.setattr(initialise, "run", self._run)
         monkeypatch.setattr(initialise, "qemu_processes", list)
@@ -98,12 +99,15 @@ class Here:
         return ""
 
     def _datasets(self, dummy: t.Any, more: t.Sequence[str] = ()) -> dict[str, t.Any]:
-        if more == ["hvm:copying"]:
+        if list(more) == ["hvm:copying"]:
             return {one: {"props": {"hvm:copying": ["on", "local" if one in self.half else "-"]}} for one in sorted(self.there)}
         marked = {"hvm:let-go": ["p", "local"]} if more else {}
         where = {"mountpoint": ["/x", "local"]}
         return {
-            one: {"props": {**(marked if one in self.let_go else {}), **(where | MOUNTED if one in self.mounted else where)}}
+            one: {
+                "type": "filesystem",
+                "props": {**(marked if one in self.let_go else {}), **(where | MOUNTED if one in self.mounted else where)},
+            }
             for one in sorted(self.there)
         }
 
@@ -159,6 +163,25 @@ def test_without_leave_to_make_datasets_each_that_is_missing_is_named(here: Here
     assert here.did == []
     here.there.add("rot/b/img")
     assert here(create=False)["datasets"] == []
+
+
+@pytest.mark.parametrize("active", ["hv1", "hv2"])
+def test_a_host_that_was_made_anew_does_not_begin_the_pair_anew(here: Here, active: str) -> None:
+    """The only data, or the newer ones, are on the other host."""
+    here.hello["role"] = {"role": role.PASSIVE, "epoch": 5}
+    with pytest.raises(HvmError, match="hv2 is PASSIVE in epoch 5: this is no new pair.*failover there first"):
+        here(active=active)
+    assert here.did == []
+    here.hello["role"] = {"role": role.PASSIVE, "epoch": 0}  # the other half of a first installation
+    assert here(active=active)["changed"]
+
+
+def test_where_the_files_of_libvirt_have_another_dataset_it_is_named(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.role, here.there = role.ACTIVE, {"ssd/hvm", *ROOTS, "ssd/hvm/a/img"}
+    monkeypatch.setattr(initialise.inventory, "mountable", lambda dummy: {"ssd/hvm/a/img": str(here.place / "img")})
+    with pytest.raises(HvmError, match="/img is that of ssd/hvm/a/img, and rot/b/img is to be mounted there.*hvm_libvirt_dataset"):
+        here()
+    assert here.did == []
 
 
 def test_a_copy_that_was_cut_off_is_made_again_by_the_next_installation(here: Here) -> None:

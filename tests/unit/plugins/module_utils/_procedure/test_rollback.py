@@ -135,3 +135,24 @@ def test_one_that_somebody_works_on_does_not_follow_now(monkeypatch: pytest.Monk
     words: t.Any = rollback.apply(CONFIG, "rolled_back", "last", True, Progress())
     assert (words[1], words[2]) == (None, ["locked."])
     assert both.PATIENCE <= other.now < both.PATIENCE + 5
+
+
+@pytest.mark.parametrize(
+    ("state", "to", "kept", "aim"),
+    [
+        ("rolled_back", "last", "", "last"),
+        ("rolled_back", "last_state", "", "last_state"),
+        ("undone", "last", "", ""),
+        ("undone", "last", "20261124T081500Z", "20261124T081500Z"),
+        ("followed", "last", "", "last"),
+        ("rolled_back", "last", "20261124T081500Z", None),  # meant to undo, and would go back
+        ("followed", "last", "20261124T081500Z", None),
+        ("undone", "last_state", "", None),
+    ],
+)
+def test_words_of_another_state_are_not_ignored(state: str, to: str, kept: str, aim: str | None) -> None:
+    if aim is None:
+        with pytest.raises(HvmError, match="is named"):
+            rollback.aim_of(state, to, kept)
+    else:
+        assert rollback.aim_of(state, to, kept) == aim

@@ -531,11 +531,14 @@ def test_what_the_timer_starts_finds_the_installed_library(tmp_path: pathlib.Pat
     script = tmp_path / "hvm-scheduled"
     tree = pathlib.Path(str(scheduled.__file__)).parents[6]
     script.write_text(text.replace(f"{install.HOME}/current", str(tree)))
-    for option, wrong, fault in (
-        ("--check-options", '{"swap_days": -1}', "'swap_days' is -1"),
-        ("--check-mail", '{"to": ["x"]}', "'x' is no mail address"),
+    hosts = [{"name": "hv1", "address": "10.0.0.1"}, {"name": "hv2", "address": "10.0.0.2"}]
+    pair = {"pair": "office", "me": "hv1", "hosts": hosts, "datasets": ["ssd/shared"], "state_dir": "/vm/state"}
+    for option, wrong, fault, right in (
+        ("--check-options", '{"swap_days": -1}', "'swap_days' is -1", "{}"),
+        ("--check-mail", '{"to": ["x"]}', "'x' is no mail address", "{}"),
+        ("--check-pair", json.dumps({**pair, "datasets": ["ssd"]}), "POOL/NAME", json.dumps(pair)),
     ):
-        for content, rc, words in ((wrong, 1, fault), ("{}", 0, "")):
+        for content, rc, words in ((wrong, 1, fault), (right, 0, "")):
             (tmp_path / "file").write_text(content)
             command = [sys.executable, "-I", str(script), option, str(tmp_path / "file")]
             said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
