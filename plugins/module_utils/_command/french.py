@@ -66,6 +66,7 @@ SENTENCES = {
     "this host is {}, and only the ACTIVE one can {}": "cet hôte est {}, et seul l'hôte ACTIF peut {}",
     "be backed up": "être sauvegardé",
     "hand its VMs over": "céder ses VMs",
+    "have the shared IP": "avoir l'IP partagée",
     "run VMs": "faire tourner des VMs",
     "take snapshots": "créer des snapshots",
     "VM {} cannot be saved ({})": "la VM {} ne peut être sauvegardée ({})",
@@ -633,8 +634,8 @@ SENTENCES = {
         "'hvm rejoin', sur l'hôte qui continue, montre ce qu'il a et que l'autre n'a pas"
     ),
     "hvm.pair.hv_start, if the hypervisor is not stopped on purpose": "hvm hv start, si l'hyperviseur n'est pas arrêté exprès",
-    "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing": (
-        "hvm hv stop: un hôte PASSIF ne fait rien tourner et ne monte rien"
+    "hvm.pair.hv_stop: a PASSIVE host runs nothing, mounts nothing, and has no shared IP": (
+        "hvm hv stop: un hôte PASSIF ne fait rien tourner, ne monte rien, et n'a pas l'IP partagée"
     ),
     "hvm.pair.hv_start takes the shared IP, if it is not off on purpose": (
         "hvm hv start prend l'adresse IP partagée, si elle n'est pas coupée exprès"

@@ -64,9 +64,9 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     running = found["hypervisor"]["running"] or found["qemu"]
     if now == "ACTIVE" and not found["hypervisor"]["running"]:
         return "hvm.pair.hv_start, if the hypervisor is not stopped on purpose"
-    if now == "PASSIVE" and (running or found["not_inert"]):
-        return "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"
     addresses = found.get("shared_ip", {}).get("addresses", {})
+    if now == "PASSIVE" and (running or found["not_inert"] or any(addresses.values())):
+        return "hvm.pair.hv_stop: a PASSIVE host runs nothing, mounts nothing, and has no shared IP"
     if now == "ACTIVE" and not all(addresses.values()):  # a host that was cut off went on without it
         return "hvm.pair.hv_start takes the shared IP, if it is not off on purpose"
     stuck = [name for name, vm in sorted(found["vms"].items()) if vm.get("io_error")]

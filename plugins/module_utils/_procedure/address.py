@@ -8,21 +8,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, bridges, shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 
 #: Laid down by `_procedure.install`.
 ANNOUNCER = "/usr/lib/hvm/hvm-announce"
 UNIT = "hvm-announce.service"
+ENABLE = "have the shared IP"
 #: Seconds for systemd to answer. Nothing waits for the announcer itself.
 _TIMEOUT = 10.0
 
@@ -78,13 +81,23 @@ def apply(
 ) -> dict[str, t.Any]:
     """`hvm hv sharedIP enable` and `disable`.
 
-    :param state: "enabled" or "disabled". :param pair: whose other host is told that they are gone here; None: nobody is.
+    :param state: "enabled" or "disabled". :param pair: whose addresses they are; the other host is told that they are gone here.
+        None: somebody's, who knows what he does.
     :return: ``{changed, sentence, enabled, addresses, diff, warnings}``
     :raises HvmError: when another machine answers for one, the gateway does not, or this session goes to one.
+    :raises Refused: when this host is not ACTIVE. While a migration moves them nobody has them, and nobody answers.
     """
     warnings: list[str] = []
     if state == "enabled":
-        change = shared_ip.enable(addresses, interface, gateway, check=check)
+        with contextlib.ExitStack() as stack:
+            if pair is not None and not shared_ip.status(addresses, interface).enabled:
+                now = role.load().now(role.boot_id())
+                findings = guards.is_active({"role": {"now": now}, "host": pair.me.name, "peer": pair.peer.name}, ENABLE)
+                if findings:
+                    raise Refused("enabling the shared IP", findings)
+                if not check:
+                    stack.enter_context(operation.Lock().held("hvm_shared_ip", operation.owner()))
+            change = shared_ip.enable(addresses, interface, gateway, check=check)
         if change.changed and not check:
             warnings = keep_announcing(addresses, interface)
     else:

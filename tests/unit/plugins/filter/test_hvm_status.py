@@ -146,11 +146,11 @@ def test_lock_before_pending_and_no_sets() -> None:
             {"hypervisor": {"running": False}, "qemu": []},
             "hvm.pair.hv_start, if the hypervisor is not stopped on purpose",
         ),
-        ({"role": {"now": "PASSIVE"}}, "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing"),
+        ({"role": {"now": "PASSIVE"}}, "hvm.pair.hv_stop: a PASSIVE host runs nothing, mounts nothing, and has no shared IP"),
         ({"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": []}, ""),
         (
             {"role": {"now": "PASSIVE"}, "hypervisor": {"running": False}, "qemu": [], "not_inert": ["t/vm is mounted"]},
-            "hvm.pair.hv_stop: a PASSIVE host runs nothing and mounts nothing",
+            "hvm.pair.hv_stop: a PASSIVE host runs nothing, mounts nothing, and has no shared IP",
         ),
         # while its link was cut it could not ask for the address, and started the VMs without it
         (

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import pathlib
 import types
 import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, install
 
@@ -181,3 +182,34 @@ def test_a_description_that_cannot_be_used_hinders_no_installation(monkeypatch: 
     monkeypatch.setattr(address.os.path, "exists", lambda dummy: True)
     monkeypatch.setattr(address.configs, "load", broken)
     assert address.files("") == {}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_only_the_active_host_takes_it_and_not_while_it_moves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, check: bool
+) -> None:
+    """In a migration nobody has it for a moment, so nobody answers: both hosts could take it."""
+    off = types.SimpleNamespace(enabled=False, sentence="Shared IP is disabled", addresses=(), text="")
+    took: list[str] = []
+    change = types.SimpleNamespace(changed=(), before=off, after=off)
+    monkeypatch.setattr(address.shared_ip, "status", lambda *dummy: off)
+    monkeypatch.setattr(address.shared_ip, "enable", lambda *dummy, **more: took.append("it") or change)
+    lock = str(tmp_path / "lock")
+    monkeypatch.setattr(address.operation.Lock.__init__, "__defaults__", (lock,))
+    monkeypatch.setattr(address.role, "boot_id", lambda: "b")
+    entry = types.SimpleNamespace(now=lambda dummy: "PASSIVE")
+    monkeypatch.setattr(address.role, "load", lambda: entry)
+
+    def enable() -> dict[str, t.Any]:
+        return address.apply("enabled", ["192.0.2.10/24"], "br0", "", CONFIG, check)
+
+    with pytest.raises(Refused, match=r"enabling the shared IP is refused.*only the ACTIVE one can have the shared IP"):
+        enable()
+    entry.now = lambda dummy: "ACTIVE"
+    with address.operation.Lock().held("migrate_secure", "bob"):
+        if not check:
+            with pytest.raises(HvmError, match="another operation is running"):
+                enable()
+    assert took == []
+    enable()
+    assert took == ["it"]
