@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import types
 import typing as t
 
 import pytest
@@ -23,7 +24,8 @@ Module = t.Callable[..., dict[str, t.Any]]
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[t.Any, ...]]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[tuple[t.Any, ...]]:
+    """Of a host that is ACTIVE and has no shared address yet."""
     made: list[tuple[t.Any, ...]] = []
 
     def change(wanted: list[str], interface: str, on: bool) -> shared_ip.Change:
@@ -42,6 +44,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[t.Any, ...]]:
         made.append(("disable", wanted, interface, check))
         return change(wanted, interface, False)
 
+    monkeypatch.setattr(shared_ip, "status", lambda *dummy: types.SimpleNamespace(enabled=False))
+    monkeypatch.setattr(address.role, "load", lambda: types.SimpleNamespace(now=lambda dummy: "ACTIVE"))
+    monkeypatch.setattr(address.role, "boot_id", lambda: "b")
+    monkeypatch.setattr(address.operation.Lock.__init__, "__defaults__", (str(tmp_path / "lock"),))
     monkeypatch.setattr(shared_ip, "enable", enable)
     monkeypatch.setattr(shared_ip, "disable", disable)
     monkeypatch.setattr(address, "keep_announcing", lambda *args: made.append(("announce", *args)) or [])
@@ -100,7 +106,9 @@ def test_check_mode_starts_nothing_and_tells_nobody(module: Module, calls: list[
     assert [call[0] for call in calls] == ["enable", "disable"]
 
 
-def test_a_refusal_has_its_remedy_and_its_facts(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_has_its_remedy_and_its_facts(
+    module: Module, calls: list[tuple[t.Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def enable(*_args: t.Any, **_kwargs: t.Any) -> shared_ip.Change:
         raise HvmError("10.0.0.9 is in use", "Disable it there.", mac="52:54:00:00:00:02")
 

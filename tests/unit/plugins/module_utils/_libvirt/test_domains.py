@@ -282,10 +282,10 @@ class Thing:
 
 
 def test_a_pool_that_does_not_start_keeps_nothing_else_from_it() -> None:
-    pools = [Thing("iso", broken="cannot open directory '/home/alice/iso'"), Thing("images")]
+    pools = [Thing("iso", broken="cannot open directory '/srv/alice/iso'"), Thing("images")]
     conn = types.SimpleNamespace(listAllNetworks=lambda: [Thing("lan")], listAllStoragePools=lambda: pools)
     (said,) = domains.start_networks(conn)
-    assert said.startswith("iso does not start: ") and "/home/alice/iso" in said
+    assert said.startswith("iso does not start: ") and "/srv/alice/iso" in said
     assert [pool.active for pool in pools] == [False, True]
     for pool in pools:
         pool.active = True

@@ -543,9 +543,11 @@ def test_a_stream_behind_one_that_nobody_reads_is_told_to_wait_for_the_other_hos
     open_stream(peer, 2, "exec cat >/dev/null")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(peer.send, n, [["cat", "/dev/zero"]], watch[0].begin(f"ssd/shared/{n}")) for n in (1, 2)]
-        for job in jobs:
-            with pytest.raises(PeerLost, match=r"has moved for \d s: it waits for hv2"):
-                job.result(30)
+        said = [str(job.exception(30)) for job in jobs]
+    # the first one whose time is over ends the connection, and the other one may hear of that first
+    assert any(re.search(r"has moved for \d s: it waits for hv2", text) for text in said), said
+    assert all("it waits for hv2" in text or "the connection to hv2 ended" in text for text in said), said
+    assert all(isinstance(job.exception(), PeerLost) for job in jobs)
     assert named(watch[1]) == {f"ssd/shared/{n} stands still: it waits for hv2" for n in (1, 2)}
 
 
