@@ -48,7 +48,7 @@ def go_back(
     except HvmError as exc:
         errors = {config.peer.name: str(exc), **dict.fromkeys(entry["begun"], "it may be there")}
     errors.update(here(conn, entry, progress, errors))
-    saved = [name for name in entry["saved"] if name not in qemu_processes()]  # else its turn to be saved had not come
+    saved = sorted(set(entry["saved"]).difference(qemu_processes()))  # the turn of the others to be saved had not come
     if saved:
         back = list[str]()
         errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))

@@ -213,7 +213,8 @@ def _missing_here(
     config: PairConfig, filesystems: dict[str, dict[str, t.Any]], active: bool, create: bool, half: t.Collection[str] = ()
 ) -> Missing:
     """:param half: datasets that are there and count as missing.
-    :raises HvmError: when a pool is missing, or a dataset that is not to be made."""
+    :raises HvmError: when a pool is missing, or a dataset that is not to be made.
+    """
     gone = _pools_gone(config)
     if gone:
         raise HvmError(

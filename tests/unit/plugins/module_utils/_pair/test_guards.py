@@ -276,27 +276,11 @@ def test_a_migration_is_refused_with_its_reason(change: Change, sentence: str) -
 
 def test_all_reasons_come_at_once() -> None:
     me, peer = pair()
-    for name in (
-        "pool suspended",
-        "both active",
-        "replica writable",
-        "transient",
-        "disk elsewhere",
-        "bridge of a VM",
-        "memory there",
-    ):
+    names = ("pool suspended", "both active", "replica writable", "transient", "disk elsewhere", "bridge of a VM", "memory there")
+    for name in names:
         MIGRATE[name][0](me, peer)
     said = [finding.sentence() for finding in guards.migrate(me, peer)]
-    wanted = (
-        "pool suspended",
-        "both active",
-        "replica writable",
-        "transient",
-        "disk elsewhere",
-        "bridge of a VM",
-        "memory there",
-    )
-    assert said == [MIGRATE[name][1] for name in wanted]
+    assert said == [MIGRATE[name][1] for name in names]
 
 
 def test_an_interrupted_operation_that_still_runs_is_not_pending() -> None:

@@ -847,12 +847,8 @@ def test_the_source_that_comes_back_has_overlays_of_its_own(
     assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.pending() == ""
 
 
-def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lab = Moving(tmp_path, monkeypatch)
-    lost_a(lab)
-    mine = set(lab.flushed["web"])
+def comes_back_and_wins(lab: Moving) -> None:
+    """The source, after a failover to the target, by the operator's word."""
     fail_over(lab, dead_host="hv1")
     lab.again()
     lab.hv1.answers = True
@@ -863,6 +859,15 @@ def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
     with lab.on(lab.hv1) as at:
         rejoin.apply(at.config, rejoin.Words(winner="hv1"), False, Progress())
     assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+
+
+def test_the_source_that_comes_back_and_wins_has_its_overlays_in_its_disks(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Moving(tmp_path, monkeypatch)
+    lost_a(lab)
+    mine = set(lab.flushed["web"])
+    comes_back_and_wins(lab)
     assert list((lab.hv1.place / "overlays").iterdir()) == []
     assert mine <= lab.disks["hv1"]["/srv/vms/web.img"].writes
 
@@ -879,16 +884,7 @@ def test_one_that_wins_in_the_midst_of_its_way_back_goes_on_from_what_it_had_lef
     assert lab.hv1.journal()[moving.HALF] == ["db"]
     lab.power_cut(lab.hv1)
     lab.hv1.answers = False
-    fail_over(lab, dead_host="hv1")
-    lab.again()
-    lab.hv1.answers = True
-    for name in ("db", "web"):
-        lab.end(lab.hv2, name)
-    lab.down(lab.hv2)
-    lab.excused = ["db"]
-    with lab.on(lab.hv1) as at:
-        rejoin.apply(at.config, rejoin.Words(winner="hv1"), False, Progress())
-    assert lab.hv1.running() == ["db", "web"] and lab.hv1.pending() == ""
+    comes_back_and_wins(lab)
     assert left and left <= lab.disks["hv1"]["/srv/vms/db.img"].writes
     for process in lab.processes["hv1"].values():
         assert all(process.memory <= layer.writes for layer in process.layers.values())
