@@ -438,7 +438,8 @@ class Passes:
             )
         alive = False
         with contextlib.suppress(Exception):
-            alive = bool(member.dom.connect().isAlive())
+            member.dom.connect().getLibVersion()  # isAlive does not notice without libvirt's event loop
+            alive = True
         if not alive:
             return "No set was taken. libvirt went away in the middle: see journalctl -u libvirtd, then do it again."
         return "No set was taken. See that there is room for the memory of all VMs, then do it again."

@@ -280,7 +280,11 @@ def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) ->
     conn = hypervisor.connect_soon()
     try:
         if entry["saved"]:
-            errors = checkpoint.restore_all(config, conn, progress, resumed.append, entry["saved"])
+
+            def left() -> set[str]:
+                return set(entry["saved"]).difference(resumed)
+
+            conn, errors = checkpoint.restore_lasting(config, conn, progress, resumed.append, left)
             for vm in resumed:
                 emit({"resumed": vm})
             watch.step("target: restore VMs")

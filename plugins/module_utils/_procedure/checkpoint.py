@@ -137,38 +137,44 @@ def restore_all(
     return errors
 
 
-def _restore_whatever(
+def restore_lasting(
     config: PairConfig,
     conn: t.Any,
     progress: Progress,
-    ran: t.Collection[str],
-    paused: t.Collection[str],
-    back: dict[str, float],
+    resumed: t.Callable[[str], None],
+    left: t.Callable[[], t.Collection[str]],
+    ran: t.Collection[str] = (),
+    written: image.Written | None = None,
+    own: bool = False,
+    force: bool = False,
 ) -> tuple[t.Any, dict[str, str]]:
-    """Every VM that this process has stopped goes on, also when libvirt's daemon has died meanwhile.
+    """As `restore_all`, and once more when libvirt's daemon dies under it, which is no VM's fault.
 
-    :param ran: one whose save failed when it was off already is among them, and has its image.
-    :param back: gets the moment at which each one goes on.
-    :return: (the connection, name -> error)
+    :param left: says which VMs are to be restored, as it is at that moment.
+    :param ran: others that a save may have paused: the daemon lets them go on when it is back, and that is waited for.
+    :param written: as `restore_all` has it; asked anew the second time, since a VM may have run until the daemon died.
+    :param own: this process has saved them.
+    :return: (the connection, another one if the daemon had died; name -> error)
     """
 
-    def restored(vm: str) -> None:
-        back[vm] = time.monotonic()
+    def attempt(conn: t.Any, written: image.Written | None) -> dict[str, str]:
+        names = left()
+        return restore_all(config, conn, progress, resumed, names, fresh=names if own else (), written=written, force=force)
 
-    def attempt(conn: t.Any) -> dict[str, str]:
-        left = {*paused, *set(ran).intersection(domains.saved_names(config.state_dir))}.difference(back)
-        return restore_all(config, conn, progress, restored, left, fresh=left)
-
-    errors: dict[str, str] = {}
     try:
-        errors = attempt(conn)
-        again = hypervisor.answering(conn) if errors else conn
-    except Exception:  # noqa: BLE001  the daemon has died, which is no VM's fault
-        again = hypervisor.connect_again()
-    if again is not conn:
-        hypervisor.ended(again, config.state_dir, set(ran).difference(back))
-        errors = attempt(again)
-    return again, errors
+        errors = attempt(conn, written)
+        if not errors:
+            return conn, errors
+    except Exception as exc:  # noqa: BLE001  libvirtError; why does not matter
+        errors = dict.fromkeys(sorted(left()), str(exc))
+    try:
+        again = hypervisor.answering(conn)
+        if again is conn:
+            return conn, errors
+        hypervisor.ended(again, config.state_dir, {*left(), *ran})
+        return again, attempt(again, None)
+    except Exception as exc:  # noqa: BLE001  libvirt does not come back
+        return conn, {vm: f"{text}; {exc}" for vm, text in errors.items()} or {config.me.name: str(exc)}
 
 
 def set_clocks(vms: t.Collection[str], brief: t.Collection[str] = ()) -> list[str]:
@@ -222,7 +228,15 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
             failure = exc
-        conn, errors = _restore_whatever(config, conn, progress, running, paused, back)
+
+        def saved() -> set[str]:
+            """Also one whose save failed when it was off already: it has its image."""
+            return {*paused, *set(running).intersection(domains.saved_names(config.state_dir))}.difference(back)
+
+        def resumed(vm: str) -> None:
+            back[vm] = time.monotonic()
+
+        conn, errors = restore_lasting(config, conn, progress, resumed, saved, running, own=True)
         watch.step("restore")
         warnings += guest_agent.set_clock(conn, back)
         if errors:

@@ -51,7 +51,11 @@ def go_back(
     saved = sorted(set(entry["saved"]).difference(qemu_processes()))  # the turn of the others to be saved had not come
     if saved:
         back = list[str]()
-        errors.update(checkpoint.restore_all(config, conn, progress, back.append, saved, fresh=saved, force=True))
+
+        def left() -> set[str]:
+            return set(saved).difference(back)
+
+        errors.update(checkpoint.restore_lasting(config, conn, progress, back.append, left, own=True, force=True)[1])
     for text in address.take_back(config, held):
         progress.say(text)
     if not errors:

@@ -356,19 +356,14 @@ class _Switch:
         def back(vm: str) -> None:
             self.resumed[vm] = time.monotonic()
 
-        def attempt(conn: t.Any) -> dict[str, str]:
-            left = saved - set(self.resumed)
-            try:
-                # under the lock of this operation nobody else has touched them: an image without a manifest is theirs, too
-                return checkpoint.restore_all(self.config, conn, self.progress, back, left, fresh=left, force=True)
-            except Exception as exc:  # noqa: BLE001  libvirt died in between
-                return dict.fromkeys(sorted(saved - set(self.resumed)), str(exc))
+        def left() -> set[str]:
+            return saved.difference(self.resumed)
 
-        errors = attempt(conn)
+        # under the lock of this operation nobody else has touched them: an image without a manifest is theirs, too
+        conn, errors = checkpoint.restore_lasting(
+            self.config, conn, self.progress, back, left, self.running, own=True, force=True
+        )
         try:
-            if errors and conn.isAlive() != 1:
-                conn = hypervisor.connect_again()
-                errors = attempt(conn)
             now = domains.vms(conn, self.config.state_dir)
         except Exception as exc:  # noqa: BLE001
             return errors or {self.config.me.name: str(exc)}
@@ -450,9 +445,11 @@ def activate(
         watch.step("target: start hypervisor")
         # looked at above; since then nothing could write to a zvol
         written = {dataset: {name: ["0", guid]} for dataset, guid in members.items()}
-        errors = checkpoint.restore_all(config, conn, progress, on_resumed, vms, written=written)
-        if errors:
-            conn, errors = _restore_again(config, conn, progress, on_resumed, set(vms).difference(resumed), errors)
+
+        def left() -> set[str]:
+            return set(vms).difference(resumed)
+
+        conn, errors = checkpoint.restore_lasting(config, conn, progress, on_resumed, left, written=written)
         watch.step("target: restore VMs")
         if errors and not resumed:
             raise HvmError("no VM could be restored: " + "; ".join(f"{vm}: {text}" for vm, text in errors.items()))
@@ -471,29 +468,6 @@ def activate(
     warnings += operation.noted(lambda: journal.done(f"{config.me.name} is ACTIVE"))
     warnings += address.keep_announcing(config.shared_ips, config.interface) + checkpoint.set_clocks(resumed)
     return {"steps": watch.steps, "errors": errors, "warnings": warnings}
-
-
-def _restore_again(
-    config: PairConfig,
-    conn: t.Any,
-    progress: Progress,
-    resumed: t.Callable[[str], None],
-    left: t.Collection[str],
-    errors: dict[str, str],
-) -> tuple[t.Any, dict[str, str]]:
-    """Where libvirt's daemon has died under it, the VMs that are left are restored once more: that is no fault of theirs.
-
-    :return: (the connection, name -> error), another one only where there was a reason.
-    """
-    try:
-        again = hypervisor.answering(conn)
-        if again is conn:
-            return conn, errors
-        hypervisor.ended(again, config.state_dir, left)
-        # asked anew what was written: one may have run until the daemon died
-        return again, checkpoint.restore_all(config, again, progress, resumed, left)
-    except Exception as exc:  # noqa: BLE001  libvirt does not come back
-        return conn, {vm: f"{text}; {exc}" for vm, text in errors.items()}
 
 
 def _undo_activation(config: PairConfig, name: str, epoch: int, progress: Progress, conn: t.Any) -> None:

@@ -147,9 +147,6 @@ class Connection:
     def getDomainCapabilities(self, *dummy: object) -> str:
         return ""
 
-    def isAlive(self) -> int:
-        return 1
-
     def close(self) -> None:
         pass
 

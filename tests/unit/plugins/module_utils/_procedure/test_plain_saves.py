@@ -68,7 +68,14 @@ class World:
             paused[name] = 1.0
 
     def restore_all(
-        self, dummy: t.Any, conn: Connection, progress: Progress, resumed: t.Callable[[str], None], names: t.Any, fresh: t.Any
+        self,
+        dummy: t.Any,
+        conn: Connection,
+        progress: Progress,
+        resumed: t.Callable[[str], None],
+        names: t.Any,
+        fresh: t.Any,
+        **more: t.Any,
     ) -> dict[str, str]:
         errors = {}
         assert set(fresh) == set(names), "an image of this process, which nothing but it proves"
