@@ -389,6 +389,7 @@ class _Backup:
                     os.unlink(member.path)
                 if member.name in self.named:
                     image.remove(self.config.state_dir, member.name)
+                    self.named.discard(member.name)  # one that lies there later is somebody else's: of a save that waited for us
             except OSError as exc:
                 self.warnings.append(f"what is left of the image of VM {member.name} cannot be removed: {exc}")
 

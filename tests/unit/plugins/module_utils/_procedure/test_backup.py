@@ -332,6 +332,21 @@ def test_one_that_goes_on_during_the_snapshot_makes_the_set_a_false_promise(host
     assert host.world.states() == {"web": RUNNING, "db": RUNNING}
 
 
+def test_an_image_that_somebody_else_makes_when_the_vms_go_on_is_not_removed(host_with: t.Callable[..., Host1]) -> None:
+    """libvirt lets a save wait until the pass has ended, and begins it then."""
+    host = host_with(VM("web"))
+
+    def saved(call: str, vm: str) -> None:
+        if call == "resume":
+            for name in ("web.state", "web.state.json"):
+                (host.directory / name).write_text("the operator's")
+
+    host.world.fault = saved
+    host.backup()
+    assert host.files() == ["web.state", "web.state.json"]
+    assert {(host.directory / name).read_text() for name in host.files()} == {"the operator's"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_in_good_order(host_with: t.Callable[..., Host1], number: int) -> None:
     host = host_with(VM("web", 8192), VM("db", 8192))
