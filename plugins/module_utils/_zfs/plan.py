@@ -202,6 +202,11 @@ def outside(inventory: Inventory, tops: t.Collection[str]) -> Inventory:
     return {name: entry for name, entry in inventory.items() if not f"{name}/".startswith(below)}
 
 
+def tops(names: t.Sequence[str]) -> list[str]:
+    """Those that lie below none of the others."""
+    return [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
+
+
 def renamed(source: Inventory, target: Inventory) -> tuple[list[tuple[str, str]], Inventory]:
     """Replicas of datasets that have another name now, and the target as it will be when they are renamed too.
 
