@@ -510,7 +510,8 @@ def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Calla
     operation.Journal("backup_unsecure", vms=["ice", "web"], ran=["web"], method="freeze").step("freeze")
     assert backup.cure_before(host.config, {**host.observe(), "lock": "backup by alice"}) == []
     assert host.world.states() == {"web": PAUSED, "ice": PAUSED}
-    assert len(backup.cure_before(host.config, host.observe())) == 1
+    ended, clock = backup.cure_before(host.config, host.observe())
+    assert ended.endswith("did not end: its VMs go on") and clock.startswith("the clock of web is not set: no channel")
     assert host.world.states() == {"web": RUNNING, "ice": PAUSED}
     assert operation.pending() is None
 
@@ -572,3 +573,26 @@ def test_clocks_of_the_vms_that_stood_still_are_set_when_all_go_on(
     monkeypatch.setattr(backup, "BRIEF", 0.0)
     host.backup()
     assert asked[1][1] == []
+    del asked[:]
+    host.fault = lambda what: what == "snapshot" and (_ for _ in ()).throw(OSError(28, "No space left on device"))  # type: ignore[func-returns-value]
+    with pytest.raises(OSError, match="No space left"):
+        host.backup()
+    assert asked == [(["a", "b"], [], {RUNNING, OFF})]
+    assert "the clock of b is not set" in host.sentences
+
+
+def test_clocks_are_set_of_what_a_killed_backup_has_left_paused(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def set_clock(conn: t.Any, names: t.Iterable[str], brief: t.Collection[str] = ()) -> list[str]:
+        asked.append((list(names), list(brief)))
+        return ["the clock of web is not set"]
+
+    monkeypatch.setattr(backup.checkpoint.guest_agent, "set_clock", set_clock)
+    host = host_with(VM("web"), VM("db"))
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("backup_unsecure", vms=["db", "web"], ran=["db", "web"], method="freeze").step("freeze")
+    assert backup.cure(host.config, Progress())[1:] == ["the clock of web is not set"]
+    assert asked == [(["web"], [])]
