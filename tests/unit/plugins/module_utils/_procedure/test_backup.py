@@ -406,6 +406,55 @@ def test_a_late_agent_is_thawed_all_the_same(host_with: t.Callable[..., Host1]) 
     assert (result["set"][-1], web.state, web.fs_frozen) == ("F", RUNNING, False)
 
 
+def mute(host: Host1, *calls: str) -> None:
+    """The agent of web answers none of these; nobody waits for a minute here."""
+
+    def silent(call: str, vm: str) -> None:
+        if call in calls and vm == "web":
+            raise Error(86, "Guest agent is not responding")
+
+    host.world.fault = silent
+
+
+@pytest.fixture(name="impatient")
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = functools.partial(backup.quiesce.thaw, limit=0.3, sleep=lambda dummy: time.sleep(0.05))
+    monkeypatch.setattr(backup.quiesce, "thaw", hasty)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_agent_that_never_answers_fails_no_backup(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True), VM("db", agent=True))
+    mute(host, "fs freeze", "fs thaw")
+    result = host.backup(method="quiesce")
+    assert (result["set"][-1], host.sets[result["set"]]["states"]) == ("F", {"web": PAUSED, "db": RUNNING})
+    assert result["warnings"][:2] == [
+        "the filesystems of VM web are not frozen, so it is paused instead: Guest agent is not responding",
+        (
+            "VM web is not seen thawed: Guest agent is not responding. "
+            "It may hang. Look into it; 'virsh domfsthaw web' thaws it, or resetting it."
+        ),
+    ]
+    assert (host.world.states(), operation.pending()) == ({"web": RUNNING, "db": RUNNING}, None)
+    # nor the next one, when the process was killed
+    entry = json.loads(pathlib.Path(host.journal).read_text())
+    assert entry["deaf"] == ["web"]
+    pathlib.Path(host.journal).write_text(json.dumps({**entry, "done": False}))
+    host.world.vms["web"].state = PAUSED
+    assert "VM web is not seen thawed: Guest agent is not responding" in backup.cure(host.config, Progress())[1]
+    assert (host.world.states(), operation.pending()) == ({"web": RUNNING, "db": RUNNING}, None)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_has_frozen_and_is_not_seen_thawed_is_an_error(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True))
+    mute(host, "fs thaw")
+    for dummy in range(2):
+        with pytest.raises(HvmError, match="not every VM goes on: web: VM web is not seen thawed"):
+            host.backup(method="quiesce")
+    assert (operation.pending() or {})["operation"] == "backup_unsecure"
+
+
 def test_a_guest_that_thawed_by_itself_is_told(host_with: t.Callable[..., Host1]) -> None:
     host = host_with(VM("web", agent=True))
     host.fault = lambda what: what == "snapshot" and setattr(host.world.vms["web"], "fs_frozen", False)  # type: ignore[func-returns-value]
