@@ -63,6 +63,11 @@ class Options:
     quiesce_limit: int = quiesce.LIMIT
     pace: memory.Pace = memory.PACE
 
+    def __post_init__(self) -> None:
+        """:raises HvmError: for a limit that is none: libvirt takes -2 for "wait for ever", 0 for "do not wait"."""
+        if self.quiesce_limit < 1:
+            raise HvmError("quiesce_limit is less than 1", "Give 1 second or more.")
+
 
 # ---- decisions
 

@@ -60,6 +60,12 @@ class Options:
     retries: int = 2
     protect: bool = True
 
+    def __post_init__(self) -> None:
+        """:raises HvmError: for a number that means nothing."""
+        for word in ("stalled", "give_up", "retries"):
+            if getattr(self, word) < 0:
+                raise HvmError(f"{word} is less than 0", "Give 0 or more.")
+
 
 DEFAULTS = Options()
 
