@@ -237,15 +237,27 @@ def _stamp() -> str:
 def bring(
     conn: t.Any, name: str, state_dir: str, written: image.Written | None = None, fresh: t.Collection[str] = ()
 ) -> str | None:
-    """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside."""
+    """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside.
+
+    Not where this QEMU lacks the machine: the disks do not help then, and the image is good with another one.
+    """
     if not image.exists(state_dir, name):
         return domains.start(conn, name, state_dir)
     try:
         return image.restore(conn, name, state_dir, written=written, fresh=fresh)
     except Refused as exc:
-        if name not in {dom.name() for dom in conn.listAllDomains()}:
+        found = image.read_manifest(state_dir, name)
+        seen = image.look(conn, name, state_dir, found, written, name in fresh)
+        if name not in {dom.name() for dom in conn.listAllDomains()} or seen.unfit:
             raise
-        place = image.put_beside(state_dir, name, _stamp())
-        domains.start(conn, name, state_dir)
         why = "; ".join(finding.what for finding in exc.findings)
+        place = image.put_beside(state_dir, name, _stamp())
+        try:
+            domains.start(conn, name, state_dir)
+        except Exception as failure:
+            if not (found and image.disks(name, found, seen)[0]):  # it may still be good
+                image.take_back(state_dir, name, place)
+                place = image.image_path(state_dir, name)
+            what = f"VM {name} goes on neither from its image ({why}) nor from its disks ({failure})"
+            raise HvmError(what, f"The image is kept as {place}.") from failure
         return f"{name} started from its disks, without its memory: {why}. The image is kept as {place}"
