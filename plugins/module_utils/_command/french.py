@@ -92,6 +92,10 @@ SENTENCES = {
     ),
     "the encryption key of {} is not loaded": "la clé de chiffrement de {} n'est pas chargée",
     "Load it there: zfs load-key -a.": "La charger là-bas: zfs load-key -a.",
+    "overlays of {}, which no VM uses, are kept in {}": "des overlays de {}, qu'aucune VM n'utilise, sont gardés dans {}",
+    "whether overlays are left that no VM uses is not known: {}": (
+        "s'il reste des overlays qu'aucune VM n'utilise n'est pas connu: {}"
+    ),
     "overlays are left: {}; what their VMs write is in no dataset of the pair": (
         "il reste des overlays: {}; ce que leurs VMs écrivent n'est dans aucun volume de la paire"
     ),
