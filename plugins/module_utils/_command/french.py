@@ -939,6 +939,11 @@ SENTENCES = {
     "{}: changed ({} > {})": "{}: modifié ({} > {})",
     "{}: mended ({})": "{}: réparé ({})",
     "{}: its files are written anew": "{}: ses fichiers sont réécrits",
+    "{} stays as it is, since it was declared for a host that is not in the pair any more. "
+    "Declare it anew, or remove it (hvm_network state=absent).": (
+        "{} reste tel quel: il a été déclaré pour un hôte qui n'est plus dans la paire. "
+        "Le déclarer à nouveau, ou l'enlever (hvm net remove)."
+    ),
     "{} is not as it was declared: {}": "{} n'est pas conforme à sa déclaration: {}",
     "{} is not there": "{} n'est pas là",
     "{} is no bridge": "{} n'est pas un pont",
