@@ -186,9 +186,15 @@ def backup(config: PairConfig, progress: Progress, options: Options, check: bool
     if check:
         return {"changed": True, "vms": {name: {"method": method} for name, method in methods.items()}, "plan": lines}
     if options.method == SAVE:
+        # whom a killed one has paused, its journal alone knows, and this one would be written over it
+        if ended := cure_before(config, me):
+            me = observe(config)
+            _refuse(me, options)
+            methods, dummy = plan(me, options)
         result = checkpoint.checkpoint(config, progress)
         left = {name: {"method": method} for name, method in methods.items() if method == LEFT_OUT}
-        return {**result, "vms": {**left, **{name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}}
+        vms = {**left, **{name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}
+        return {**result, "vms": vms, "warnings": ended + result["warnings"]}
     name = guards.BACKUPS[0 if options.method == CHECKPOINT else 1]
     with operation.Lock().held(name, operation.owner()):
         warnings = cure(config, progress)

@@ -199,6 +199,8 @@ def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
     role.record(role.PASSIVE, epoch, reason)
     journal = operation.Journal.of_pending()
     if journal:
+        with contextlib.suppress(HvmError):
+            overlays.directory(config, make=False)  # else what is hidden now would be there again later
         overlays.forget(overlays.of_journal(journal.entry))  # the VMs that they were of have moved
         journal.done(f"recovered: {reason}")
     return warnings

@@ -142,6 +142,7 @@ def serve(
             warnings += operation.noted(lambda: journal.step("overlays into the disks"))
             errors.update(overlays.fold(conn, here, progress))
             watch.step("overlays into the disks")
+        warnings += put_overlays_beside(config, conn, wanted.elsewhere)
     finally:
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
@@ -228,6 +229,22 @@ def put_past_beside(conn: t.Any, state_dir: str, names: t.Collection[str], progr
                     said[name] = f"{name} stays off, and its image is of the past: {why}. It is kept as {place}"
                     progress.say(said[name])
     return said
+
+
+def put_overlays_beside(config: PairConfig, conn: t.Any, elsewhere: t.Collection[str]) -> list[str]:
+    """Those that no VM here uses: nothing would ever merge them, and no backup is made while they lie there.
+
+    They may hold what a VM has written that is not defined any more, so nothing is deleted.
+
+    :param elsewhere: VMs whose overlays wait for them. :return: warnings
+    """
+    try:
+        saved = [disk["path"] for one in states.manifests(config.state_dir).values() for disk in one["disks"]]
+        found = {vm: names for vm, names in overlays.unused(conn, saved).items() if vm not in elsewhere}
+        place = overlays.put_beside(_stamp(), found) if found else ""
+    except Exception as exc:  # noqa: BLE001  the VMs run, and that is what this is for
+        return [f"whether overlays are left that no VM uses is not known: {exc}"]
+    return [f"overlays of {', '.join(sorted(found))}, which no VM uses, are kept in {place}"] if found else []
 
 
 def _stamp() -> str:

@@ -565,6 +565,26 @@ def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Calla
     assert operation.pending() is None
 
 
+def test_plain_saves_too_let_go_first_what_a_killed_backup_has_paused(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they are saved as paused, and come back so, with nobody left who knows that they ran."""
+    host = host_with(VM("web"), VM("ice", frozen=True))
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("checkpoint", vms=["ice", "web"], ran=["web"], method="checkpoint").step("memory")
+    seen: list[t.Any] = []
+
+    def saves(*dummy: t.Any) -> dict[str, t.Any]:
+        seen.append((host.world.states(), operation.pending()))
+        return {"vms": {"web": {"interruption": 1.0}}, "warnings": ["late"]}
+
+    monkeypatch.setattr(backup.checkpoint, "checkpoint", saves)
+    result = host.backup(method=backup.SAVE)
+    assert seen == [({"web": RUNNING, "ice": PAUSED}, None)]
+    assert "did not end: its VMs go on" in result["warnings"][0] and result["warnings"][1:] == ["late"]
+    assert host.backup(method=backup.SAVE)["warnings"] == ["late"]
+
+
 @pytest.mark.parametrize("silent", [True, False])
 def test_one_that_cannot_be_let_go_keeps_no_other_vm_down(host_with: t.Callable[..., Host1], silent: bool) -> None:
     host = host_with(VM("hung"), VM("web"))
