@@ -61,11 +61,18 @@ def status(addresses: t.Sequence[str], interface: str) -> pure.Status:
     return pure.status(read_links(), pure.parse_shared(addresses), interface)
 
 
-def enable(addresses: t.Sequence[str], interface: str, gateway: str = "", check: bool = False) -> Change:
+def enable(
+    addresses: t.Sequence[str],
+    interface: str,
+    gateway: str = "",
+    check: bool = False,
+    sure: t.Callable[[], None] = lambda: None,
+) -> Change:
     """Make this host the holder of the shared addresses, when nobody else is. Takes about a second; with IPv6 three.
 
     In check mode it looks and asks all the same: probes change nothing on this host and in nobody's cache.
 
+    :param sure: asked when nothing is left but to take them: looking takes seconds. It raises when they are not to be taken.
     :raises HvmError: when that cannot be done; nothing has been changed then.
     """
     prepared = prepare(addresses, interface, gateway)
@@ -74,6 +81,7 @@ def enable(addresses: t.Sequence[str], interface: str, gateway: str = "", check:
     if check:
         after = pure.Status(True, True, pure.ENABLED, tuple(_would_be(prepared, where) for where in prepared.before.addresses))
         return Change(tuple(map(str, prepared.missing)), prepared.before, after)
+    sure()
     added = take(prepared, dad=True, interval=ANNOUNCE_INTERVAL)
     return Change(added, prepared.before, status(addresses, interface))
 

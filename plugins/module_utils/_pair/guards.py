@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kernel
 
@@ -657,7 +657,7 @@ def unmount(me: Observation) -> list[Finding]:
 
 
 #: What the lock calls operations that move all VMs of a host, or the hypervisor from under them.
-MOVING = ("migrate_secure", moving.OPERATION, "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+MOVING = (*operation.MOVE_THE_ROLE, "backup_secure")
 #: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
 _COMES_BETWEEN = ("started", "restored", "saved")
 

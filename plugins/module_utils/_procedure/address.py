@@ -89,15 +89,11 @@ def apply(
     """
     warnings: list[str] = []
     if state == "enabled":
-        with contextlib.ExitStack() as stack:
-            if pair is not None and not shared_ip.status(addresses, interface).enabled:
-                now = role.load().now(role.boot_id())
-                findings = guards.is_active({"role": {"now": now}, "host": pair.me.name, "peer": pair.peer.name}, ENABLE)
-                if findings:
-                    raise Refused("enabling the shared IP", findings)
-                if not check:
-                    stack.enter_context(operation.Lock().held("hvm_shared_ip", operation.owner()))
+        if pair is None or shared_ip.status(addresses, interface).enabled:
             change = shared_ip.enable(addresses, interface, gateway, check=check)
+        else:
+            with taking(pair, operation.SHARED_IP, check) as sure:
+                change = shared_ip.enable(addresses, interface, gateway, check=check, sure=sure)
         if change.changed and not check:
             warnings = keep_announcing(addresses, interface)
     else:
@@ -112,6 +108,33 @@ def apply(
         "addresses": [dataclasses.asdict(where) for where in change.after.addresses],
         "diff": {"before": change.before.text, "after": change.after.text},
     }
+
+
+@contextlib.contextmanager
+def taking(config: PairConfig, name: str, check: bool = False) -> t.Iterator[t.Callable[[], None]]:
+    """The shared IP may be taken here: under the lock where it can be had, else beside what does not move it. A sync takes hours.
+
+    :param name: of the operation, for the lock. In check mode it is only looked at.
+    :return: what asks once more, for whoever has no lock and was busy for seconds.
+    :raises Refused: when this host is not ACTIVE. :raises HvmError: while an operation moves the address, or the role.
+    """
+
+    def sure() -> None:
+        operation.none_moves()
+        now = role.load().now(role.boot_id())
+        findings = guards.is_active({"role": {"now": now}, "host": config.me.name, "peer": config.peer.name}, ENABLE)
+        if findings:
+            raise Refused("enabling the shared IP", findings)
+
+    lock = operation.Lock()
+    if not check:
+        with contextlib.suppress(HvmError):
+            lock.take(name, operation.owner())
+    try:
+        sure()
+        yield sure
+    finally:
+        lock.release()
 
 
 def hindrance(config: PairConfig) -> list[str]:

@@ -36,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[tuple
             states.append(addresses.status({interface: link}, addresses.parse_shared(wanted), interface))
         return shared_ip.Change(tuple(wanted), *states)
 
-    def enable(wanted: list[str], interface: str, gateway: str = "", check: bool = False) -> shared_ip.Change:
+    def enable(wanted: list[str], interface: str, gateway: str = "", check: bool = False, **dummy: t.Any) -> shared_ip.Change:
         made.append(("enable", wanted, interface, gateway, check))
         return change(wanted, interface, True)
 
