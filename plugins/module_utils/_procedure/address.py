@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, bridges, shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
@@ -25,6 +26,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 #: Laid down by `_procedure.install`.
 ANNOUNCER = "/usr/lib/hvm/hvm-announce"
 UNIT = "hvm-announce.service"
+#: Below `role.RUN`: its time is when the addresses were last taken off.
+OFF = "shared-ip-off"
 ENABLE = "have the shared IP"
 #: Seconds for systemd to answer. Nothing waits for the announcer itself.
 _TIMEOUT = 10.0
@@ -97,7 +100,7 @@ def apply(
         if change.changed and not check:
             warnings = keep_announcing(addresses, interface)
     else:
-        change = shared_ip.disable(addresses, interface, check=check)
+        change = shared_ip.disable(addresses, interface, check=True) if check else _off(addresses, interface)
         if change.changed and pair and not check:
             tell_peer(pair)
     return {
@@ -168,7 +171,23 @@ def take_back(config: PairConfig, addresses: t.Sequence[str]) -> list[str]:
 
 def give_up(config: PairConfig) -> bool:
     """:return: whether there was anything to give up."""
-    return bool(config.shared_ips and shared_ip.disable(config.shared_ips, config.interface).changed)
+    return bool(config.shared_ips and _off(config.shared_ips, config.interface).changed)
+
+
+def _off(addresses: t.Sequence[str], interface: str) -> shared_ip.Change:
+    """Written down before they go: who misses them then (`networks`) must not put them back."""
+    with contextlib.suppress(OSError):
+        os.makedirs(role.RUN, mode=0o755, exist_ok=True)
+        write_atomic(f"{role.RUN}/{OFF}", "", 0o644)
+    return shared_ip.disable(addresses, interface)
+
+
+def last_off() -> int:
+    """Whether this differs from what it was says whether somebody has taken the addresses off on purpose meanwhile."""
+    try:
+        return os.stat(f"{role.RUN}/{OFF}").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def tell_peer(config: PairConfig) -> None:

@@ -31,6 +31,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair import networks_fil
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._pair.networks import Book, Kept
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running
 
 #: What the other host is asked to do with what it is told.
@@ -328,30 +329,43 @@ def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:
         return
     host = bridges.Host()
     with operation.Lock().held("network", operation.owner()) if _removes(plan) else contextlib.nullcontext():
-        before = host.links()
+        off, before = address.last_off(), host.links()
         reasons = links.protected(before, _reasons(config, host, before))
         try:
             bridges.carry_out(plan, host)
         finally:
-            _still_reached(config, before, host.links(), reasons)
+            _still_reached(config, before, host.links(), reasons, off)
     for action in plan.actions:
         log.say(f"network {action}")
 
 
-def _still_reached(config: PairConfig, before: links.Links, after: links.Links, names: t.Iterable[str]) -> None:
+def _still_reached(config: PairConfig, before: links.Links, after: links.Links, names: t.Iterable[str], off: int) -> None:
     """What must not be touched is as it was; the shared IP, if something took it away, is put back.
 
+    :param off: of before, when the shared IP was last taken off on purpose.
     :raises HvmError: naming what is gone.
     """
     lost = bridges.lost(before, after, names)
     shared = {one.ip: str(one) for one in parse_shared(config.shared_ips)}
     back = [shared[ip] for ip in (_ip(one) for one in lost) if ip in shared]
     if back:
-        shared_ip.take_back(back, config.interface)
+        _put_back(config, back, off)
     left = [one for one in lost if _ip(one) not in shared]
     if left:
         remedy = "Something else reconfigured it at the same time: see the journal of this host (journalctl -b)."
         raise HvmError(f"after the change of the networks this is gone: {', '.join(left)}", remedy)
+
+
+def _put_back(config: PairConfig, addresses: t.Sequence[str], off: int) -> None:
+    """Unless this host has given it up: the other one may have it by now, or is about to."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(address.taking(config, "network"))
+        except HvmError:
+            return
+        if address.last_off() == off:
+            for warning in address.take_back(config, addresses):
+                log.say(warning)
 
 
 def _ip(text: str) -> t.Any:

@@ -51,7 +51,7 @@ RECORDS = (
 )
 #: Of the running system. Never the directory as a whole: a dataset may be mounted below it (`initialise`).
 NEW = f"{role.RUN}/new"
-RUNNING = (f"{role.RUN}/commands", NEW)
+RUNNING = (f"{role.RUN}/commands", f"{role.RUN}/{address.OFF}", NEW)
 LAST = (role.RECORD, role.GATE, configs.PATH)
 DIRECTORIES = (install.CONFIG, role.STATE)
 

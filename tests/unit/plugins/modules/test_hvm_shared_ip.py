@@ -46,6 +46,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[tuple
 
     monkeypatch.setattr(shared_ip, "status", lambda *dummy: types.SimpleNamespace(enabled=False))
     monkeypatch.setattr(address.role, "load", lambda: types.SimpleNamespace(now=lambda dummy: "ACTIVE"))
+    monkeypatch.setattr(address.role, "RUN", str(tmp_path))
     monkeypatch.setattr(address.role, "boot_id", lambda: "b")
     monkeypatch.setattr(address.operation.Lock.__init__, "__defaults__", (str(tmp_path / "lock"),))
     monkeypatch.setattr(shared_ip, "enable", enable)

@@ -24,11 +24,12 @@ WITHOUT = CONFIG._replace(shared_ips=(), interface="", gateway="")
 class Host1:
     """Commands and calls, in order."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, run: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
         self.did: list[t.Any] = []
         self.installed = True
         self.failures = 0
         self.held: tuple[str, ...] = ()
+        patch.setattr(address.role, "RUN", str(run))
         patch.setattr(address, "run", self.run)
         patch.setattr(address, "succeeds", self.run)
         patch.setattr(address, "time", types.SimpleNamespace(sleep=lambda dummy: None))
@@ -49,8 +50,8 @@ class Host1:
 
 
 @pytest.fixture(name="host")
-def _host(monkeypatch: pytest.MonkeyPatch) -> Host1:
-    return Host1(monkeypatch)
+def _host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host1:
+    return Host1(tmp_path / "run", monkeypatch)
 
 
 START = [
@@ -123,7 +124,8 @@ def test_only_what_is_here_is_announced(host: Host1) -> None:
     host.held = (V4,)
     assert address.announce(CONFIG) == [V4]
     assert host.did == ["systemctl stop", START]
-    assert address.give_up(CONFIG)
+    before = address.last_off()
+    assert before == 0 and address.give_up(CONFIG) and address.last_off() > before
 
 
 def test_the_other_host_is_told_and_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import pathlib
 import sys
 import typing as t
@@ -284,21 +287,65 @@ def test_the_other_way_to_have_the_files(pair: Pair) -> None:
 # What else
 
 
-def test_what_is_lost_on_the_way_in_is_said_and_the_shared_ip_is_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+HAD = ("10.0.0.1/24", "192.0.2.10/32", "192.0.2.5/24")
+
+
+def reconfigured(
+    pair: Pair, patch: pytest.MonkeyPatch, *left: str, then: t.Callable[[], object] = lambda: None
+) -> list[tuple[list[str], str]]:
+    """Something takes all addresses but these off hv1 while a network is made there, and `then` happens.
+
+    :return: what is put back.
+    """
     machine = pair.machines["hv1"]
-    machine.kernel.set("eno1", addresses=("10.0.0.1/24", "192.0.2.10/32", "192.0.2.5/24"))
+    machine.kernel.set("eno1", addresses=HAD)
     back: list[t.Any] = []
-    monkeypatch.setattr(networks.shared_ip, "take_back", lambda *words: back.append(words))
+    patch.setattr(networks.address.shared_ip, "take_back", lambda *words: back.append(words))
     do = machine.do
 
-    def reconfigured(step: Step) -> None:
+    def did(step: Step) -> None:
         do(step)
-        machine.kernel.set("eno1", addresses=("10.0.0.1/24",))
+        machine.kernel.set("eno1", addresses=left)
+        then()
 
-    monkeypatch.setattr(machine, "do", reconfigured)
+    patch.setattr(machine, "do", did)
+    return back
+
+
+def test_what_is_lost_on_the_way_in_is_said_and_the_shared_ip_is_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24")
     with pytest.raises(HvmError, match=r"this is gone: 192\.0\.2\.5/24 on eno1"):
         pair.run("put", [V10])
-    assert back == [(["192.0.2.10/24"], "br0")]
+    assert back == [(["192.0.2.10/24"], "br0")] and pair.did[-1] == "hv1 announce"
+
+
+@pytest.mark.parametrize("name", ["", "backup_secure", "sync", "migrate_secure", "migrate_unsecure", "hv stop", "hvm_shared_ip"])
+def test_beside_what_moves_the_shared_ip_it_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24")
+    with contextlib.ExitStack() as stack:
+        if name:
+            handle = stack.enter_context((pair.hv1.place / "run/lock").open("w"))
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.write(json.dumps({"operation": name, "owner": "bob", "since": "then", "pid": 0}))
+            handle.flush()
+        pair.run("put", [V10])
+    assert len(back) == (name in ("", "backup_secure", "sync"))
+    assert pair.there() == (["br-v10"], ["br-v10"])
+
+
+def test_a_shared_ip_that_was_given_up_meanwhile_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hv stop and sharedIP disable leave the role as it is, and hold no lock when they are over."""
+    off = pair.hv1.place / "run" / networks.address.OFF
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24", then=lambda: off.write_text(""))
+    pair.run("put", [V10])
+    assert back == []
+
+
+def test_on_a_host_that_is_not_active_any_more_it_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = [lambda: pair.be(pair.hv1, "PASSIVE", 4)]
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24", then=lambda: then and then.pop()())
+    pair.run("put", [V10])
+    assert back == []
 
 
 def test_a_file_that_cannot_be_read_hides_nothing_else_of_the_status(pair: Pair) -> None:
