@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import log
@@ -334,19 +335,27 @@ def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:
         try:
             bridges.carry_out(plan, host)
         finally:
-            _still_reached(config, before, host.links(), reasons, off)
+            _still_reached(config, before, host, reasons, off)
     for action in plan.actions:
         log.say(f"network {action}")
 
 
-def _still_reached(config: PairConfig, before: links.Links, after: links.Links, names: t.Iterable[str], off: int) -> None:
+def _still_reached(config: PairConfig, before: links.Links, host: bridges.Host, names: t.Collection[str], off: int) -> None:
     """What must not be touched is as it was; the shared IP, if something took it away, is put back.
+
+    Not before the host's own addresses are there again: a reload may make networkd give an interface its addresses anew, which
+    takes it a moment, and how the shared IP is added depends on them.
 
     :param off: of before, when the shared IP was last taken off on purpose.
     :raises HvmError: naming what is gone.
     """
-    lost = bridges.lost(before, after, names)
     shared = {one.ip: str(one) for one in parse_shared(config.shared_ips)}
+    end = time.monotonic() + bridges.SETTLE
+    while True:
+        lost = bridges.lost(before, host.links(), names)
+        if all(_ip(one) in shared for one in lost) or time.monotonic() >= end:
+            break
+        time.sleep(0.2)
     back = [shared[ip] for ip in (_ip(one) for one in lost) if ip in shared]
     if back:
         _put_back(config, back, off)

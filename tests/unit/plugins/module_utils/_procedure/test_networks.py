@@ -314,9 +314,26 @@ def reconfigured(
 
 def test_what_is_lost_on_the_way_in_is_said_and_the_shared_ip_is_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     back = reconfigured(pair, monkeypatch, "10.0.0.1/24")
+    monkeypatch.setattr(networks.bridges, "SETTLE", 0.0)
     with pytest.raises(HvmError, match=r"this is gone: 192\.0\.2\.5/24 on eno1"):
         pair.run("put", [V10])
     assert back == [(["192.0.2.10/24"], "br0")] and pair.did[-1] == "hv1 announce"
+
+
+def test_addresses_that_networkd_gives_anew_after_a_reload_are_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shared IP too: without the host's own address it would be added as the only one of its network."""
+    back = reconfigured(pair, monkeypatch)
+    kernel, slept = pair.machines["hv1"].kernel, []
+
+    def sleep(seconds: float) -> None:
+        assert back == []
+        slept.append(seconds)
+        if len(slept) == 3:
+            kernel.set("eno1", addresses=("10.0.0.1/24", "192.0.2.5/24"))
+
+    monkeypatch.setattr(networks.time, "sleep", sleep)
+    pair.run("put", [V10])
+    assert back == [(["192.0.2.10/24"], "br0")] and len(slept) == 3
 
 
 @pytest.mark.parametrize("name", ["", "backup_secure", "sync", "migrate_secure", "migrate_unsecure", "hv stop", "hvm_shared_ip"])
