@@ -976,6 +976,7 @@ SENTENCES = {
     ),
     "{} cannot be asked: {}. This is what {} knows.": "{} ne peut être interrogé: {}. Voici ce que sait {}.",
     "not known": "inconnu",
+    "{} is to be removed, and is still there": "{} doit être supprimé, et est encore là",
     "not declared there": "n'y est pas déclaré",
     "declared as {}": "déclaré comme {}",
     "there is no network {}": "il n'y a pas de réseau {}",

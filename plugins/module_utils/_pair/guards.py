@@ -241,7 +241,7 @@ def _network(bridge: str, vms: str, me: Observation, peer: Observation) -> list[
         return [Finding(f"bridge {bridge} is not there, and {vms} need it", remedy, peer["host"])]
     if mine and theirs and mine != theirs:
         return [Finding(f"bridge {bridge} is declared as another network there, and {vms} need it", apply, peer["host"])]
-    if wrong:
+    if theirs and wrong:
         what = f"bridge {bridge} is not as it was declared ({'; '.join(wrong)}), and {vms} need it"
         return [Finding(what, "Mend it there: hvm_network state=applied.", peer["host"])]
     return []

@@ -69,6 +69,10 @@ def query(config: PairConfig) -> Result:
         if known[name].network is None:  # removed on one of them, and still there on the other
             left = next(book[name].network for book in (kept.book, theirs or {}) if name in book and book[name].network)
             rows += [_row(config, left, kept.book, theirs, here, there)] if left else []
+    for name in {*here, *there} - {row["name"] for row in rows}:  # its removal has not ended
+        entry = known.get(name)
+        hosts = {config.me.name: here.get(name, []), config.peer.name: ["not known"] if theirs is None else there.get(name, [])}
+        rows.append({"name": name, "sentence": f"{name} is removed.", "origin": entry.origin if entry else "", "hosts": hosts})
     return {"changed": False, "networks": sorted(rows, key=lambda row: str(row["name"])), "warnings": warnings}
 
 
@@ -85,7 +89,7 @@ def _row(
             return ["not known"]
         entry = book.get(network.name)
         if entry is None or entry.network is None:
-            return ["not declared there"]
+            return ["not declared there", *wrong.get(network.name, ())]
         other = [] if entry.network == network else [f"declared as {entry.network.sentence()}"]
         return other + list(wrong.get(network.name, ()))
 
@@ -324,12 +328,14 @@ def _plan(config: PairConfig, kept: Kept) -> Plan:
 
 
 def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:
-    """What is declared is written first: a failure, or a crash, then leaves something to be mended, and `status` says so."""
-    networks_file.save(kept)
-    if not plan.changes:
-        return
+    """What is declared is written before anything is done: a failure, or a crash, leaves something to be mended, and `status`
+    says so. But not before the lock: what it refuses has not begun.
+    """
     host = bridges.Host()
     with operation.Lock().held("network", operation.owner()) if _removes(plan) else contextlib.nullcontext():
+        networks_file.save(kept)
+        if not plan.changes:
+            return
         off, before = address.last_off(), host.links()
         reasons = links.protected(before, _reasons(config, host, before))
         try:
@@ -426,11 +432,12 @@ def _users(config: PairConfig) -> dict[str, list[str]]:
 
 def _wrong(config: PairConfig, book: Book) -> dict[str, list[str]]:
     """Network -> what is not as it was declared, on this host."""
-    there = books.there(book)
-    if not there:
-        return {}
-    found = bridges.Host().links()
-    wrong = {one.name: links.faults(one.on(config.me.name), found) for one in there}
+    host, there = bridges.Host(), books.there(book)
+    left = set(managers.made(host.files())) - {one.name for one in there}
+    wrong = {name: [f"{name} is to be removed, and is still there"] for name in sorted(left)}
+    if there:
+        found = host.links()
+        wrong |= {one.name: links.faults(one.on(config.me.name), found) for one in there}
     return {name: faults for name, faults in wrong.items() if faults}
 
 

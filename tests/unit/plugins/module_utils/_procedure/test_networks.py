@@ -205,6 +205,32 @@ def test_a_removal_waits_for_nobody_and_adding_goes_on_beside_a_backup(pair: Pai
     assert pair.there() == (["br-v10"], ["br-v10"])
 
 
+def test_a_removal_that_the_lock_refuses_has_not_begun(pair: Pair) -> None:
+    pair.run("put", [OUT])
+    with pair.on(pair.hv1), operation.Lock().held("sync", "bob"):
+        with pytest.raises(HvmError, match="another operation is running"):
+            pair.run("take_out", ["br-out"])
+        (row,) = pair.run("query")["networks"]
+    assert row["hosts"] == {"hv1": [], "hv2": []} and pair.run("summary")["declared"] == {"br-out": OUT}
+
+
+@pytest.mark.parametrize("name", ["hv1", "hv2"])
+def test_a_removal_that_did_not_end_is_shown_until_it_does(pair: Pair, name: str) -> None:
+    pair.run("put", [OUT])
+    machine = pair.machines[name]
+    machine.fails = "del"
+    with pytest.raises(HvmError, match="failed"):
+        pair.run("take_out", ["br-out"])
+    wrong = ["br-out is to be removed, and is still there"]
+    at = getattr(pair, name)
+    assert pair.run("summary", at=at)["wrong"] == {"br-out": wrong}
+    (row,) = pair.run("query", at=at)["networks"]
+    assert row["hosts"][name][-1:] == wrong
+    machine.fails = ""
+    assert "br-out: removed (eno2)" in pair.run("reapply", at=at)["actions"][name]
+    assert pair.run("query")["networks"] == [] and pair.run("summary", at=at)["wrong"] == {}
+
+
 def test_two_that_want_the_same_are_refused_also_when_each_host_was_told_one(pair: Pair) -> None:
     pair.hv2.answers = False
     pair.run("put", [V10])
@@ -380,6 +406,7 @@ def observed(host: str, bridges: list[str], told: dict[str, t.Any]) -> dict[str,
     [
         (["br-v10"], V10, [], ""),
         (["br-v10"], None, [], ""),
+        (["br-v10"], None, ["br-v10 is to be removed, and is still there"], ""),
         ([], V10, ["br-v10 is not there"], "is not there, and web need it. Bring the two together: hvm_network state=applied."),
         (
             ["br-v10"],
