@@ -324,7 +324,17 @@ def _plan(config: PairConfig, kept: Kept) -> Plan:
     host = bridges.Host()
     gone = set(managers.made(host.files())) - {one.name for one in there}
     world = _world(config, host, with_users=bool(gone))
-    return network_plan.plan([one.on(config.me.name) for one in there], world, kept.manager, config.me.name)
+    found = network_plan.plan([one.on(config.me.name) for one in there], world, kept.manager, config.me.name)
+    return found._replace(findings=(*found.findings, *_nobody_knows(config, gone)))
+
+
+def _nobody_knows(config: PairConfig, gone: t.Collection[str]) -> list[Finding]:
+    """Without libvirt there is nobody to say which bridges VMs need. A PASSIVE host has none, and the other one is asked."""
+    record = role.load()
+    if not gone or hypervisor_running() or record.role == role.PASSIVE or not record.since:
+        return []
+    what = f"libvirt does not run, so nobody knows whether VMs need {', '.join(sorted(gone))}"
+    return [Finding(what, "Start it: hvm_hypervisor state=started.", config.me.name)]
 
 
 def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "_net"))
 
 from fake_kernel import FACTS, Kernel
-from fake_pair import Host, Lab
+from fake_pair import BEFORE, BOOT, Host, Lab
 
 V10 = {"name": "br-v10", "interface": "eno1", "vlan": 10}
 OUT = {"name": "br-out", "interface": "eno2"}
@@ -74,6 +74,7 @@ class Pair(Lab):
         patch.setattr(networks.bridges, "Host", lambda: self.machines[self.at.name])
         patch.setattr(networks.shared_ip, "session_servers", list)
         patch.setattr(networks, "_users", lambda dummy: self.users.get(self.at.name, {}))
+        patch.setattr(networks, "hypervisor_running", lambda: self.at.daemon)
         self.be(self.hv1, "ACTIVE", 3)
         self.be(self.hv2, "PASSIVE", 3)
 
@@ -137,6 +138,25 @@ def test_a_bridge_that_vms_need_on_the_active_host_is_removed_on_neither(pair: P
             pair.run("take_out", ["br-v10"], at=host)
         assert [(one.host, one.what) for one in caught.value.findings] == [("hv1", "br-v10 cannot be removed: web need it")]
     assert pair.there() == (["br-v10"], ["br-v10"])
+
+
+@pytest.mark.parametrize("boot", [BOOT, BEFORE])
+def test_nothing_is_removed_while_nobody_knows_the_vms(pair: Pair, boot: str) -> None:
+    """After hv stop, and after a power cut of both."""
+    pair.run("put", [V10])
+    pair.be(pair.hv1, "ACTIVE", 3, boot=boot)
+    pair.down(pair.hv1)
+    for host in (pair.hv1, pair.hv2):
+        with pytest.raises(Refused) as caught:
+            pair.run("take_out", ["br-v10"], at=host)
+        assert [(one.host, one.what) for one in caught.value.findings] == [
+            ("hv1", "libvirt does not run, so nobody knows whether VMs need br-v10")
+        ]
+    pair.run("put", [OUT])  # which takes nothing from anybody
+    assert pair.there() == (["br-out", "br-v10"], ["br-out", "br-v10"])
+    (pair.hv1.place / "role.json").unlink()  # no pair yet, so no VMs of it
+    pair.run("take_out", ["br-v10"])
+    assert pair.there() == (["br-out"], ["br-out"])
 
 
 def test_the_way_by_which_the_other_host_comes_in_is_not_put_into_a_bridge(pair: Pair) -> None:
