@@ -25,7 +25,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import log
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._net import bridges, links, managers, network_plan, networks, shared_ip
-from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import parse_shared
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.network_plan import Plan, World
 from ansible_collections.hvm.pair.plugins.module_utils._pair import networks as books
 from ansible_collections.hvm.pair.plugins.module_utils._pair import networks_file, operation, role
