@@ -294,6 +294,14 @@ def test_what_ip_prints_is_read() -> None:
     assert found["vnet0"].of_a_vm and not found["br0"].of_a_vm
 
 
+def test_a_whole_interface_gets_its_ipv6_back() -> None:
+    kernel = Kernel(Seen("eno2", up=False, max_mtu=9000))
+    kernel.settle([OUT], IFUPDOWN)
+    assert "eno2" in kernel.quiet
+    kernel.settle([], IFUPDOWN)
+    assert "eno2" not in kernel.quiet
+
+
 def test_default_routes() -> None:
     many = '[{"dst": "default", "dev": "eno1"}, {"dst": "default", "nexthops": [{"dev": "eno2"}, {"dev": "eno3"}]}]'
     assert links.default_routes(many, "", "[]") == {"eno1", "eno2", "eno3"}
