@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import socket
 import time
 import typing as t
 
@@ -414,9 +415,38 @@ def _reasons(config: PairConfig, host: bridges.Host, found: links.Links) -> dict
         reasons.setdefault(name, "has the default route")
     if config.shared_ips:
         reasons.setdefault(config.interface, "is that of the shared IP")
-    for name in links.with_address(found, {_ip(config.me.address)} - {None}):
+    for name in links.with_address(found, _reached_at(config)):
         reasons.setdefault(name, f"has the address at which {config.peer.name} reaches this host")
     return reasons
+
+
+def _reached_at(config: PairConfig) -> set[t.Any]:
+    """Where the other host reaches this one. Its name is mostly that of a loopback address in its own /etc/hosts (Debian): then
+    what it would be seen with there.
+    """
+    found = _addresses(config.me.address)
+    if found and all(one.is_loopback for one in found):
+        found |= {_source(one) for one in _addresses(config.peer.address)}
+    return found - {None}
+
+
+def _addresses(host: str) -> set[t.Any]:
+    """Nothing for a name that nobody knows."""
+    try:
+        return {_ip(str(info[4][0]).partition("%")[0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+def _source(target: t.Any) -> t.Any:
+    """This host's address on the way to `target`; nothing is sent."""
+    family = socket.AF_INET if target.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((str(target), 9))
+            return _ip(str(sock.getsockname()[0]).partition("%")[0])
+    except OSError:
+        return None
 
 
 def _users(config: PairConfig) -> dict[str, list[str]]:

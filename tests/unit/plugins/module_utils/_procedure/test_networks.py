@@ -167,6 +167,38 @@ def test_the_way_by_which_the_other_host_comes_in_is_not_put_into_a_bridge(pair:
     ]
 
 
+@pytest.mark.parametrize(
+    ("known", "protected"),
+    [
+        ({"hv1.example": "10.0.0.1"}, True),
+        ({"hv1.example": "127.0.1.1", "hv2.example": "10.0.0.2"}, True),  # as Debian writes /etc/hosts
+        ({"hv1.example": "127.0.1.1"}, False),
+        ({}, False),
+    ],
+)
+def test_the_way_in_is_known_by_a_name_too(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], protected: bool
+) -> None:
+    me, other = pair.hv1.config.hosts
+    config = pair.hv1.config._replace(me=me._replace(address="hv1.example"), peer=other._replace(address="hv2.example"))
+
+    def resolve(name: str, *dummy: t.Any, **dummy_more: t.Any) -> list[t.Any]:
+        if name not in known:
+            raise OSError("Name or service not known")
+        return [(0, 0, 0, "", (known[name], 0))]
+
+    monkeypatch.setattr(networks.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(networks, "_source", lambda target: networks._ip("10.0.0.1") if str(target) == "10.0.0.2" else None)
+    host = pair.machines["hv1"]
+    reasons = networks._reasons(config, host, host.links())
+    assert reasons.get("eno1") == ("has the address at which hv2 reaches this host" if protected else None)
+
+
+def test_what_this_host_would_be_seen_with() -> None:
+    assert networks._source(networks._ip("127.0.0.1")) == networks._ip("127.0.0.1")
+    assert networks._addresses("no such name.invalid") == set()
+
+
 def test_a_host_that_was_off_is_told_when_it_is_back(pair: Pair) -> None:
     pair.run("put", [OUT])
     pair.hv2.answers = False
