@@ -15,7 +15,7 @@ import sys
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._net import links, managers, network_plan
@@ -216,6 +216,18 @@ def whole(kernel: Kernel, wanted: t.Sequence[Bridge], manager: str) -> None:
 
 
 @settings(max_examples=60)
+@example(
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11, 1400)],
+    [Bridge("br-b", "eno1", 10), Bridge("br-a", "eno2", 11)],
+    IFUPDOWN,
+    IFUPDOWN,
+)
+@example(
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11, 1400)],
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11)],
+    IFUPDOWN,
+    IFUPDOWN,
+)
 @given(sets(), sets(), MANAGERS, MANAGERS)
 def test_from_any_networks_to_any_others_and_the_second_run_changes_nothing(
     old: list[Bridge], new: list[Bridge], before: str, after: str
