@@ -922,6 +922,9 @@ SENTENCES = {
     "{} cannot be removed: {}": "{} ne peut être supprimé: {}",
     "{} cannot be removed: {} need it": "{} ne peut être supprimé: {} en ont besoin",
     "{} cannot be removed: {} are connected to it": "{} ne peut être supprimé: {} y sont connectés",
+    "libvirt does not run, so nobody knows whether VMs need {}": (
+        "libvirt ne tourne pas: on ne sait pas si des VMs ont besoin de {}"
+    ),
     "Connect these VMs to another bridge first (virsh edit), also those that do not run.": (
         "Connecter d'abord ces VMs à un autre pont (virsh edit), aussi celles qui ne tournent pas."
     ),
@@ -1040,6 +1043,7 @@ SENTENCES = {
     ),
     "{} cannot be asked: {}. This is what {} knows.": "{} ne peut être interrogé: {}. Voici ce que sait {}.",
     "not known": "inconnu",
+    "{} is to be removed, and is still there": "{} doit être supprimé, et est encore là",
     "not declared there": "n'y est pas déclaré",
     "declared as {}": "déclaré comme {}",
     "there is no network {}": "il n'y a pas de réseau {}",
