@@ -72,6 +72,7 @@ def initialise(
     :param create: whether datasets are made at all; else a missing one is refused.
     """
     config.host(active)
+    _judge(filesystems)
     current = role.load()
     if current.role != role.UNKNOWN:
         return _complete(config, current, filesystems, check, create)
@@ -276,8 +277,31 @@ def _make_filesystem(dataset: str, what: t.Mapping[str, t.Any]) -> None:
     run(["zfs", "create", "-p", *words, dataset])
 
 
+def _judge(filesystems: t.Mapping[str, t.Any]) -> None:
+    """:raises HvmError: for what cannot be made, before anything is."""
+    for name, what in filesystems.items():
+        point = what.get("mountpoint") if isinstance(what, dict) else None
+        if not isinstance(point, str) or not point.startswith("/"):
+            raise HvmError(f"dataset {name}: its mountpoint is {point!r}, and no absolute path", "Correct hvm_filesystems.")
+        try:
+            _mode(what)
+        except ValueError:
+            raise HvmError(
+                f"dataset {name}: its mode is {what['mode']!r}, and no mode of a directory",
+                'Write it with quotes in hvm_filesystems, as in mode: "0711".',
+            ) from None
+
+
 def _mode(what: t.Mapping[str, t.Any]) -> int:
-    return int(str(what.get("mode", "0755")), 8)
+    """As Ansible's own modules have it: YAML has read an unquoted 0711 as octal already, so a number is what it is.
+
+    :raises ValueError: for none, and for an unquoted 711: that is 01307, and nobody means that.
+    """
+    given = what.get("mode", "0755")
+    mode = given if isinstance(given, int) else int(given, 8) if isinstance(given, str) else -1
+    if isinstance(given, bool) or not 0 <= mode <= 0o7777 or (isinstance(given, int) and mode & 0o700 != 0o700):
+        raise ValueError(given)
+    return mode
 
 
 def _take_over(dataset: str, mountpoint: str, mode: int) -> None:

@@ -45,6 +45,12 @@ def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
         initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
 
 
+@pytest.mark.parametrize(("given", "mode"), [("0711", 0o711), ("711", 0o711), (0o711, 0o711), ("0o755", 0o755), ("2770", 0o2770)])
+def test_a_mode_is_what_the_inventory_says_with_quotes_or_without(given: t.Any, mode: int) -> None:
+    assert initialise._mode({"mode": given}) == mode
+    assert initialise._mode({}) == 0o755
+
+
 MOUNTED = {"mounted": ["yes", "-"]}
 
 
@@ -147,6 +153,23 @@ def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_need
     ]
     assert here(active="hv2")["datasets"] == ["ssd/hvm"]
     assert here.did[1:] == ["zfs create -o mountpoint=none -o canmount=off ssd/hvm", "stop", "record PASSIVE"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({"mode": mode}, f"rot/b/img: its mode is {mode!r}, and no mode") for mode in (711, 755, "493", "u=rwx", "17777", -1, True)),
+        *(({"mountpoint": point}, f"rot/b/img: its mountpoint is {point!r}, and") for point in ("srv/img", "none", "", None, 7)),
+    ],
+)
+@pytest.mark.parametrize("now", [role.UNKNOWN, role.ACTIVE])
+def test_a_filesystem_that_cannot_be_made_is_named_before_anything_is(here: Here, wrong: t.Any, said: str, now: str) -> None:
+    here.role = now
+    here.filesystems["rot/b/img"].update(wrong)
+    for check in (True, False):
+        with pytest.raises(HvmError, match=f"dataset {said}"):
+            here(check=check)
+        assert here.did == []
 
 
 def test_a_pool_that_is_missing_is_refused_before_anything_stops(here: Here) -> None:
