@@ -301,6 +301,70 @@ def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(he
     assert here()["role"] == role.ACTIVE
 
 
+# ---- the shared IP
+
+
+class Addresses:
+    """Those of this host; `why` they cannot be taken."""
+
+    def __init__(self, here: Here, patch: pytest.MonkeyPatch) -> None:
+        self.here, self.enabled, self.why = here, False, ""
+        here.config = here.config._replace(shared_ips=("192.0.2.10/24",), interface="br0", gateway="192.0.2.1")
+        patch.setattr(initialise.shared_ip, "status", lambda *dummy: types.SimpleNamespace(enabled=self.enabled))
+        patch.setattr(initialise.shared_ip, "prepare", lambda *words: self.enable(*words, check=True))
+        patch.setattr(initialise.shared_ip, "enable", self.enable)
+        patch.setattr(initialise.address, "keep_announcing", lambda *dummy: here.did.append("announce") or [])
+
+    def enable(self, wanted: t.Sequence[str], interface: str, gateway: str = "", check: bool = False) -> t.Any:
+        if self.why:
+            raise HvmError(self.why, "Correct it.")
+        if not check:
+            self.here.did.append(f"enable {wanted[0]} on {interface}")
+            self.enabled = True
+        return types.SimpleNamespace(changed=wanted)
+
+
+@pytest.fixture(name="shared")
+def _shared(here: Here, monkeypatch: pytest.MonkeyPatch) -> Addresses:
+    return Addresses(here, monkeypatch)
+
+
+def test_a_shared_ip_that_cannot_be_taken_is_found_before_the_host_is_active(here: Here, shared: Addresses) -> None:
+    shared.why = "there is no interface 'br0' for the shared address"
+    for check in (True, False):
+        with pytest.raises(HvmError, match="there is no interface 'br0'"):
+            here(check=check)
+        assert here.did == []
+    assert here(active="hv2")["role"] == role.PASSIVE  # which takes none
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_an_active_host_takes_the_shared_ip_that_it_lacks(here: Here, shared: Addresses, create: bool) -> None:
+    here.role, here.there = role.ACTIVE, {"ssd/hvm", *ROOTS, "rot/b/img"}
+    assert here(check=True, create=create)["changed"] and here.did == []
+    shared.why = "there is no interface 'br0'"
+    for check in (True, False):
+        result = here(check=check, create=create)
+        assert result["warnings"] == ["the shared IP is not enabled on hv1: there is no interface 'br0'. Correct it."]
+        assert not result["changed"] and here.did == []
+    shared.why = ""
+    assert here(create=create)["changed"] and here.did == ["enable 192.0.2.10/24 on br0", "announce"]
+    assert not here(create=create)["changed"] and here.did == []
+
+
+@pytest.mark.parametrize("why", ["passive", "stopped", "pending", "moved meanwhile"])
+def test_who_is_not_active_and_at_rest_takes_no_shared_ip(
+    here: Here, shared: Addresses, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    here.role, here.there = role.PASSIVE if why == "passive" else role.ACTIVE, {"ssd/hvm", *ROOTS, "rot/b/img"}
+    here.gate = why != "stopped"
+    here.pending = {"operation": "migrate"} if why == "pending" else None
+    if why == "moved meanwhile":
+        monkeypatch.setattr(initialise, "_wait_for_lock", lambda dummy: setattr(here, "role", role.PASSIVE))
+    here()
+    assert not shared.enabled and here.did == []
+
+
 # ---- both halves of an installation may come to a host at the same moment
 
 
