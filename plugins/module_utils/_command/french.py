@@ -817,6 +817,8 @@ SENTENCES = {
     # VMs: `_procedure.verbs`, `_procedure.vms`, `_libvirt.domains`
     "no VM is named": "aucune VM n'est nommée",
     "Give 'name', or 'all: true'.": "Donner le nom d'une VM, ou les prendre toutes (hvm vms).",
+    "not all VMs are {}: {}; not tried: {}": "échec sur une partie des VMs ({}): {}; pas essayées: {}",
+    "Mend that, then run this again: what is done stays.": "Y remédier, puis relancer: ce qui est fait reste.",
     "not all VMs are {}: {}": "échec sur une partie des VMs ({}): {}",
     "there is no VM {}": "il n'y a pas de VM {}",
     "Did you mean {}?": "S'agit-il de {}?",

@@ -31,6 +31,9 @@ AFTER = {
     "poweredoff": "stopped",
 }
 
+#: One VM does not wait for another there; and on a bad night each counts.
+TO_THE_END = ("poweredoff", "restored")
+
 
 def candidates(verb: str, infos: dict[str, dict[str, t.Any]], saved: t.Sequence[str]) -> list[str]:
     """The VMs that `all` means for a verb; pure."""
@@ -176,7 +179,7 @@ def _work(
         extra = {"processes": qemu_processes, "limits": options.limits}
     groups = domains.order(infos, todo, descending)
     with saving.around(config, verb, infos, todo, options.force, actions.append) as more:
-        errors = domains.for_each(function, conn, groups, config.state_dir, done, options.parallel, wait, **extra, **more)
+        errors = domains.for_each(function, conn, groups, config.state_dir, done, options.parallel, wait, verb in TO_THE_END, **extra, **more)
     if verb in ("started", "restored"):
         # an image brings its VM's definition along, and somebody may have set it since the hypervisor was started
         actions += [f"libvirt's own autostart of {name} switched off" for name in domains.neutralise_autostart(conn)]
@@ -186,9 +189,8 @@ def _work(
     # a transient VM is not known any more when it has ended
     after = {name: after_all.get(name, "saved" if verb == "restored" else domains.STOPPED) for name in before}
     if errors:
-        said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
         facts = {"actions": actions, "vms": after, "changed": bool(actions), "warnings": warnings}
-        raise HvmError(f"not all VMs are {verb}: {said}", "", **facts)
+        raise _not_all(verb, errors, groups, facts)
     return {
         "changed": bool(actions),
         "actions": actions,
@@ -196,3 +198,8 @@ def _work(
         "diff": {"before": before, "after": after},
         "warnings": warnings,
     }
+
+
+def _not_all(verb: str, errors: dict[str, str], groups: list[list[str]], facts: dict[str, t.Any]) -> HvmError:
+    said = domains.failures(errors, groups, verb in TO_THE_END)
+    return HvmError(f"not all VMs are {verb}: {said}", "Mend that, then run this again: what is done stays.", **facts)

@@ -97,7 +97,7 @@ PARTS = {
         *(" ", "    ", " Mo  Tu  We  Th  Fr  Sa  Su", " and ", ", ", "; ", "{} = {}", "{} {}", "{} {} {}", "{} {} (set {})"),
         "{} is none",
     ],
-    "_procedure/verbs.py": ["; ", "{}: {}"],
+    "_procedure/verbs.py": [],
     "_procedure/vm_settings.py": ["{} is {}"],
     "_procedure/vms.py": ["VMs are {}", "{}  {}", "the VMs are not known: {}"],
 }

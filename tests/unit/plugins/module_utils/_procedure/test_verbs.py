@@ -200,6 +200,29 @@ def test_an_error_tells_what_was_done_and_what_was_warned_of(world: World, monke
     assert caught.value.details["vms"] == {"db": "running", "lab": "running", "web": "stopped"}
 
 
+def test_a_verb_that_ends_early_names_whom_it_did_not_try_and_on_a_bad_night_it_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(dom: t.Any) -> t.NoReturn:
+        raise HvmError("no memory")
+
+    monkeypatch.setattr(libvirt.virDomain, "create", broken)
+    with pytest.raises(HvmError, match=r"are started: db: no memory; not tried: web\. Mend that, then run this again"):
+        world.apply("started")
+    destroy = verbs.stopping.poweroff
+
+    def hung(conn: t.Any, name: str, *words: t.Any, **more: t.Any) -> t.Any:
+        if name == "lab":
+            raise HvmError("it hangs")
+        return destroy(conn, name, *words, **more)
+
+    world.conn.lookupByName("db").createWithFlags(0)
+    monkeypatch.setitem(domains.VERBS, "poweredoff", (hung, True))
+    with pytest.raises(HvmError, match=r"not all VMs are poweredoff: lab: it hangs\. Mend that"):
+        world.apply("poweredoff")
+    assert (world.states()["db"], world.states()["lab"]) == ("stopped", "running")
+
+
 def test_refusals(world: World) -> None:
     with pytest.raises(Refused, match="there is no VM wbe"):
         world.apply("started", "wbe")
