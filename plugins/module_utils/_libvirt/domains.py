@@ -134,10 +134,14 @@ def start(conn: t.Any, name: str, state_dir: str) -> str | None:
         dom.resume()
         return f"{name} goes on"
     if image.exists(state_dir, name):
-        what = f"VM {name} has a saved state; starting it would make that useless"
-        raise HvmError(what, "Restore it first (hvm_vm state=restored).")
+        raise has_saved_state(name)
     dom.create()
     return f"{name} started"
+
+
+def has_saved_state(name: str) -> HvmError:
+    what = f"VM {name} has a saved state; starting it would make that useless"
+    return HvmError(what, "Restore it first (hvm_vm state=restored).")
 
 
 def freeze(conn: t.Any, name: str, dummy: str = "") -> str | None:

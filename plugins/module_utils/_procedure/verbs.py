@@ -13,10 +13,10 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, readiness, stopping
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image, readiness, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving, states
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
@@ -133,9 +133,31 @@ def apply(
         raise Refused("this", findings)
     before = {name: infos[name]["state"] if name in infos else "saved" for name in wanted}
     if check or not todo:
+        errors = _would_fail(config, verb, infos, todo, options.force)
+        if errors:
+            groups = domains.order(infos, todo, domains.VERBS[verb][1])
+            raise _not_all(verb, errors, groups, {"actions": [], "vms": before, "changed": False, "warnings": []})
         after = {name: AFTER[verb] if name in todo else state for name, state in before.items()}
         return {"changed": bool(todo), "actions": [], "vms": after, "diff": {"before": before, "after": after}}
     return _work(config, verb, infos, todo, before, options, progress or Progress())
+
+
+def _would_fail(config: PairConfig, verb: str, infos: dict[str, t.Any], todo: list[str], force: bool) -> dict[str, str]:
+    """What the verb itself refuses because of a state image, found without doing anything. :return: name -> error."""
+    errors: dict[str, str] = {}
+    if verb == "started":
+        stopped = [name for name in todo if infos[name]["state"] != domains.FROZEN and infos[name]["saved"]]
+        errors = {name: str(domains.has_saved_state(name)) for name in stopped}
+    elif verb == "restored" and todo:
+        written = states.written(states.manifests(config.state_dir).values())
+        conn = domains.connect()
+        for name in todo:
+            try:
+                image.may_restore(conn, name, config.state_dir, written, force=force)
+            except Exception as exc:  # noqa: BLE001  as `domains.for_each`
+                errors[name] = str(exc)
+        conn.close()
+    return errors
 
 
 def _cured(config: PairConfig, me: dict[str, t.Any], verb: str) -> bool:

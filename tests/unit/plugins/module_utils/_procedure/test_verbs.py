@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.readiness import Wait
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.stopping import Limits
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
@@ -147,6 +148,31 @@ def test_check_mode_says_it_and_does_nothing(world: World) -> None:
     planned = world.apply("shutdown", check=True)
     assert planned["changed"] and planned["diff"]["after"]["lab"] == "stopped"
     assert world.states() == before
+
+
+def _said(world: World, verb: str, *names: str, check: bool) -> str:
+    before = world.states()
+    with pytest.raises(HvmError) as caught:
+        world.apply(verb, *names, check=check)
+    assert world.states() == before and not caught.value.details["changed"]
+    return str(caught.value)
+
+
+def test_check_mode_refuses_what_the_run_refuses_because_of_a_state_image(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs.states, "written", lambda dummy: None)
+    os.makedirs(world.dir)
+    for name in ("db", "lab"):
+        pathlib.Path(image.image_path(world.dir, name)).write_bytes(b"no image of libvirt")
+    said = _said(world, "started", "db", "web", check=True)
+    assert said.startswith("not all VMs are started: db: VM db has a saved state;") and "; not tried: web. " in said
+    assert said == _said(world, "started", "db", "web", check=False)
+    planned = world.apply("started", "web", check=True)  # the others are no reason
+    assert planned["vms"] == {"web": "running"}
+    said = _said(world, "restored", check=True)
+    assert "db: restoring VM db is refused" in said and "lab: VM lab runs and yet has a state image" in said
+    assert said == _said(world, "restored", check=False)
 
 
 def test_libvirts_own_autostart_goes_with_a_start(world: World) -> None:
