@@ -792,7 +792,6 @@ SENTENCES = {
     "{} (set {})": "{} (fixé {})",
     "* {} (set {})": "* {} (fixé {})",
     "Its hosts are {}.": "Ses hôtes sont {}.",
-    "{} is not a host of the pair": "{} n'est pas un hôte de la paire",
     "{} and {}": "{} et {}",
     "{} is not a day": "{} n'est pas un jour",
     "{} is not a day: {}": "{} n'est pas un jour: {}",
@@ -815,6 +814,10 @@ SENTENCES = {
     "{} is missing": "{} manque",
     "Delete the file and set them anew.": "Effacer le fichier et les fixer à nouveau.",
     # VMs: `_procedure.verbs`, `_procedure.vms`, `_libvirt.domains`
+    "parallel is {}": "parallel vaut {}",
+    "It is 1 or more: VMs of one priority at once.": "C'est 1 ou plus: des VMs d'une même priorité à la fois.",
+    "rate: {} is no number of bytes": "rate: {} n'est pas un nombre d'octets",
+    "Write it as 20M; 0 is no limit.": "L'écrire ainsi: 20M; 0 est sans limite.",
     "no VM is named": "aucune VM n'est nommée",
     "Give 'name', or 'all: true'.": "Donner le nom d'une VM, ou les prendre toutes (hvm vms).",
     "not all VMs are {}: {}; not tried: {}": "échec sur une partie des VMs ({}): {}; pas essayées: {}",

@@ -110,6 +110,8 @@ def apply(
     :return: ``{changed, actions, vms, diff, warnings}``
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
     """
+    if options.parallel < 1:
+        raise HvmError(f"parallel is {options.parallel}", "It is 1 or more: VMs of one priority at once.")
     me = observe(config)
     need_hypervisor(me, "run VMs")
     findings = guards.vms(me, verb, operation.others_operation())
@@ -201,7 +203,9 @@ def _work(
         extra = {"processes": qemu_processes, "limits": options.limits}
     groups = domains.order(infos, todo, descending)
     with saving.around(config, verb, infos, todo, options.force, actions.append) as more:
-        errors = domains.for_each(function, conn, groups, config.state_dir, done, options.parallel, wait, verb in TO_THE_END, **extra, **more)
+        errors = domains.for_each(
+            function, conn, groups, config.state_dir, done, options.parallel, wait, verb in TO_THE_END, **extra, **more
+        )
     if verb in ("started", "restored"):
         # an image brings its VM's definition along, and somebody may have set it since the hypervisor was started
         actions += [f"libvirt's own autostart of {name} switched off" for name in domains.neutralise_autostart(conn)]

@@ -183,7 +183,8 @@ def test_what_was_not_tried_after_an_error_is_named() -> None:
 
 
 def test_to_the_end_all_groups_are_tried(conn: t.Any, images: str) -> None:
-    assert domains.for_each(domains.freeze, conn, [["nobody"], ["web"]], images, to_the_end=True) == {"nobody": "Domain not found"}
+    errors = domains.for_each(domains.freeze, conn, [["nobody"], ["web"]], images, to_the_end=True)
+    assert errors == {"nobody": "Domain not found"}
     assert states(conn, images)["web"] == "frozen"
 
 

@@ -312,11 +312,12 @@ def test_a_shared_ip_that_nobody_would_take_off_is_named_before_it_is_forgotten(
     links = {"br0": addresses.Link("br0", "52:54:00:00:00:01", True, True, True, entries)}
     monkeypatch.setattr(install.configs, "load", lambda: before)
     monkeypatch.setattr(install.shared_ip, "read_links", lambda: links)
-    if not left:
-        return install.refuse_left_over(wanted)
-    with pytest.raises(HvmError, match=f"hv1 has the shared address {left}, which hvm_shared_ip has no more") as error:
+    if left:
+        with pytest.raises(HvmError, match=f"hv1 has the shared address {left}, which hvm_shared_ip has no more") as error:
+            install.refuse_left_over(wanted)
+        assert "'hvm hv sharedIP disable' on hv1; then install again" in error.value.remedy
+    else:
         install.refuse_left_over(wanted)
-    assert "'hvm hv sharedIP disable' on hv1; then install again" in error.value.remedy
 
 
 def test_a_host_of_no_pair_has_no_shared_ip_left(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:

@@ -250,6 +250,9 @@ def test_a_verb_that_ends_early_names_whom_it_did_not_try_and_on_a_bad_night_it_
 
 
 def test_refusals(world: World) -> None:
+    for check in (True, False):
+        with pytest.raises(HvmError, match=r"parallel is 0\. It is 1 or more"):
+            world.apply("started", options=Options(parallel=0), check=check)
     with pytest.raises(Refused, match="there is no VM wbe"):
         world.apply("started", "wbe")
     with pytest.raises(HvmError, match="no VM is named"):
