@@ -283,6 +283,12 @@ SENTENCES = {
     "to go on there: hvm.pair.rejoin with hvm_winner={}": "pour continuer là-bas: hvm rejoin --winner {}",
     "To go on here: hvm.pair.failover with hvm_give_up={}; {}.": "Pour continuer ici: hvm failover --give-up {}; {}.",
     "{} does not answer, and {} is PASSIVE: {} may be ACTIVE": "{} ne répond pas, et {} est PASSIF: {} est peut-être ACTIF",
+    "{} answers, so it is not off, but it cannot be asked: {}": (
+        "{} répond, il n'est donc pas éteint, mais on ne peut l'interroger: {}"
+    ),
+    "Mend that; hvm.pair.install brings both hosts to one version. To go on without it: switch it off, then say so.": (
+        "Réparer cela; hvm.pair.install donne la même version aux deux hôtes. Pour continuer sans lui: l'éteindre, puis le dire."
+    ),
     "{} does not answer, so it may have become ACTIVE": "{} ne répond pas, il est donc peut-être devenu ACTIF",
     "When it answers, run this again. If you know that it is switched off, say so: hvm_peer_is_down={}.": (
         "Quand il répond, relancer. S'il est éteint à coup sûr, le dire: --peer-is-down {}."

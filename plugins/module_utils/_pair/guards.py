@@ -483,9 +483,8 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
     if peer is None:
         if role["now"] == ACTIVE:
             return found
-        if confirmed_down != other:
-            found.append(_silent(me))
-        return found
+        silent = [_silent(me)] if confirmed_down != other else []
+        return found + (not_off(me) or silent)
     found += _strangers(me, peer)
     if peer["lock"]:
         found.append(Finding(f"another operation is running: {peer['lock']}", "Wait until it has ended.", peer["host"]))
@@ -540,6 +539,15 @@ def _silent(me: Observation) -> Finding:
         f"If you know that it is switched off, say so: peer_is_down={other}.",
         me["host"],
     )
+
+
+def not_off(me: Observation) -> list[Finding]:
+    """The other host has answered, if only that it will not be asked: so no word counts that it is off."""
+    says, other = me.get("peer_says"), me["peer"]
+    if not says:
+        return []
+    remedy = "Mend that; hvm.pair.install brings both hosts to one version. To go on without it: switch it off, then say so."
+    return [Finding(f"{other} answers, so it is not off, but it cannot be asked: {says}", remedy, me["host"])]
 
 
 def _which_is_the_later(me: Observation, peer: Observation) -> str:

@@ -157,7 +157,8 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "", g
     if found:
         return _refused(found)
     decided = _recover_moved(me, peer, peer_is_down, give_up) or _recover(me, peer, peer_is_down)
-    is_given_up = give_up == me["peer"] and (peer is not None or peer_is_down == me["peer"])
+    is_off = peer_is_down == me["peer"] and not guards.not_off(me)
+    is_given_up = give_up == me["peer"] and (peer is not None or is_off)
     return _with_overlays(decided, me, peer, is_given_up) if decided.do == START else decided
 
 
@@ -198,6 +199,8 @@ def _recover_alone(me: Observation, peer_is_down: str) -> Decision:
             return _refused([Finding(what, "hvm.pair.failover goes on with it, with the same variables.", here)])
         what = f"{other} does not answer, and {here} is PASSIVE: {other} may be ACTIVE"
         return _refused([Finding(what, f"If {other} is lost: hvm.pair.failover shows what would be lost with it.", here)])
+    if up := guards.not_off(me):
+        return _refused(up)
     if peer_is_down != other:
         what = f"{other} does not answer, so it may have become ACTIVE"
         if me["role"]["role"] == PASSIVE:
@@ -319,6 +322,8 @@ def _has_given_away(me: Observation, peer: Observation | None, peer_is_down: str
     if peer is not None and moving.is_same(mine, moving.target(peer)) and (give_up != other or _is_up(peer)):
         said = f"{here} has handed its role over, and its VMs have moved to {other}: {other} recovers first"
         return Decision(ELSEWHERE, said)
+    if peer is None and (up := guards.not_off(me)):
+        return _refused(up)
     if peer is None and peer_is_down != other:
         lost = moving.split(mine, None).unknown if mine else ()
         what = f"{other} does not answer, and all VMs have moved there: {', '.join(lost)}"
@@ -387,6 +392,8 @@ def _with_overlays(decided: Decision, me: Observation, peer: Observation | None,
 def _not_known(me: Observation, peer: Observation | None, mine: moving.Entry, names: t.Sequence[str]) -> Finding:
     here, other = me["host"], me["peer"]
     since = f"since {mine.get('at') or mine['started']}"
+    if peer is None and (up := guards.not_off(me)):
+        return up[0]
     if peer is None:
         what = f"{other} does not answer, and VMs have moved there, or may have, {since}: {', '.join(names)}"
         lost = f"If it is off and lost, with what they wrote there: hvm_peer_is_down={other} hvm_give_up={other}."
@@ -475,6 +482,8 @@ def failover(
 def _is_gone(me: Observation, dead_host: str, fenced: str | None) -> list[Finding]:
     """Silence is no proof; a name and a fence command that succeeded are."""
     here, other = me["host"], me["peer"]
+    if up := guards.not_off(me):
+        return up
     if dead_host != other:
         what = f"{other} does not answer, and may still be running"
         if dead_host:

@@ -32,7 +32,7 @@ Rule = t.Callable[[Observation, "Observation | None", "Peer | None"], recovery.D
 @dataclasses.dataclass(frozen=True)
 class Decided:
     """:ivar peer, other: the connection and the observation; None when the other host does not answer.
-    :ivar silent: why it does not.
+    :ivar silent: why it does not; one that refuses to be asked is not off, whatever word was given (preflight.Refusal).
     """
 
     me: Observation
@@ -115,7 +115,7 @@ def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Deci
 
 
 def _ruled(found: Decided, name: str, rule: Rule) -> Decided:
-    decision = rule(found.me, found.other, found.peer)
+    decision = rule(preflight.heard(found.me, found.silent), found.other, found.peer)
     if decision.findings:
         raise Refused(name, explained(decision.findings, found.silent))
     return dataclasses.replace(found, decision=decision)

@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, networks_file, operation, role
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     agent,
     both,
@@ -68,6 +68,7 @@ class Killed(BaseException):
 
 class Host:
     """:ivar logs: bytes in the intent logs, by dataset: seen only after they were replayed.
+    :ivar refuses: what its agent says to whoever asks; "" when it does what it is asked.
     :ivar images: VMs with a state image. :ivar files: directory -> what a set has in it, as `rollback.names_with` gives it.
     """
 
@@ -84,6 +85,7 @@ class Host:
         self.processes: list[str] = []
         self.pools = {"ssd": "ONLINE", "rot": "ONLINE"}
         self.answers = True
+        self.refuses = ""
         self.daemon = self.address = False
         self.daemon_number = 0
         self.boot = BOOT
@@ -279,7 +281,9 @@ class Lab:
             def __init__(self, dummy: configs.PairConfig) -> None:
                 self.host = lab.other()
                 if not self.host.answers:
-                    raise HvmError(f"ssh to {self.host.name} ended with 255")
+                    raise PeerSilent(f"ssh to {self.host.name} ended with 255")
+                if self.host.refuses:
+                    raise HvmError(f"{self.host.name}: {self.host.refuses}", "Run the playbook hvm.pair.install.")
                 with lab.on(self.host):
                     self.agent = agent.Agent(self.host.config)
 

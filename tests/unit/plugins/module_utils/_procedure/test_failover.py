@@ -142,6 +142,32 @@ def test_check_mode_has_the_plan_and_does_nothing(lab: Lab) -> None:
     assert lab.effects() == []
 
 
+@pytest.mark.parametrize("words", [DEAD, Words(), GIVEN_UP, FENCE])
+def test_a_host_that_refuses_to_be_asked_is_not_off_whatever_word_was_given(lab: Lab, words: Words) -> None:
+    """It may be ACTIVE with its VMs: an installation has reached one host only, or its record cannot be read."""
+    lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
+    with pytest.raises(Refused) as caught:
+        run(lab, words)
+    assert caught.value.findings[0].what == (
+        "hv2 answers, so it is not off, but it cannot be asked: its agent is not of the version that asks"
+    )
+    assert "does not answer" not in str(caught.value) and "switch it off, then say so." in str(caught.value)
+    assert lab.effects() == []
+    lab.be(lab.hv1, "ACTIVE", 5, boot=BEFORE)  # nor is it for the other verb
+    with pytest.raises(Refused, match="hv2 answers, so it is not off"):
+        recover.apply(lab.hv1.config, "hv2", False, Progress())
+    assert lab.effects() == []
+    lab.hv2.answers = False  # that is what it takes
+    assert recover.apply(lab.hv1.config, "hv2", False, Progress())["role"] == "ACTIVE"
+
+
+def test_an_active_host_goes_on_beside_one_that_refuses_to_be_asked(lab: Lab) -> None:
+    lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
+    lab.be(lab.hv1, "ACTIVE", 5)
+    lab.down(lab.hv1)
+    assert recover.apply(lab.hv1.config, "", False, Progress())["role"] == "ACTIVE"
+
+
 # ---- the fence
 
 
