@@ -376,9 +376,9 @@ def scheduled(call: Call) -> Result:
 
 
 def acknowledge(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback
 
-    return operation.acknowledge(call.check)
+    return rollback.acknowledge(call.config, call.check)
 
 
 def cancel(call: Call) -> Result:

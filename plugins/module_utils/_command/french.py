@@ -460,6 +460,9 @@ SENTENCES = {
     "hvm.pair.recover brings the VMs back; then begin anew.": "'hvm recover' fait revenir les VMs; puis recommencer.",
     "hvm.pair.recover finds out which host goes on.": "'hvm recover' trouve quel hôte continue.",
     "it was last at '{}': from there it only goes back": "elle en était à '{}': de là on ne peut que revenir",
+    "the {} of {} is half done on this host: it cannot be acknowledged": (
+        "le {} de {} n'est fait qu'à moitié sur cet hôte: il ne peut être acquitté"
+    ),
     "only the journal of migrate_unsecure says where each VM is: it cannot be acknowledged": (
         "seul le journal de migrate_unsecure dit où est chaque VM: il ne peut être acquitté"
     ),

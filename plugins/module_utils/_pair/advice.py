@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+#: What ends most of what did not end.
+IT_RECOVERS = "hvm.pair.recover finishes it or undoes it, and says which"
 #: Operations that did not end -> what ends them, where it is not `recover`.
 ENDED_BY = {
     "checkpoint": "the next backup ends it: hvm.pair.backup_secure",
@@ -30,7 +32,7 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
         return f"hvm.pair.recover on {entry.get('source') or 'the other host'}, or hvm.pair.migrate_unsecure to go on there"
     if found["role"]["now"] == "ACTIVE" and "arrived" not in entry:
         return "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back"
-    return "hvm.pair.recover finishes it or undoes it, and says which"
+    return IT_RECOVERS
 
 
 def hangs_on_peer(found: dict[str, t.Any]) -> bool:
@@ -53,12 +55,12 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
     by_a_backup = bool(entry) and entry["operation"] in BY_A_BACKUP
     up = now == "ACTIVE" and found["hypervisor"]["running"]  # else no backup is made, and none ends it
     if entry and (not by_a_backup or (up and not entry.get("recovers"))):
-        return ENDED_BY.get(entry["operation"], "hvm.pair.recover finishes it or undoes it, and says which")
+        return ENDED_BY.get(entry["operation"], IT_RECOVERS)
     if now == "UNKNOWN":
         known = role.get("since")
         return "hvm.pair.recover: it was ACTIVE before it rebooted" if known else "hvm.pair.install: it has no role yet"
     if entry:
-        return "hvm.pair.recover finishes it or undoes it, and says which"
+        return IT_RECOVERS
     if now == "ACTIVE" and found.get("overlays"):
         return f"hvm.pair.recover merges the overlays of {', '.join(sorted(found['overlays']))} into their disks"
     running = found["hypervisor"]["running"] or found["qemu"]

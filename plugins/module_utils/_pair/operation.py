@@ -28,6 +28,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, ST
 LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
 SOURCE = moving.SOURCE
+#: What an operation is called whose journal cannot be read.
+UNKNOWN = "unknown"
 
 
 def _now() -> str:
@@ -203,9 +205,9 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
     try:
         entry = json.loads(text)
     except ValueError:
-        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+        return {"operation": UNKNOWN, "step": "unreadable journal", "at": "", "started": ""}
     if not isinstance(entry, dict):
-        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+        return {"operation": UNKNOWN, "step": "unreadable journal", "at": "", "started": ""}
     if entry.get("done") or (SOURCE in entry and not took_part(entry, role.load())):
         return None
     return entry

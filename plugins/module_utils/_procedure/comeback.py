@@ -177,14 +177,13 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
     aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []
     if name and not (left and left.stamp == stamp):
         aims.append(trees.Aim("rollback", name, stamp, ""))
+
+    def said(sentence: str) -> None:
+        journal.step(sentence)
+        say(sentence)
+
     for aim in aims:
-        made = rollback.plan_for(config, rollback.nothing_received(config), aim, replica=True)
-
-        def said(sentence: str) -> None:
-            journal.step(sentence)
-            say(sentence)
-
-        warnings += rollback.take_steps(config, aim, made, said) if made.steps else []
+        warnings += recover.swap_replica(config, aim, said)
     destroyed: dict[str, t.Any] = {}
     if do == recovery.DISCARD:
         for one in dict.fromkeys(aim.stamp for aim in aims if aim.do == "rollback"):

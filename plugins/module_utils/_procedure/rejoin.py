@@ -84,6 +84,10 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
         return result
 
 
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
 def _is_replica(side: both.Observation, epoch: int) -> bool:
     """Pure: it is PASSIVE in this epoch, and nothing is left to do for that."""
     is_passive = side["role"]["role"] == role.PASSIVE and side["role"]["epoch"] == epoch
@@ -100,6 +104,8 @@ class _Back(t.NamedTuple):
 
 def _back(config: PairConfig, peer: Peer, do: str) -> _Back:
     """:raises Refused: when it cannot go back to anything."""
+    if do == recovery.WIN:
+        return _Back(stamp=_cut(config))
     if do not in (recovery.KEEP, recovery.DISCARD):
         return _Back()
     mine, theirs = kept.read(config.datasets), comeback.their_trees(config, peer)
@@ -115,9 +121,19 @@ def _back(config: PairConfig, peer: Peer, do: str) -> _Back:
         raise Refused(recovery.REJOIN, decided.findings)
     if decided.do != "rollback":
         return _Back()
-    stamp = trees.new_stamp(datetime.datetime.now(datetime.UTC), {**mine, **theirs})
+    stamp = trees.new_stamp(_now(), {**mine, **theirs})
     anew = [f"{name} has nothing in common with this host: the next sync sends it anew" for name in decided.anew]
     return _Back(decided.set, stamp, tuple(anew))
+
+
+def _cut(config: PairConfig) -> str:
+    """Stamp of a swap that has put aside here, or had begun to, what the winner goes on with; "" for none."""
+    tree, begun = kept.read(config.datasets), operation.pending() or {}
+    left = trees.unfinished(tree, config.datasets)
+    if left:
+        return left.stamp
+    stamp = str(begun.get("stamp", "")) if begun.get("operation") == recovery.REJOIN else ""
+    return stamp if any(one.stamp == stamp for one in trees.kept_trees(tree, config.datasets, config.pair)) else ""
 
 
 def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -> list[str]:
@@ -125,6 +141,7 @@ def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -
     other = config.peer.name
     if decision.do == recovery.WIN:
         lines = [f"{other} becomes DIVERGED: what it has of its own is held"]
+        lines += [f"undo the way back of {wanted.stamp}, which did not end"] if wanted.stamp else []
         return [*lines, *switch.start_plan(config, decision.epoch, recover.vms_line(decision.vms))]
     if decision.do == recovery.DIVERGE:
         return [f"snapshot of what {other} has of its own, held there", f"{other} becomes DIVERGED"]
@@ -138,7 +155,7 @@ def _carry_out(
 ) -> dict[str, t.Any]:
     decision, other = found.decision, config.peer.name
     if decision.do == recovery.WIN:
-        return _win(config, found, peer, progress)
+        return _win(config, found, peer, wanted, progress)
     mine = role.load()
     if decision.epoch > mine.epoch:  # first: a host that comes back never knows of a later time than the one that is ACTIVE
         role.record(role.ACTIVE, decision.epoch, mine.reason)
@@ -162,9 +179,11 @@ def _carry_out(
     return {"epoch": decision.epoch, "kept": answer["kept"], "destroyed": answer["destroyed"], "warnings": warnings}
 
 
-def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress) -> dict[str, t.Any]:
+def _win(config: PairConfig, found: both.Decided, peer: Peer, wanted: _Back, progress: Progress) -> dict[str, t.Any]:
+    """:param wanted: with the stamp of a swap that has put aside what this host wins with."""
     decision = found.decision
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "peer": config.peer.name}
+    facts["stamp"] = wanted.stamp
     here, pending = set(decision.here), operation.Journal.of_pending()
     if pending and moving.source(found.me):
         here.update(pending.entry.get(moving.HALF, ()))  # what they have left here, not what was on its way back
@@ -173,9 +192,12 @@ def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress
     journal = operation.Journal(recovery.REJOIN, **facts)
     journal.step("the other stands down")
     warnings = comeback.stand_down(config, peer, progress)
+    if wanted.stamp:
+        aim = trees.aim(kept.read(config.datasets), config.datasets, config.pair, True, wanted.stamp, _now())
+        warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to its own: {text}"), progress)
     try:
-        wanted = serving.Wanted(decision.vms, facts["frozen"])
-        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
+        vms = serving.Wanted(decision.vms, facts["frozen"])
+        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, vms, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc
     recover.close(journal, done, f"{config.me.name} is ACTIVE")

@@ -18,10 +18,11 @@ import json
 import os
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import ENDED_BY, IT_RECOVERS
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, holds, preflight, sync
@@ -338,6 +339,23 @@ def _end_journal() -> None:
     journal = operation.Journal.of_pending()
     if journal and journal.entry["operation"] in guards.ROLLBACK:
         journal.done("nothing was left to do")
+
+
+def acknowledge(config: PairConfig, check: bool) -> dict[str, t.Any]:
+    """`operation.acknowledge`, but not while a swap is half done: its mark would stay, and be gone on with at some later time.
+
+    :raises Refused: then. :return: as that.
+    """
+    entry = operation.pending()
+    left = None
+    if entry and entry["operation"] != operation.UNKNOWN:
+        with contextlib.suppress(CommandError):  # a pool that is away: somebody has looked
+            left = rollback.unfinished(kept.read(config.datasets), config.datasets)
+    if entry and left:
+        remedy = entry.get("remedy") or f"{ENDED_BY.get(entry['operation'], IT_RECOVERS)}."
+        what = f"the {left.action} of {left.stamp} is half done on this host: it cannot be acknowledged"
+        raise Refused("this", [Finding(what, remedy)])
+    return operation.acknowledge(check)
 
 
 def _was_rolled_back(tree: Tree) -> bool:

@@ -15,12 +15,13 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import failover, recover, switch
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import failover, recover, rollback, switch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.failover import Words
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_pair import BEFORE, NEW, OLD, STATE, Killed, Lab, broken, each_death
+from fake_pair import BEFORE, NEW, OLD, ROOTS, STATE, Killed, Lab, broken, each_death
 
 DEAD, GIVEN_UP = Words(dead_host="hv2"), Words(give_up="hv2")
 FENCE = Words("hv2", fence=["ipmitool", "off", "-f", "/etc/hvm/bmc"])
@@ -359,6 +360,34 @@ def test_killed_at_any_step_the_next_run_ends_the_same(tmp_path: pathlib.Path, p
         assert len([name for name in lab.hv1.tree if "-hvm-kept-" in name]) == 2
         assert lab.hv2.role()[0] == ("DIVERGED" if words is GIVEN_UP else "ACTIVE")
     assert deaths > 30
+
+
+def test_killed_at_any_step_while_the_other_one_goes_on_it_leaves_no_swap_for_a_later_failover(tmp_path: pathlib.Path) -> None:
+    """hv2 was only cut off, and runs. The mark of a swap would be gone on with months later, whatever set is named then."""
+    cut = 0
+    for lab in each_death(tmp_path, lost, run):
+        if lab.hv1.role()[0] == "ACTIVE":
+            continue
+        swap = trees.unfinished(lab.hv1.tree, ROOTS)
+        lab.hv2.answers = True
+        lab.be(lab.hv2, "ACTIVE", 7)
+        plan = recover.apply(lab.hv1.config, "", True, Progress())["plan"]
+        if swap:
+            cut += 1
+            with lab.on(lab.hv1), pytest.raises(Refused, match=rf"the rollback of {swap.stamp} is half done on this host"):
+                rollback.acknowledge(lab.hv1.config, False)
+            assert plan[0] == f"end the rollback of {swap.stamp}, which was cut off; what is newer is kept"
+        recover.apply(lab.hv1.config, "", False, Progress())
+        assert trees.unfinished(lab.hv1.tree, ROOTS) is None and {*ROOTS} <= {*lab.hv1.tree}
+        assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.inert()
+        assert not (lab.hv1.place / "journal.json").exists() or lab.hv1.pending() == ""
+        assert recover.apply(lab.hv1.config, "", False, Progress())["do"] == ""
+    assert cut > 5
+
+
+def test_what_has_left_no_swap_is_acknowledged(lab: Lab) -> None:
+    lab.begun(lab.hv1, "failover", "back to the set", vms=[], epoch=6)
+    assert rollback.acknowledge(lab.hv1.config, False)["changed"] and lab.hv1.pending() == ""
 
 
 def test_an_interrupted_way_back_is_gone_on_with_to_the_set_that_it_was_for(lab: Lab) -> None:

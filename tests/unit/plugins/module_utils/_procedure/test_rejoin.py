@@ -478,6 +478,25 @@ def test_killed_at_any_step_the_winner_wins_the_next_time(tmp_path: pathlib.Path
         assert (lab.hv2.role()[0], lab.hv1.running()) == ("DIVERGED", ["web"])
 
 
+def test_killed_at_any_step_of_its_way_back_a_host_wins_with_what_it_had(tmp_path: pathlib.Path) -> None:
+    """hv2 comes back, and the operator thinks better of it: what is set aside there, or was about to be, is what shall go on."""
+    turned = 0
+    for lab in each_death(tmp_path, diverged, lambda lab: run(lab, KEEP)):
+        if lab.hv2.role()[0] == "PASSIVE":
+            continue
+        lab.down(lab.hv1)
+        aside = bool(kept(lab) or trees.unfinished(lab.hv2.tree, ROOTS))
+        with lab.on(lab.hv2):
+            plan = rejoin.apply(lab.hv2.config, Words(winner="hv2"), True, Progress())["plan"]
+            result = rejoin.apply(lab.hv2.config, Words(winner="hv2"), False, Progress())
+        turned += aside
+        assert any(line.startswith("undo the way back of ") for line in plan) is aside
+        assert result["role"] == "ACTIVE" and lab.hv2.pending() == ""
+        assert trees.unfinished(lab.hv2.tree, ROOTS) is None
+        assert [lab.hv2.sets(root)[:2] for root in ROOTS] == [[OLD, NEW]] * 2
+    assert turned > 10
+
+
 def test_a_swap_there_that_was_cut_off_is_gone_on_with_under_its_own_stamp(lab: Lab) -> None:
     diverged(lab)
     with pytest.raises(Killed):
