@@ -18,7 +18,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, networks_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
@@ -369,6 +369,13 @@ class Lab:
         def since(datasets: t.Sequence[str], sets: t.Sequence[str]) -> dict[str, dict[str, int]]:
             return {one: {name: int(lab.at.tree[one]["props"]["written"][0]) for name in sets} for one in datasets}
 
+        def marked(command: t.Sequence[str]) -> str:
+            """zfs get, or zfs list, of the mark of what is shut: nothing is."""
+            away = [root for root in ROOTS if root in command and root not in lab.at.tree]
+            if away:
+                raise CommandError(command, 1, "", f"cannot open '{away[0]}': dataset does not exist")
+            return ""
+
         def in_use(roots: t.Sequence[str]) -> trees.Tree:
             return copy.deepcopy(trees.in_use(lab.at.tree, roots))
 
@@ -379,7 +386,7 @@ class Lab:
         patch.setattr(actions, "wait_devices", lambda dummy: lab.do("devices"))
         patch.setattr(actions, "snapshot_set", snapshot_set)
         patch.setattr(actions, "written_since", since)
-        patch.setattr(bases, "reopen", lambda dummy: [])  # nothing is shut
+        patch.setattr(bases, "run", marked)
         patch.setattr(protect, "hold", hold)
         patch.setattr(inventory, "read", in_use)
         patch.setattr(inventory, "read_datasets", in_use)
