@@ -158,7 +158,7 @@ def _carry_out(
         return _win(config, found, peer, wanted, progress)
     mine = role.load()
     if decision.epoch > mine.epoch:  # first: a host that comes back never knows of a later time than the one that is ACTIVE
-        role.record(role.ACTIVE, decision.epoch, mine.reason)
+        role.write(mine._replace(epoch=decision.epoch))  # the gate stays: a host that was stopped is not started by this
     warnings = list(wanted.warnings)
     was = found.other["role"]["role"] if found.other else ""
     # one that is PASSIVE has nothing of its own, but for what VMs wrote there that had moved

@@ -136,6 +136,16 @@ def test_a_later_epoch_is_this_hosts_before_the_other_one_hears_of_it(lab: Lab) 
     assert lab.hv1.record()["reason"] == "so"
 
 
+def test_a_host_that_was_stopped_stays_so_in_a_later_epoch(lab: Lab) -> None:
+    took_over(lab, epoch=9)
+    lab.be(lab.hv1, "ACTIVE", 5, seen=4)
+    lab.down(lab.hv1)
+    before = lab.hv1.record()
+    assert run(lab)["epoch"] == 9
+    assert lab.hv1.record() == {**before, "epoch": 9} and before["clean"]
+    assert not lab.hv1.gate()
+
+
 # ---- it has, and nobody has decided
 
 
