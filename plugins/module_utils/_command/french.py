@@ -358,7 +358,13 @@ SENTENCES = {
     "{}; it has not seen that epoch": "{}; il n'a pas vu cette époque",
     "its hypervisor is running although it is {}": "son hyperviseur est en marche alors qu'il est {}",
     "{} in epoch {}": "{} en époque {}",
-    "To go on with them: hvm_winner={}.": "Pour continuer avec elles: --winner {}.",
+    "To go on with them: hvm.pair.rejoin with hvm_winner={} hvm_dead_host={}.": (
+        "Pour continuer avec elles: hvm rejoin --winner {} --dead-host {}."
+    ),
+    "To go on with them: hvm.pair.rejoin with hvm_winner={}.": "Pour continuer avec elles: hvm rejoin --winner {}.",
+    "{} can come back when it does. If it is off and lost, with what only it has: hvm_winner={} hvm_dead_host={}.": (
+        "{} pourra revenir quand il répondra. S'il est éteint et perdu, avec ce que lui seul possède: --winner {} --dead-host {}."
+    ),
     "{} is ACTIVE in epoch {}: there is nothing to take over": "{} est ACTIF en époque {}: il n'y a rien à reprendre",
     "{} is ACTIVE in epoch {}: recover goes on with it": "{} est ACTIF en époque {}: 'hvm recover' poursuit l'opération",
     "{} was ACTIVE in epoch {} and has what {} lacks: {}": "{} a été ACTIF en époque {} et possède ce que {} n'a pas: {}",
@@ -382,6 +388,9 @@ SENTENCES = {
     ),
     "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED": (
         "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED"
+    ),
+    "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, and {} is off": (
+        "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, et {} est éteint"
     ),
     "there is nothing to take over": "il n'y a rien à reprendre",
     "Run hvm.pair.recover, with hvm_peer_is_down={} if that host is off.": (

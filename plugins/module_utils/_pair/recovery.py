@@ -459,7 +459,9 @@ def failover(
         what = f"{', '.join(there)} moved here with the set {name}, and go on from it only, not from {to}"
         found.append(Finding(what, f"Choose that set: hvm_failover_to={name}.", here))
     if mine["role"] == DIVERGED:
-        found.append(Finding(guards.DIVERGED_HERE, f"{guards.DECIDE} To go on with them: hvm_winner={here}.", here))
+        words = f"hvm_winner={here}" if peer else f"hvm_winner={here} hvm_dead_host={other}"
+        remedy = f"{guards.DECIDE} To go on with them: hvm.pair.rejoin with {words}."
+        found.append(Finding(guards.DIVERGED_HERE, remedy, here))
     elif mine["role"] == ACTIVE:
         remedy = f"Run hvm.pair.recover, with hvm_peer_is_down={other} if that host is off."
         found.append(Finding("this host was ACTIVE itself before it rebooted", remedy, here))
@@ -623,7 +625,13 @@ def own_overlays(side: Observation) -> tuple[str, ...]:
 
 
 def rejoin(
-    me: Observation, peer: Observation | None, theirs: Own, choice: str = "", discard: str = "", winner: str = ""
+    me: Observation,
+    peer: Observation | None,
+    theirs: Own,
+    choice: str = "",
+    discard: str = "",
+    winner: str = "",
+    dead_host: str = "",
 ) -> Decision:
     """Let the other host come back. Decided on the host that goes on: the ACTIVE one, or the one that is named as the winner.
 
@@ -632,10 +640,15 @@ def rejoin(
     :param choice: KEEP or DISCARD, for what it has of its own; "": only make sure of it, and show it.
     :param discard: for DISCARD, the name of the host whose own data go, typed by the operator.
     :param winner: the host that goes on, typed by the operator; "": the ACTIVE one.
+    :param dead_host: the other host's name, typed by the operator: it is off, and what only it has may be lost. For a winner that
+        is DIVERGED: any other is ACTIVE, or has `recover` or `failover`.
     """
     here, other, mine = me["host"], me["peer"], me["role"]
     if winner and winner not in (here, other):
         return _refused([Finding(f"{winner!r} is not a host of the pair", f"Its hosts are {here} and {other}.", here)])
+    if peer is None and mine["role"] == DIVERGED:
+        found = _both_sides(me, None, ENDED_BY_RECOVER, moves=False) + _may_win_alone(me, winner, dead_host)
+        return _refused(found) if found else _win(me, None)
     if peer is None:
         return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
     if not winner and mine["now"] != ACTIVE and peer["role"]["now"] == ACTIVE:
@@ -660,6 +673,21 @@ def rejoin(
     if found:
         return _refused(found)
     return _take_back(me, peer, theirs, choice)
+
+
+def _may_win_alone(me: Observation, winner: str, dead_host: str) -> list[Finding]:
+    """What the other one has is lost by it, unless that comes back: so both hosts are named."""
+    here, other = me["host"], me["peer"]
+    if up := guards.not_off(me):
+        return up
+    if winner == here and dead_host == other:
+        return []
+    what = f"{other} does not answer, and may still be running"
+    if dead_host not in ("", other):
+        what = f"{dead_host!r} is not the other host of the pair"
+    words = f"hvm_winner={here} hvm_dead_host={other}"
+    remedy = f"{here} can come back when it does. If it is off and lost, with what only it has: {words}."
+    return [Finding(what, remedy, here)]
 
 
 def _take_back(me: Observation, peer: Observation, theirs: Own, choice: str) -> Decision:
@@ -689,10 +717,10 @@ def ways(other: str) -> str:
     return f"hvm_rejoin=keep, hvm_rejoin=discard with hvm_discard={other}, or hvm_winner={other}"
 
 
-def _win(me: Observation, peer: Observation) -> Decision:
-    """This host goes on with its own data, by the operator's word, and the other one becomes DIVERGED."""
-    here, other, mine, theirs = me["host"], peer["host"], me["role"], peer["role"]
-    if theirs["now"] == ACTIVE and _is_up(peer):
+def _win(me: Observation, peer: Observation | None) -> Decision:
+    """This host goes on with its own data, by the operator's word, and the other one becomes DIVERGED, or is off."""
+    here, other, mine = me["host"], me["peer"], me["role"]
+    if peer is not None and peer["role"]["now"] == ACTIVE and _is_up(peer):
         remedy = f"Shut its VMs down and stop it first: hvm_vm state=shutdown all=true, hvm_hypervisor state=stopped on {other}."
         return _refused([Finding(f"{other} is ACTIVE and runs", remedy, here)])
     if mine["role"] == PASSIVE:
@@ -700,8 +728,11 @@ def _win(me: Observation, peer: Observation) -> Decision:
         return _refused([Finding(what, "That is a failover: hvm.pair.failover.", here)])
     new = _epoch(me, peer)
     was = f"{'is' if mine['role'] == DIVERGED else 'was'} {mine['role']} in epoch {mine['epoch']}"
-    sentence = (
-        f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
-        f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
-    )
+    sentence = f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, and {other} is off"
+    if peer is not None:
+        theirs = peer["role"]
+        sentence = (
+            f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
+            f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
+        )
     return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer), here=moving.overlays(me))

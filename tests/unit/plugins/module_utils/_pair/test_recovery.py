@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
 
 GOLDEN = pathlib.Path(__file__).parent / "recovery_golden.txt"
 SET = "hvm_20261123T100000Z_office_B"
@@ -124,6 +124,10 @@ def table() -> str:
             for own, has in ((nothing, "nothing"), (something, "something")):
                 lines.append(f"{title} | {has}\n    {said(recovery.rejoin(me, peer, own))}")
             lines.append(f"{title} | something, hv1 wins\n    {said(recovery.rejoin(me, peer, something, winner='hv1'))}")
+    for title, me in silent():
+        for word, words in WORDS if me["pending"] is None else ():
+            decided = recovery.rejoin(me, None, nothing, winner="hv1", dead_host=word)
+            lines.append(f"{title} | hv1 wins{words}\n    {said(decided)}")
     return "\n".join(lines) + "\n"
 
 
@@ -258,6 +262,17 @@ def test_what_would_be_lost_is_told_for_each_vm_and_dataset() -> None:
 )
 def test_an_age_in_words(seconds: int, words: str) -> None:
     assert recovery.how_long(seconds) == words
+
+
+def test_a_host_that_is_diverged_goes_on_alone_by_both_names_only() -> None:
+    me = host("hv1", "DIVERGED", 5, 4)
+    for winner in ("", "hv1", "hv2", "nobody"):
+        for dead_host in ("", "hv1", "hv2", "nobody"):
+            decided = recovery.rejoin(me, None, recovery.Own({}, {}), winner=winner, dead_host=dead_host)
+            assert (decided.do == recovery.WIN) is ((winner, dead_host) == ("hv1", "hv2")) is not bool(decided.findings)
+    up = {**me, "peer_says": "its agent is not of the version that asks"}
+    assert recovery.rejoin(up, None, recovery.Own({}, {}), winner="hv1", dead_host="hv2").findings == tuple(guards.not_off(up))
+    assert recovery.rejoin(me, host("hv2", "ACTIVE", 6, 5), SOMETHING, winner="hv1", dead_host="hv2").do == ""
 
 
 # ---- rejoin: what a host has of its own

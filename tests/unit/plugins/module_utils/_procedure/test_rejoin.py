@@ -398,6 +398,21 @@ def test_a_winner_whose_vm_fails_is_active_and_says_so(lab: Lab) -> None:
     assert (lab.hv1.role(), lab.hv1.pending()) == (("ACTIVE", 6), "")
 
 
+def test_the_winner_goes_on_alone_when_the_other_one_is_lost(lab: Lab) -> None:
+    wins(lab)
+    lab.hv2.answers = False
+    alone = Words(winner="hv1", dead_host="hv2")
+    for words in (NONE, WINNER, Words(dead_host="hv2")):
+        with pytest.raises(Refused, match=r"hvm_winner=hv1 hvm_dead_host=hv2\."):
+            run(lab, words)
+    plan = run(lab, alone, check=True)["plan"]
+    assert plan == switch.start_plan(lab.hv1.config, 5, plan[-1]) and lab.effects() == []
+    result = run(lab, alone)
+    assert lab.effects() == ["hv1 lock rejoin", *(one.replace("ACTIVE 6", "ACTIVE 5") for one in STARTED)]
+    assert (result["do"], result["role"], result["epoch"], lab.hv1.pending()) == ("win", "ACTIVE", 5, "")
+    assert result["sentence"].endswith("it becomes ACTIVE in epoch 5, and hv2 is off")
+
+
 def test_check_mode_of_a_winner(lab: Lab) -> None:
     wins(lab)
     result = run(lab, WINNER, check=True)
