@@ -228,7 +228,12 @@ SENTENCES = {
     "it could not take the shared IP: {}": "il ne pourrait prendre l'adresse IP partagée: {}",
     "Look at it: zfs list; correct hvm_datasets.": "Regarder: zfs list; corriger hvm_datasets.",
     "it is ACTIVE": "il est ACTIF",
-    "Roll back there: {} is not the ACTIVE host any more.": "Faire le retour arrière là-bas: {} n'est plus l'hôte ACTIF.",
+    "Roll back there: {} is not the ACTIVE host any more, and comes back by hvm.pair.recover.": (
+        "Faire le retour arrière là-bas: {} n'est plus l'hôte ACTIF, et revient par 'hvm recover'."
+    ),
+    "On {}: hvm_zfs_rollback state=followed goes on with it. If that host is lost: hvm.pair.failover does.": (
+        "Sur {}: 'hvm rollback --rollback-state followed' la poursuit. Si cet hôte est perdu: 'hvm failover' le fait."
+    ),
     "it was ACTIVE later (epoch {}, {} has epoch {})": "il a été ACTIF plus tard (époque {}, {} est en époque {})",
     "Its data are the newer ones: start it there, and look at 'status' of both.": (
         "Ses données sont les plus récentes: le démarrer là-bas, et voir 'hvm status' des deux."
@@ -647,6 +652,10 @@ SENTENCES = {
         "'hvm rollback' la poursuit, avec les mêmes options; 'hvm rollback --rollback-state undone' revient en arrière"
     ),
     "hvm.pair.rollback hvm_rollback_state=undone goes on with it": "'hvm rollback --rollback-state undone' la poursuit",
+    "hvm.pair.rollback hvm_rollback_state=followed, on the other host, goes on with it": (
+        "'hvm rollback --rollback-state followed', sur l'autre hôte, la poursuit"
+    ),
+    "{}; if that host is lost: hvm.pair.failover does": "{}; si cet hôte est perdu: 'hvm failover' le fait",
     "hvm.pair.failover goes on with it, with the same variables": "'hvm failover' la poursuit, avec les mêmes options",
     "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks": (
         "'hvm rejoin', sur l'hôte qui continue, montre ce qu'il a et que l'autre n'a pas"

@@ -19,6 +19,9 @@ ENDED_BY = {
     "rollback": "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back",
     "undo": "hvm.pair.rollback hvm_rollback_state=undone goes on with it",
 }
+#: The two that a PASSIVE host has by following the other one.
+FOLLOWS = ("rollback", "undo")
+FOLLOWED = "hvm.pair.rollback hvm_rollback_state=followed, on the other host, goes on with it"
 #: Those of them that only an ACTIVE host can end: one that lost its power has to be recovered first, which ends them too.
 BY_A_BACKUP = ("checkpoint", "backup_unsecure")
 
@@ -36,9 +39,10 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
 
 
 def hangs_on_peer(found: dict[str, t.Any]) -> bool:
-    """Whether what comes next depends on it that the other host answers: a failover that was cut off, of a PASSIVE host. Pure."""
+    """Whether what comes next depends on it that the other host answers: of a PASSIVE host on which it was cut off. Pure."""
     entry = found["pending"]
-    return bool(entry and entry["operation"] == "failover" and found["role"]["now"] == "PASSIVE" and not found["lock"])
+    hangs = bool(entry) and entry["operation"] in ("failover", *FOLLOWS)
+    return bool(hangs and found["role"]["now"] == "PASSIVE" and not found["lock"])
 
 
 def advice(found: dict[str, t.Any], alone: bool = False) -> str:
@@ -48,6 +52,8 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return ""
     if now == "DIVERGED":  # whatever it had begun: no other playbook takes it out of that
         return "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks"
+    if entry and now == "PASSIVE" and entry["operation"] in FOLLOWS:
+        return f"{FOLLOWED}; if that host is lost: hvm.pair.failover does" if alone else FOLLOWED
     if alone and hangs_on_peer(found):
         return "hvm.pair.failover goes on with it, with the same variables"
     if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):

@@ -752,7 +752,8 @@ def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
         other = peer["host"]
         found += _strangers(me, peer)
         if peer["role"]["now"] == ACTIVE:
-            found.append(Finding("it is ACTIVE", f"Roll back there: {host} is not the ACTIVE host any more.", other))
+            remedy = f"Roll back there: {host} is not the ACTIVE host any more, and comes back by hvm.pair.recover."
+            found.append(Finding("it is ACTIVE", remedy, other))
         elif peer["hypervisor"]["running"] or peer["qemu"]:
             found.append(Finding("its hypervisor is not stopped", "Stop it there: hvm_hypervisor state=stopped.", other))
         if peer["role"]["epoch"] > me["role"]["epoch"]:

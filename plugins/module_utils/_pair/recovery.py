@@ -153,13 +153,20 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "", g
     :param peer_is_down: the other host's name, typed by the operator: it is off.
     :param give_up: its name again: what only it may have of the VMs that have moved there is given up, too.
     """
-    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    found = _both_sides(me, peer, _ended(me, peer))
     if found:
         return _refused(found)
     decided = _recover_moved(me, peer, peer_is_down, give_up) or _recover(me, peer, peer_is_down)
     is_off = peer_is_down == me["peer"] and not guards.not_off(me)
     is_given_up = give_up == me["peer"] and (peer is not None or is_off)
     return _with_overlays(decided, me, peer, is_given_up) if decided.do == START else decided
+
+
+def _ended(me: Observation, peer: Observation | None) -> tuple[str, ...]:
+    """A rollback goes on by itself, but only on the host that was ACTIVE last. On any other one it is ended with the way back."""
+    comes_back = me["role"]["now"] != ACTIVE and peer is not None and peer["role"]["now"] == ACTIVE
+    is_left = comes_back or me["role"]["role"] == DIVERGED
+    return (*ENDED_BY_RECOVER, *guards.ROLLBACK) if is_left else ENDED_BY_RECOVER
 
 
 def _recover(me: Observation, peer: Observation | None, peer_is_down: str) -> Decision:
@@ -448,7 +455,8 @@ def failover(
     if mine["now"] == ACTIVE:
         what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
-    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    # of a PASSIVE host: it followed a rollback of the other one, and that one is lost
+    found = _both_sides(me, peer, (*ENDED_BY_RECOVER, *(guards.ROLLBACK if mine["role"] != ACTIVE else ())))
     there = moving.arrived(me)
     if mine["role"] == PASSIVE and moving.source(me):
         what = f"{here} has handed its role over to {other}, and its VMs have moved there"
@@ -647,7 +655,7 @@ def rejoin(
     if winner and winner not in (here, other):
         return _refused([Finding(f"{winner!r} is not a host of the pair", f"Its hosts are {here} and {other}.", here)])
     if peer is None and mine["role"] == DIVERGED:
-        found = _both_sides(me, None, ENDED_BY_RECOVER, moves=False) + _may_win_alone(me, winner, dead_host)
+        found = _both_sides(me, None, _ended(me, None), moves=False) + _may_win_alone(me, winner, dead_host)
         return _refused(found) if found else _win(me, None)
     if peer is None:
         return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
@@ -655,8 +663,8 @@ def rejoin(
         what = f"{here} is {mine['now']}: it is the host that comes back, and {other} the one that goes on"
         return _refused([Finding(what, f"Run it there, on {other}.", here)])
     # the winner's start ends what it did not; an ACTIVE host recovers first
-    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER, moves=False)
-    found += guards.common(peer, ENDED_BY_RECOVER)
+    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else _ended(me, peer), moves=False)
+    found += guards.common(peer, (*ENDED_BY_RECOVER, *guards.ROLLBACK))
     if choice == DISCARD and discard != other and (winner == here or mine["now"] == ACTIVE):
         what = f"{discard!r} is not the host that comes back" if discard else f"the host whose own data go is not named: {other}"
         found.append(Finding(what, f"To destroy what only {other} has: hvm_discard={other}.", here))

@@ -300,12 +300,14 @@ def make_inert(config: PairConfig) -> bool:
     return True
 
 
-def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Callable[[str], None]) -> list[str]:
+def _carry_out(
+    config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Callable[[str], None], remedy: str = AGAIN
+) -> list[str]:
     """Take the steps, then look whether it is as it was planned. The trees tell how far it came; the journal that it began.
 
-    :return: warnings.
+    :param remedy: what the operator does when it does not end. :return: warnings.
     """
-    entry = {"set": wanted.set, "stamp": wanted.stamp, "boot": role.boot_id(), "remedy": AGAIN}
+    entry = {"set": wanted.set, "stamp": wanted.stamp, "boot": role.boot_id(), "remedy": remedy}
     journal = operation.Journal(wanted.do, **entry)
 
     def said(sentence: str) -> None:
@@ -390,7 +392,9 @@ def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], 
     if not names.is_stamp(wanted.stamp) or (wanted.do == "undo" and not names.is_stamp(wanted.aside)):
         raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
     made = plan_for(config, nothing_received(config), wanted, replica=True)
-    warnings = _carry_out(config, wanted, made, say) if made.steps else []
+    # an undo on the other host would put aside what has been written there since
+    remedy = f"On {config.peer.name}: {FOLLOW} goes on with it. If that host is lost: hvm.pair.failover does."
+    warnings = _carry_out(config, wanted, made, say, remedy) if made.steps else []
     _end_journal()
     return {"changed": bool(made.steps), "warnings": warnings}
 

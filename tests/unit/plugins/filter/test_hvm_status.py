@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
-from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, advice
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, FOLLOWS, advice, hangs_on_peer
 from ansible_collections.hvm.pair.plugins.module_utils._report.status import age
 
 status = FilterModule().filters()["hvm_status"]
@@ -182,6 +182,15 @@ def test_a_failover_that_did_not_end_is_gone_on_with_while_the_other_host_is_awa
     assert advice({**found, "role": LOOK["hvm"]["role"]}, alone=True) == advice(found)
 
 
+@pytest.mark.parametrize("operation", guards.ROLLBACK)
+def test_what_a_replica_did_not_end_is_gone_on_with_by_the_host_that_it_follows(operation: str) -> None:
+    """An undo there would put aside what has been written since."""
+    found = {**LOOK["hvm"], "role": {"now": "PASSIVE", "since": "then"}, "pending": {"operation": operation}}
+    assert advice(found) == "hvm.pair.rollback hvm_rollback_state=followed, on the other host, goes on with it"
+    assert hangs_on_peer(found)
+    assert advice(found, alone=True) == f"{advice(found)}; if that host is lost: hvm.pair.failover does"
+
+
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
     assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
-    assert BY_A_BACKUP == guards.BACKUPS
+    assert BY_A_BACKUP == guards.BACKUPS and FOLLOWS == guards.ROLLBACK

@@ -753,7 +753,7 @@ ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
     ),
     "the other is ACTIVE": (
         become("peer", "ACTIVE"),
-        ["hv2: it is ACTIVE. Roll back there: hv1 is not the ACTIVE host any more."],
+        ["hv2: it is ACTIVE. Roll back there: hv1 is not the ACTIVE host any more, and comes back by hvm.pair.recover."],
     ),
     "the other was ACTIVE, earlier": (become("peer", "UNKNOWN", "ACTIVE"), []),
     "the other was ACTIVE, later": (

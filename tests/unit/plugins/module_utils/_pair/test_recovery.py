@@ -355,8 +355,30 @@ def test_each_waits_for_others_and_refuses_what_is_out_of_order(verb: str) -> No
         ({"hypervisor": {"running": True}}, "its hypervisor is running although it is UNKNOWN"),
     ):
         assert what in decide(host("hv1", mine, 5, 4), host("hv2", "UNKNOWN", 5, 4, **change))
-    me = host("hv1", mine, 5, 4, pools={"ssd": "FAULTED"}, pending=begun("rollback", remedy="Run it again."))
+    me = host("hv1", mine, 5, 4, pools={"ssd": "FAULTED"}, pending=begun("install", remedy="Run it again."))
     assert decide(me, host("hv2", "UNKNOWN", 5, 4))[:2] == [
         "pool ssd is FAULTED",
-        "rollback, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'hand over'",
+        "install, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'hand over'",
     ]
+
+
+@pytest.mark.parametrize("operation", guards.ROLLBACK)
+def test_a_rollback_that_did_not_end_is_in_nobodys_way_where_it_cannot_go_on(operation: str) -> None:
+    """It can on the host that was ACTIVE last. On any other the swap is ended with the way back, or the taking over."""
+    left = {"pending": begun(operation)}
+    replica, rebooted, diverged = (host("hv1", now, 5, 4, **left) for now in ("PASSIVE", "UNKNOWN", "DIVERGED"))
+    active, silent = host("hv2", "ACTIVE", 6, 5), None
+    assert recovery.failover(replica, silent, SET, "hv2").do == recovery.TAKE_OVER
+    assert recovery.failover(replica, host("hv2", "UNKNOWN", 5, 4), SET, give_up="hv2").do == recovery.TAKE_OVER
+    assert recovery.recover(replica, active).do == recovery.PASS
+    for me in (rebooted, diverged):
+        assert recovery.recover(me, active).do == recovery.ELSEWHERE
+        there = {**me, "host": "hv2", "peer": "hv1"}
+        for own, do in ((recovery.Own({}, {}), recovery.JOIN), (SOMETHING, recovery.KEEP)):
+            assert recovery.rejoin(host("hv1", "ACTIVE", 6, 5), there, own, recovery.KEEP).do == do
+        assert recovery.rejoin(me, host("hv2", "stopped", 6, 5), SOMETHING, winner="hv1").do == recovery.WIN
+    # there it can
+    for peer in (silent, host("hv2", "PASSIVE", 5, 4), host("hv2", "UNKNOWN", 4, 3)):
+        for decided in (recovery.recover(rebooted, peer, "hv2"), recovery.failover(rebooted, peer, SET, "hv2", "hv2")):
+            assert f"{operation}, begun" in decided.findings[0].what
+    assert guards.rollback({**rebooted, "missing_datasets": []}, silent) == []

@@ -298,6 +298,17 @@ def test_a_set_that_is_complete_by_now_is_the_last(lab: Lab, when: str) -> None:
     assert not [one for one in lab.did if one.startswith("hv1 zfs")]
 
 
+def test_a_set_beside_a_way_back_that_did_not_end_is_refused(lab: Lab) -> None:
+    lab.hv1.tree["ssd/a"]["snapshots"].pop()
+    lab.snapshot(STATE, lab.hv1)
+    lab.dies_at = 18
+    with pytest.raises(Killed):
+        run(lab, DEAD, OLD)
+    lab.again()
+    with pytest.raises(Refused, match=f"the way back to {OLD} did not end, and comes first: hvm_failover_to=last goes on"):
+        run(lab, DEAD, "last_state")
+
+
 def test_an_older_set_on_request(lab: Lab) -> None:
     lab.hv1.tree["ssd/a"]["snapshots"].pop()
     lab.snapshot(STATE, lab.hv1)
@@ -400,6 +411,35 @@ def test_an_interrupted_way_back_is_gone_on_with_to_the_set_that_it_was_for(lab:
     lab.again()
     result = run(lab)  # "last" is the one that was begun
     assert result["set"] == OLD and lab.hv1.sets() == [OLD]
+
+
+@pytest.mark.parametrize("do", ["rollback", "undo"])
+def test_a_replica_that_was_following_a_rollback_when_the_other_host_was_lost_takes_over(tmp_path: pathlib.Path, do: str) -> None:
+    def followed(lab: Lab) -> None:
+        lab.hv1.tree["ssd/a"]["snapshots"].pop()
+        lab.snapshot(NEW, lab.hv1)
+        if do == "undo":
+            swap(lab, "rollback")
+
+    def swap(lab: Lab, do: str) -> None:
+        stamps = {"rollback": ("20261124T000000Z", ""), "undo": ("20261124T000000Z", "20261125T000000Z")}[do]
+        rollback.swap(lab.hv1.config, {"do": do, "set": OLD, "stamp": stamps[0], "aside": stamps[1]}, lambda dummy: None)
+
+    def prepare(lab: Lab) -> None:
+        lost(lab)
+        followed(lab)
+        lab.again()
+
+    cut = 0
+    for lab in each_death(tmp_path, prepare, lambda lab: swap(lab, do)):
+        if not (lab.hv1.place / "journal.json").exists() or lab.hv1.pending().partition(":")[0] != do:
+            continue
+        cut += bool(trees.unfinished(lab.hv1.tree, ROOTS))
+        assert lab.hv1.journal()["remedy"].startswith("On hv2: hvm_zfs_rollback state=followed goes on with it.")
+        assert run(lab, check=True)["set"] == run(lab)["set"]
+        assert lab.hv1.role()[0] == "ACTIVE" and trees.unfinished(lab.hv1.tree, ROOTS) is None
+        assert len({tuple(lab.hv1.sets(root)) for root in ROOTS}) == 1 and lab.hv1.pending() == ""
+    assert cut > 5
 
 
 def test_recover_does_not_go_on_with_it_while_the_other_one_is_silent(lab: Lab) -> None:

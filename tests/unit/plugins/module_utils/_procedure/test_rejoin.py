@@ -224,6 +224,29 @@ def test_destroyed_is_what_this_has_put_aside_and_nothing_else(lab: Lab) -> None
     assert (result["kept"], in_step(lab)) == ([], True)
 
 
+@pytest.mark.parametrize("is_begun", [True, False])
+@pytest.mark.parametrize("words", [KEEP, DISCARD])
+def test_a_rollback_that_was_cut_off_there_is_ended_and_what_it_put_aside_is_nobodys_to_destroy(
+    tmp_path: pathlib.Path, words: Words, is_begun: bool
+) -> None:
+    """hv1 has taken over meanwhile. Also when the way back itself is cut off."""
+    stamp = "20261124T000000Z"
+
+    def prepare(lab: Lab) -> None:
+        diverged(lab)
+        with lab.on(lab.hv2):
+            lab.begun(lab.hv2, "rollback", "begin", stamp=stamp)
+            steps = trees.plan(lab.hv2.tree, ROOTS, "office", OLD, stamp).steps
+            renamed = [number for number, step in enumerate(steps) if step.do == "rename"]
+            put_aside.take(steps[: renamed[-1] if is_begun else 2], lambda dummy: None)  # of one root a tree is away; of none
+        lab.again()
+
+    for lab in each_death(tmp_path, prepare, lambda lab: run(lab, words)):
+        run(lab, words)
+        assert in_step(lab) and lab.hv2.pending() == ""
+        assert kept(lab) == sorted(trees.kept(root, stamp) for root in ROOTS)
+
+
 @pytest.mark.parametrize("words", [Words("discard"), Words("discard", "hv1")])
 def test_nothing_is_destroyed_without_the_name(lab: Lab, words: Words) -> None:
     diverged(lab)
