@@ -404,6 +404,11 @@ SENTENCES = {
     "{} was fenced": "{} a été éteint par la commande",
     "{} is off, by the operator's word": "{} est éteint, selon l'opérateur",
     "{} is not the other host of the pair": "{} n'est pas l'autre hôte de la paire",
+    "{} answers, and has no role: it was set up anew, or its record is gone": (
+        "{} répond, et n'a pas de rôle: il a été installé à neuf, ou son enregistrement n'est plus là"
+    ),
+    "If the data of {} are to go on: hvm_give_up={}.": "Si ce sont les données de {} qui continuent: --give-up {}.",
+    "{} answers, is stopped, and has no role": "{} répond, est arrêté, et n'a pas de rôle",
     "{} answers, and was ACTIVE last": "{} répond, et a été ACTIF en dernier",
     "VM {}: loses {}, and goes on from its saved memory": "VM {}: perd {}, et repart de sa mémoire sauvegardée",
     "VM {}: loses {}, and starts anew from its disks": "VM {}: perd {}, et redémarre depuis ses disques",

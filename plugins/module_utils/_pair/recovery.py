@@ -107,11 +107,12 @@ def _was(side: Observation) -> str:
 
 
 def _both_sides(
-    me: Observation, peer: Observation | None, own: t.Collection[str], moves: bool = True
+    me: Observation, peer: Observation | None, own: t.Collection[str], moves: bool = True, new: bool = False
 ) -> list[Finding]:
     """What every one of them needs: roles, pools, nobody else at work, no VM where none may be.
 
     :param moves: VMs that have moved to a host that is not ACTIVE yet may run there.
+    :param new: the other host need not have a role.
     """
     found = guards.common(me, own)
     for side, across in ((me, peer), (peer, me)):
@@ -120,7 +121,7 @@ def _both_sides(
         host, now = side["host"], side["role"]["now"]
         if side["lock"]:
             found.append(Finding(f"another operation is running: {side['lock']}", "Wait until it has ended.", host))
-        if not side["role"]["since"]:
+        if not side["role"]["since"] and not (new and side is peer):
             found.append(Finding("it has no role yet", "Run the playbook hvm.pair.install on both hosts.", host))
         if now != ACTIVE and moves and moving.excused(side, across):
             pass
@@ -456,7 +457,9 @@ def failover(
         what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
     # of a PASSIVE host: it followed a rollback of the other one, and that one is lost
-    found = _both_sides(me, peer, (*ENDED_BY_RECOVER, *(guards.ROLLBACK if mine["role"] != ACTIVE else ())))
+    ended = (*ENDED_BY_RECOVER, *(guards.ROLLBACK if mine["role"] != ACTIVE else ()))
+    # a host that was set up anew; in a pair that has begun, which an installation there sees, too
+    found = _both_sides(me, peer, ended, new=mine["epoch"] > 0)
     there = moving.arrived(me)
     if mine["role"] == PASSIVE and moving.source(me):
         what = f"{here} has handed its role over to {other}, and its VMs have moved there"
@@ -480,7 +483,9 @@ def failover(
         return _refused(found)
     new = _epoch(me, peer)
     proof = f"{other} answers, is stopped, and becomes DIVERGED"
-    if peer is None:
+    if peer is not None and not peer["role"]["since"]:
+        proof = f"{other} answers, is stopped, and has no role"
+    elif peer is None:
         proof = f"{other} was fenced" if fenced == "" else f"{other} is off, by the operator's word"
     sentence = f"{here} becomes ACTIVE in epoch {new}, with the set {to}: {proof}"
     lost = moving.not_arrived(me)
@@ -512,6 +517,9 @@ def _is_given_up(me: Observation, peer: Observation, give_up: str) -> list[Findi
         return [Finding(f"{other} answers and is ACTIVE", remedy, here)]
     if theirs["role"] == PASSIVE:
         return [Finding(f"{other} answers and is PASSIVE", "Run hvm.pair.recover: it finds the host that goes on.", here)]
+    if give_up != other and not theirs["since"]:
+        what = f"{other} answers, and has no role: it was set up anew, or its record is gone"
+        return [Finding(what, f"If the data of {here} are to go on: hvm_give_up={other}.", here)]
     if give_up != other:
         what = f"{give_up!r} is not the other host of the pair" if give_up else f"{other} answers, and was ACTIVE last"
         remedy = f"Start it there (hvm.pair.recover). If what is shown may be left behind: hvm_give_up={other}."

@@ -43,8 +43,13 @@ class Decided:
 
     @property
     def seen(self) -> int | None:
-        """The other host's epoch, when it has just been asked."""
-        return self.other["role"]["epoch"] if self.other else None
+        """The other host's epoch, when it has just been asked, and has one."""
+        return self.other["role"]["epoch"] if self.other and self.has_role else None
+
+    @property
+    def has_role(self) -> bool:
+        """Whether the other host answers and has one: else there is nothing that could stand down."""
+        return bool(self.other and self.other["role"]["since"])
 
     def result(self, changed: bool) -> dict[str, t.Any]:
         """What the modules of this kind return, before anything is done."""

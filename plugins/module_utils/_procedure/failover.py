@@ -84,7 +84,7 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
             undo = _undo(config)
             aim = trees.Aim("", "", "", "") if moving.arrived(found.me) or undo else recover.back_to(config, name)
             if check:
-                result["plan"] = plan(config, decision.epoch, aim, words, found.other is not None, undo)
+                result["plan"] = plan(config, decision.epoch, aim, words, found, undo)
             else:
                 if words.fence and found.other is None:
                     decision = fence(found, name, words)
@@ -155,11 +155,11 @@ def fence(found: both.Decided, name: str, words: Words) -> recovery.Decision:
 
 
 def plan(
-    config: PairConfig, epoch: int, aim: trees.Aim, words: Words, answers: bool, undo: trees.Aim | None = None
+    config: PairConfig, epoch: int, aim: trees.Aim, words: Words, found: both.Decided, undo: trees.Aim | None
 ) -> list[str]:
     """Pure."""
-    lines = [f"{config.peer.name} becomes DIVERGED: what it has of its own is held"] if answers else []
-    if words.fence and not answers:
+    lines = [f"{config.peer.name} becomes DIVERGED: what it has of its own is held"] if found.has_role else []
+    if words.fence and found.other is None:
         lines.append(f"fence {config.peer.name}: {words.fence[0]}")
     if undo:
         lines.append(f"end the undo of {undo.stamp}, which was cut off")
@@ -187,7 +187,7 @@ def _take_over(
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")
-    warnings += comeback.stand_down(config, found.peer, progress) if found.peer else []
+    warnings += comeback.stand_down(config, found.peer, progress) if found.peer and found.has_role else []
     journal.step("back to the set")
     rollback.nothing_received(config)
 

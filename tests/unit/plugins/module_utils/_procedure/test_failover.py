@@ -217,6 +217,16 @@ def test_a_host_that_answers_stands_down_first(lab: Lab) -> None:
     assert lab.hv1.record()["seen"] == 5
 
 
+def test_a_host_that_was_set_up_anew_is_asked_for_nothing(lab: Lab) -> None:
+    lab.hv2.answers = True
+    (lab.hv2.place / "role.json").unlink()
+    plan = run(lab, GIVEN_UP, check=True)["plan"]
+    assert plan[0] == f"go back to {OLD}; what is newer here is kept"
+    run(lab, GIVEN_UP)
+    assert [one for one in lab.effects() if one.startswith("hv2")] == ["hv2 lock failover"]
+    assert (lab.hv1.role(), lab.hv1.record()["seen"]) == (("ACTIVE", 6), 5)  # what it knew of the host that it takes over from
+
+
 def test_it_is_asked_what_it_has_written_since(lab: Lab) -> None:
     stopped(lab)
     lab.hv2.write(4096)
