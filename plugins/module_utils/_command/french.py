@@ -30,6 +30,7 @@ SENTENCES = {
         "'hvm recover' trouve lequel continue; ou lancer 'hvm hv start' sur celui dont on est sûr."
     ),
     "{} was ACTIVE later (epoch {}, here {})": "{} a été ACTIF plus tard (époque {}, ici {})",
+    "the newest complete set of {} is {}, and here {}": "le jeu complet le plus récent de {} est {}, et ici {}",
     "Start it on {} instead.": "Le démarrer plutôt sur {}.",
     "{} does not answer, so it may be ACTIVE": "{} ne répond pas, il est donc peut-être ACTIF",
     "If you know that it is switched off, say so: peer_is_down={}.": "S'il est éteint à coup sûr, le dire: --peer-is-down {}.",

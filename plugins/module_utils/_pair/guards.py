@@ -508,8 +508,25 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
         elif role["role"] == ACTIVE and not is_later(me, peer):
             return [*found, _later(me, peer) if is_later(peer, me) else both_were_active(me, peer)]
     if peer["role"]["epoch"] > role["epoch"]:
-        found.append(_later(me, peer))
+        found += _newer(me, peer) if role["role"] == peer["role"]["role"] == PASSIVE else [_later(me, peer)]
     return found
+
+
+def newest(side: Observation) -> str:
+    """The newest complete set; their names sort by time."""
+    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
+
+
+def _newer(me: Observation, peer: Observation) -> list[Finding]:
+    """Of two PASSIVE hosts the higher epoch may be the other one's that was seen, as this host's record may be of an older time.
+
+    So what counts is what they have: a PASSIVE host has nothing but its sets.
+    """
+    mine, theirs = newest(me), newest(peer)
+    if mine and mine >= theirs:
+        return []
+    what = f"the newest complete set of {peer['host']} is {theirs or 'none'}, and here {mine or 'none'}"
+    return [Finding(what, f"Start it on {peer['host']} instead.", me["host"])]
 
 
 def _later(me: Observation, peer: Observation) -> Finding:

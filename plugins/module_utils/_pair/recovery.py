@@ -82,11 +82,6 @@ def _began(side: Observation, operation: str) -> bool:
     return bool(side["pending"]) and side["pending"]["operation"] == operation
 
 
-def _newest(side: Observation) -> str:
-    """The newest complete set; their names sort by time."""
-    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
-
-
 def _vms(me: Observation, peer: Observation | None) -> tuple[str, ...]:
     """VMs of an interrupted migration, whichever of the hosts remembers it, also where they are on both."""
     found: set[str] = set()
@@ -295,7 +290,7 @@ def _recover_passive(me: Observation, peer: Observation) -> Decision:
         if not begun:
             continue
         # of two, the one with the newer set; they differ in nothing else that counts
-        first = max(begun, key=lambda side: (_newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
+        first = max(begun, key=lambda side: (guards.newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
         why = f"{first['host']} had begun a {operation} and {peer['host'] if first is me else here} is PASSIVE too"
         if first is peer:
             return Decision(ELSEWHERE, f"{why}: {other} recovers first")
