@@ -41,7 +41,7 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
 def hangs_on_peer(found: dict[str, t.Any]) -> bool:
     """Whether what comes next depends on it that the other host answers: of a PASSIVE host on which it was cut off. Pure."""
     entry = found["pending"]
-    hangs = bool(entry) and entry["operation"] in ("failover", *FOLLOWS)
+    hangs = bool(entry) and (entry["operation"] in ("failover", *FOLLOWS) or entry.get("arrived"))
     return bool(hangs and found["role"]["now"] == "PASSIVE" and not found["lock"])
 
 
@@ -54,7 +54,7 @@ def advice(found: dict[str, t.Any], alone: bool = False) -> str:
         return "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks"
     if entry and now == "PASSIVE" and entry["operation"] in FOLLOWS:
         return f"{FOLLOWED}; if that host is lost: hvm.pair.failover does" if alone else FOLLOWED
-    if alone and hangs_on_peer(found):
+    if alone and hangs_on_peer(found) and entry["operation"] == "failover":
         return "hvm.pair.failover goes on with it, with the same variables"
     if entry and (entry["operation"] == "migrate_unsecure" or "arrived" in entry):
         return _moving(found, alone)

@@ -82,7 +82,10 @@ def ask(
 
 def peer_answers(config: PairConfig, me: dict[str, t.Any]) -> dict[str, bool]:
     """What a status adds to `me`, this host's observation: the other one is only asked where the advice hangs on it."""
-    return {"peer_answers": ask(config)[0] is not None} if hangs_on_peer(me) else {}
+    if not hangs_on_peer(me):
+        return {}
+    other, silent = ask(config)
+    return {"peer_answers": other is not None or isinstance(silent, Refusal)}
 
 
 def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:

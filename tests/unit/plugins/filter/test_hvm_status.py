@@ -191,6 +191,16 @@ def test_what_a_replica_did_not_end_is_gone_on_with_by_the_host_that_it_follows(
     assert advice(found, alone=True) == f"{advice(found)}; if that host is lost: hvm.pair.failover does"
 
 
+def test_vms_that_have_moved_here_go_on_by_a_failover_when_their_source_is_lost() -> None:
+    entry: dict[str, t.Any] = {"operation": "migrate_unsecure", "source": "hv2", "arrived": ["web"]}
+    entry.update(started="then", step="arrived")
+    found = {**LOOK["hvm"], "role": {**LOOK["hvm"]["role"], "now": "PASSIVE"}, "pending": entry}
+    assert hangs_on_peer(found) and not hangs_on_peer({**found, "pending": {**entry, "arrived": []}})
+    look = {**LOOK, "hvm": {**found, "peer_answers": False}}
+    assert "if the other host is lost: hvm.pair.failover" in status(look, NOW)[-1]
+    assert "recover on hv2" in status({**look, "hvm": found}, NOW)[-1]
+
+
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
     assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
     assert BY_A_BACKUP == guards.BACKUPS and FOLLOWS == guards.ROLLBACK
