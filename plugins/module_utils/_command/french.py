@@ -662,6 +662,12 @@ SENTENCES = {
         "'hvm rollback --rollback-state followed', sur l'autre hôte, la poursuit"
     ),
     "{}; if that host is lost: hvm.pair.failover does": "{}; si cet hôte est perdu: 'hvm failover' le fait",
+    "look at /var/lib/hvm/journal.json, and for overlays in /var/lib/hvm/overlays; then hvm_operation state=acknowledged": (
+        "regarder /var/lib/hvm/journal.json, et s'il y a des overlays dans /var/lib/hvm/overlays; ensuite 'hvm acknowledge'"
+    ),
+    "Look at /var/lib/hvm/journal.json, and for overlays in /var/lib/hvm/overlays; then hvm_operation state=acknowledged.": (
+        "Regarder /var/lib/hvm/journal.json, et s'il y a des overlays dans /var/lib/hvm/overlays; ensuite 'hvm acknowledge'."
+    ),
     "hvm.pair.failover goes on with it, with the same variables": "'hvm failover' la poursuit, avec les mêmes options",
     "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks": (
         "'hvm rejoin', sur l'hôte qui continue, montre ce qu'il a et que l'autre n'a pas"

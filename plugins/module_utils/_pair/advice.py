@@ -18,6 +18,9 @@ ENDED_BY = {
     "backup_unsecure": "the next backup ends it: hvm.pair.backup_unsecure",
     "rollback": "hvm.pair.rollback goes on with it, with the same variables; hvm_rollback_state=undone goes back",
     "undo": "hvm.pair.rollback hvm_rollback_state=undone goes on with it",
+    # its journal cannot be read: nothing can go on with it, and nobody but a person can tell what it was
+    "unknown": "look at /var/lib/hvm/journal.json, and for overlays in /var/lib/hvm/overlays; then hvm_operation "
+    "state=acknowledged",
 }
 #: The two that a PASSIVE host has by following the other one.
 FOLLOWS = ("rollback", "undo")

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import typing as t
 
 import pytest
 
 from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery
 from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, FOLLOWS, advice, hangs_on_peer
 from ansible_collections.hvm.pair.plugins.module_utils._report.status import age
 
@@ -117,7 +118,7 @@ def test_lock_before_pending_and_no_sets() -> None:
     [
         ({}, ""),
         ({"lock": "sync by root", "pending": {"operation": "sync"}}, ""),
-        ({"pending": {"operation": "unknown"}}, "hvm.pair.recover finishes it or undoes it, and says which"),
+        ({"pending": {"operation": "unknown"}}, ENDED_BY["unknown"]),
         ({"pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
         ({"role": {"now": "UNKNOWN", "since": "then"}}, "hvm.pair.recover: it was ACTIVE before it rebooted"),
         ({"role": {"now": "UNKNOWN", "since": ""}}, "hvm.pair.install: it has no role yet"),
@@ -201,6 +202,24 @@ def test_vms_that_have_moved_here_go_on_by_a_failover_when_their_source_is_lost(
     assert "recover on hv2" in status({**look, "hvm": found}, NOW)[-1]
 
 
+@pytest.mark.parametrize("now", ["ACTIVE", "PASSIVE", "UNKNOWN"])
+@pytest.mark.parametrize("name", [*recovery.ENDED_BY_RECOVER, *guards.ROLLBACK, operation.UNKNOWN])
+def test_nobody_is_sent_to_recover_by_what_recover_refuses(name: str, now: str) -> None:
+    entry = {"operation": name, "started": "then", "step": "begin"}
+    found = {**LOOK["hvm"], "role": {"now": now, "since": "then"}, "pending": entry}
+    refused = guards.common({**found, "pools": {}}, recovery.ENDED_BY_RECOVER)
+    assert bool(refused) is (name not in recovery.ENDED_BY_RECOVER)
+    assert not (refused and "recover" in advice(found))
+
+
+def test_an_unreadable_journal_is_for_a_person_to_look_at(tmp_path: pathlib.Path) -> None:
+    for text in ("{", "[]"):
+        (tmp_path / "journal.json").write_text(text)
+        entry = operation.pending(str(tmp_path / "journal.json"))
+        (finding,) = guards.common({**LOOK["hvm"], "pools": {}, "pending": entry}, recovery.ENDED_BY_RECOVER)
+        assert finding.remedy.lower() == f"{ENDED_BY['unknown']}.".lower()
+
+
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
-    assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
+    assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK, operation.UNKNOWN}
     assert BY_A_BACKUP == guards.BACKUPS and FOLLOWS == guards.ROLLBACK
