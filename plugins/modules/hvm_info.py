@@ -41,7 +41,8 @@ status:
 hvm:
   description:
     - All that was observed; among it C(role), C(hypervisor), C(shared_ip), C(vms), C(pools), C(sets), C(lock), C(pending).
-    - C(peer_answers) is there when the advice depends on it, which is after a failover that was cut off.
+    - C(peer_answers) is there when the advice depends on it, which is on a
+      PASSIVE host where a failover or a rollback was cut off, or to which VMs have moved.
   type: dict
   returned: success
 moving:

@@ -67,15 +67,15 @@ sentence:
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
-from ansible_collections.hvm.pair.plugins.module_utils._pair import config, operation
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, rollback
 
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
     pair = config.load(p["config"])
     if p["state"] == "acknowledged":
-        return operation.acknowledge(module.check_mode)
+        return rollback.acknowledge(pair, module.check_mode)
     return cancelling.cancel(p["moved"], module.check_mode, pair.peer.name)
 
 

@@ -31,6 +31,13 @@ options:
     description: The name of the host that goes on, when that is not the ACTIVE one, or there is none. It runs there.
     type: str
     default: ""
+  dead_host:
+    description:
+      - The name of the other host, when it does not answer and is known to be off.
+      - What only it has is lost, unless it comes back.
+      - For O(winner), on a host that is DIVERGED.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Says what it would do, and changes nothing.
@@ -59,6 +66,11 @@ EXAMPLES = r"""
 - name: Its data are the better ones - on that host
   hvm.pair.hvm_rejoin:
     winner: hv1
+
+- name: Its data are all that is left, since the other host is lost - on that host
+  hvm.pair.hvm_rejoin:
+    winner: hv1
+    dead_host: hv2
 """
 
 RETURN = r"""
@@ -139,7 +151,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import rejoin
 
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
-    words = rejoin.Words(p["choice"] or "", p["discard"], p["winner"])
+    words = rejoin.Words(p["choice"] or "", p["discard"], p["winner"], p["dead_host"])
     return rejoin.apply(config.load(p["config"]), words, module.check_mode, Progress(p["progress_file"]))
 
 
@@ -149,6 +161,7 @@ def main() -> None:
             "choice": {"type": "str", "choices": ["keep", "discard"]},
             "discard": {"type": "str", "default": ""},
             "winner": {"type": "str", "default": ""},
+            "dead_host": {"type": "str", "default": ""},
             "progress_file": {"type": "path"},
         },
         required_if=[("choice", "discard", ["discard"])],

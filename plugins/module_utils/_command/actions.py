@@ -344,7 +344,7 @@ def rejoin(call: Call) -> Result:
     if values["choice"] == "discard" and not values["discard"]:
         remedy = f"Name it: --discard NAME. The hosts are {' and '.join(one.name for one in call.config.hosts)}."
         raise HvmError("the host whose own data are to be destroyed is not named", remedy)
-    words = rejoining.Words(values["choice"], values["discard"], values["winner"])
+    words = rejoining.Words(values["choice"], values["discard"], values["winner"], values["dead_host"])
     return rejoining.apply(call.config, words, call.check, call.progress)
 
 
@@ -361,9 +361,9 @@ def scheduled(call: Call) -> Result:
 
 
 def acknowledge(call: Call) -> Result:
-    from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
+    from ansible_collections.hvm.pair.plugins.module_utils._procedure import rollback
 
-    return operation.acknowledge(call.check)
+    return rollback.acknowledge(call.config, call.check)
 
 
 def cancel(call: Call) -> Result:

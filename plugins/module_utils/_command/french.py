@@ -30,6 +30,7 @@ SENTENCES = {
         "'hvm recover' trouve lequel continue; ou lancer 'hvm hv start' sur celui dont on est sûr."
     ),
     "{} was ACTIVE later (epoch {}, here {})": "{} a été ACTIF plus tard (époque {}, ici {})",
+    "the newest complete set of {} is {}, and here {}": "le jeu complet le plus récent de {} est {}, et ici {}",
     "Start it on {} instead.": "Le démarrer plutôt sur {}.",
     "{} does not answer, so it may be ACTIVE": "{} ne répond pas, il est donc peut-être ACTIF",
     "If you know that it is switched off, say so: peer_is_down={}.": "S'il est éteint à coup sûr, le dire: --peer-is-down {}.",
@@ -241,7 +242,12 @@ SENTENCES = {
     "it could not take the shared IP: {}": "il ne pourrait prendre l'adresse IP partagée: {}",
     "Look at it: zfs list; correct hvm_datasets.": "Regarder: zfs list; corriger hvm_datasets.",
     "it is ACTIVE": "il est ACTIF",
-    "Roll back there: {} is not the ACTIVE host any more.": "Faire le retour arrière là-bas: {} n'est plus l'hôte ACTIF.",
+    "Roll back there: {} is not the ACTIVE host any more, and comes back by hvm.pair.recover.": (
+        "Faire le retour arrière là-bas: {} n'est plus l'hôte ACTIF, et revient par 'hvm recover'."
+    ),
+    "On {}: hvm_zfs_rollback state=followed goes on with it. If that host is lost: hvm.pair.failover does.": (
+        "Sur {}: 'hvm rollback --rollback-state followed' la poursuit. Si cet hôte est perdu: 'hvm failover' le fait."
+    ),
     "it was ACTIVE later (epoch {}, {} has epoch {})": "il a été ACTIF plus tard (époque {}, {} est en époque {})",
     "Its data are the newer ones: start it there, and look at 'status' of both.": (
         "Ses données sont les plus récentes: le démarrer là-bas, et voir 'hvm status' des deux."
@@ -296,6 +302,12 @@ SENTENCES = {
     "to go on there: hvm.pair.rejoin with hvm_winner={}": "pour continuer là-bas: hvm rejoin --winner {}",
     "To go on here: hvm.pair.failover with hvm_give_up={}; {}.": "Pour continuer ici: hvm failover --give-up {}; {}.",
     "{} does not answer, and {} is PASSIVE: {} may be ACTIVE": "{} ne répond pas, et {} est PASSIF: {} est peut-être ACTIF",
+    "{} answers, so it is not off, but it cannot be asked: {}": (
+        "{} répond, il n'est donc pas éteint, mais on ne peut l'interroger: {}"
+    ),
+    "Mend that; hvm.pair.install brings both hosts to one version. To go on without it: switch it off, then say so.": (
+        "Réparer cela; hvm.pair.install donne la même version aux deux hôtes. Pour continuer sans lui: l'éteindre, puis le dire."
+    ),
     "{} does not answer, so it may have become ACTIVE": "{} ne répond pas, il est donc peut-être devenu ACTIF",
     "When it answers, run this again. If you know that it is switched off, say so: hvm_peer_is_down={}.": (
         "Quand il répond, relancer. S'il est éteint à coup sûr, le dire: --peer-is-down {}."
@@ -365,7 +377,13 @@ SENTENCES = {
     "{}; it has not seen that epoch": "{}; il n'a pas vu cette époque",
     "its hypervisor is running although it is {}": "son hyperviseur est en marche alors qu'il est {}",
     "{} in epoch {}": "{} en époque {}",
-    "To go on with them: hvm_winner={}.": "Pour continuer avec elles: --winner {}.",
+    "To go on with them: hvm.pair.rejoin with hvm_winner={} hvm_dead_host={}.": (
+        "Pour continuer avec elles: hvm rejoin --winner {} --dead-host {}."
+    ),
+    "To go on with them: hvm.pair.rejoin with hvm_winner={}.": "Pour continuer avec elles: hvm rejoin --winner {}.",
+    "{} can come back when it does. If it is off and lost, with what only it has: hvm_winner={} hvm_dead_host={}.": (
+        "{} pourra revenir quand il répondra. S'il est éteint et perdu, avec ce que lui seul possède: --winner {} --dead-host {}."
+    ),
     "{} is ACTIVE in epoch {}: there is nothing to take over": "{} est ACTIF en époque {}: il n'y a rien à reprendre",
     "{} is ACTIVE in epoch {}: recover goes on with it": "{} est ACTIF en époque {}: 'hvm recover' poursuit l'opération",
     "{} was ACTIVE in epoch {} and has what {} lacks: {}": "{} a été ACTIF en époque {} et possède ce que {} n'a pas: {}",
@@ -390,6 +408,9 @@ SENTENCES = {
     "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED": (
         "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED"
     ),
+    "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, and {} is off": (
+        "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, et {} est éteint"
+    ),
     "there is nothing to take over": "il n'y a rien à reprendre",
     "Run hvm.pair.recover, with hvm_peer_is_down={} if that host is off.": (
         "Lancer 'hvm recover', avec --peer-is-down {} si cet hôte est éteint."
@@ -397,6 +418,11 @@ SENTENCES = {
     "{} was fenced": "{} a été éteint par la commande",
     "{} is off, by the operator's word": "{} est éteint, selon l'opérateur",
     "{} is not the other host of the pair": "{} n'est pas l'autre hôte de la paire",
+    "{} answers, and has no role: it was set up anew, or its record is gone": (
+        "{} répond, et n'a pas de rôle: il a été installé à neuf, ou son enregistrement n'est plus là"
+    ),
+    "If the data of {} are to go on: hvm_give_up={}.": "Si ce sont les données de {} qui continuent: --give-up {}.",
+    "{} answers, is stopped, and has no role": "{} répond, est arrêté, et n'a pas de rôle",
     "{} answers, and was ACTIVE last": "{} répond, et a été ACTIF en dernier",
     "VM {}: loses {}, and goes on from its saved memory": "VM {}: perd {}, et repart de sa mémoire sauvegardée",
     "VM {}: loses {}, and starts anew from its disks": "VM {}: perd {}, et redémarre depuis ses disques",
@@ -467,6 +493,9 @@ SENTENCES = {
     "hvm.pair.recover brings the VMs back; then begin anew.": "'hvm recover' fait revenir les VMs; puis recommencer.",
     "hvm.pair.recover finds out which host goes on.": "'hvm recover' trouve quel hôte continue.",
     "it was last at '{}': from there it only goes back": "elle en était à '{}': de là on ne peut que revenir",
+    "the {} of {} is half done on this host: it cannot be acknowledged": (
+        "le {} de {} n'est fait qu'à moitié sur cet hôte: il ne peut être acquitté"
+    ),
     "only the journal of migrate_unsecure says where each VM is: it cannot be acknowledged": (
         "seul le journal de migrate_unsecure dit où est chaque VM: il ne peut être acquitté"
     ),
@@ -642,6 +671,16 @@ SENTENCES = {
         "'hvm rollback' la poursuit, avec les mêmes options; 'hvm rollback --rollback-state undone' revient en arrière"
     ),
     "hvm.pair.rollback hvm_rollback_state=undone goes on with it": "'hvm rollback --rollback-state undone' la poursuit",
+    "hvm.pair.rollback hvm_rollback_state=followed, on the other host, goes on with it": (
+        "'hvm rollback --rollback-state followed', sur l'autre hôte, la poursuit"
+    ),
+    "{}; if that host is lost: hvm.pair.failover does": "{}; si cet hôte est perdu: 'hvm failover' le fait",
+    "look at /var/lib/hvm/journal.json, and for overlays in /var/lib/hvm/overlays; then hvm_operation state=acknowledged": (
+        "regarder /var/lib/hvm/journal.json, et s'il y a des overlays dans /var/lib/hvm/overlays; ensuite 'hvm acknowledge'"
+    ),
+    "Look at /var/lib/hvm/journal.json, and for overlays in /var/lib/hvm/overlays; then hvm_operation state=acknowledged.": (
+        "Regarder /var/lib/hvm/journal.json, et s'il y a des overlays dans /var/lib/hvm/overlays; ensuite 'hvm acknowledge'."
+    ),
     "hvm.pair.failover goes on with it, with the same variables": "'hvm failover' la poursuit, avec les mêmes options",
     "hvm.pair.rejoin, on the host that goes on, shows what it holds that the other lacks": (
         "'hvm rejoin', sur l'hôte qui continue, montre ce qu'il a et que l'autre n'a pas"

@@ -358,6 +358,7 @@ _OURS = (
             Option(("--rejoin", "--choice"), "choice", choices=("keep", "discard"), default=""),
             Option(("--discard",), "discard", default="", kinds=HOSTS),
             Option(("--winner",), "winner", default="", kinds=HOSTS),
+            Option(("--dead-host",), "dead_host", default="", kinds=HOSTS),
         ),
         changes=True,
     ),

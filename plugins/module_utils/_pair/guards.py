@@ -483,9 +483,8 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
     if peer is None:
         if role["now"] == ACTIVE:
             return found
-        if confirmed_down != other:
-            found.append(_silent(me))
-        return found
+        silent = [_silent(me)] if confirmed_down != other else []
+        return found + (not_off(me) or silent)
     found += _strangers(me, peer)
     if peer["lock"]:
         found.append(Finding(f"another operation is running: {peer['lock']}", "Wait until it has ended.", peer["host"]))
@@ -509,8 +508,25 @@ def _other_may_be_active(me: Observation, peer: Observation | None, confirmed_do
         elif role["role"] == ACTIVE and not is_later(me, peer):
             return [*found, _later(me, peer) if is_later(peer, me) else both_were_active(me, peer)]
     if peer["role"]["epoch"] > role["epoch"]:
-        found.append(_later(me, peer))
+        found += _newer(me, peer) if role["role"] == peer["role"]["role"] == PASSIVE else [_later(me, peer)]
     return found
+
+
+def newest(side: Observation) -> str:
+    """The newest complete set; their names sort by time."""
+    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
+
+
+def _newer(me: Observation, peer: Observation) -> list[Finding]:
+    """Of two PASSIVE hosts the higher epoch may be the other one's that was seen, as this host's record may be of an older time.
+
+    So what counts is what they have: a PASSIVE host has nothing but its sets.
+    """
+    mine, theirs = newest(me), newest(peer)
+    if mine and mine >= theirs:
+        return []
+    what = f"the newest complete set of {peer['host']} is {theirs or 'none'}, and here {mine or 'none'}"
+    return [Finding(what, f"Start it on {peer['host']} instead.", me["host"])]
 
 
 def _later(me: Observation, peer: Observation) -> Finding:
@@ -540,6 +556,15 @@ def _silent(me: Observation) -> Finding:
         f"If you know that it is switched off, say so: peer_is_down={other}.",
         me["host"],
     )
+
+
+def not_off(me: Observation) -> list[Finding]:
+    """The other host has answered, if only that it will not be asked: so no word counts that it is off."""
+    says, other = me.get("peer_says"), me["peer"]
+    if not says:
+        return []
+    remedy = "Mend that; hvm.pair.install brings both hosts to one version. To go on without it: switch it off, then say so."
+    return [Finding(f"{other} answers, so it is not off, but it cannot be asked: {says}", remedy, me["host"])]
 
 
 def _which_is_the_later(me: Observation, peer: Observation) -> str:
@@ -746,7 +771,8 @@ def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
         other = peer["host"]
         found += _strangers(me, peer)
         if peer["role"]["now"] == ACTIVE:
-            found.append(Finding("it is ACTIVE", f"Roll back there: {host} is not the ACTIVE host any more.", other))
+            remedy = f"Roll back there: {host} is not the ACTIVE host any more, and comes back by hvm.pair.recover."
+            found.append(Finding("it is ACTIVE", remedy, other))
         elif peer["hypervisor"]["running"] or peer["qemu"]:
             found.append(Finding("its hypervisor is not stopped", "Stop it there: hvm_hypervisor state=stopped.", other))
         if peer["role"]["epoch"] > me["role"]["epoch"]:

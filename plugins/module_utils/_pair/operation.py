@@ -23,6 +23,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import ENDED_BY
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, STATE
 
 LOCK = f"{RUN}/lock"
@@ -33,6 +34,8 @@ MOVE_THE_ROLE = ("migrate_secure", moving.OPERATION, "hv start", "hv stop", "rol
 SHARED_IP = "hvm_shared_ip"
 #: Beside these nobody takes the shared IP. An installation may give a host its first role.
 _MOVE_THE_ADDRESS = (*MOVE_THE_ROLE, SHARED_IP, "install")
+#: What an operation is called whose journal cannot be read.
+UNKNOWN = "unknown"
 
 
 def _now() -> str:
@@ -224,9 +227,11 @@ def pending(path: str = JOURNAL) -> dict[str, t.Any] | None:
     try:
         entry = json.loads(text)
     except ValueError:
-        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+        entry = None
     if not isinstance(entry, dict):
-        return {"operation": "unknown", "step": "unreadable journal", "at": "", "started": ""}
+        remedy = ENDED_BY[UNKNOWN]
+        remedy = f"{remedy[0].upper()}{remedy[1:]}."
+        return {"operation": UNKNOWN, "step": "unreadable journal", "at": "", "started": "", "remedy": remedy}
     if entry.get("done") or (SOURCE in entry and not took_part(entry, role.load())):
         return None
     return entry

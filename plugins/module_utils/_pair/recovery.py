@@ -82,11 +82,6 @@ def _began(side: Observation, operation: str) -> bool:
     return bool(side["pending"]) and side["pending"]["operation"] == operation
 
 
-def _newest(side: Observation) -> str:
-    """The newest complete set; their names sort by time."""
-    return max((str(one["name"]) for one in side["sets"] if one["complete"]), default="")
-
-
 def _vms(me: Observation, peer: Observation | None) -> tuple[str, ...]:
     """VMs of an interrupted migration, whichever of the hosts remembers it, also where they are on both."""
     found: set[str] = set()
@@ -107,11 +102,12 @@ def _was(side: Observation) -> str:
 
 
 def _both_sides(
-    me: Observation, peer: Observation | None, own: t.Collection[str], moves: bool = True
+    me: Observation, peer: Observation | None, own: t.Collection[str], moves: bool = True, new: bool = False
 ) -> list[Finding]:
     """What every one of them needs: roles, pools, nobody else at work, no VM where none may be.
 
     :param moves: VMs that have moved to a host that is not ACTIVE yet may run there.
+    :param new: the other host need not have a role.
     """
     found = guards.common(me, own)
     for side, across in ((me, peer), (peer, me)):
@@ -120,7 +116,7 @@ def _both_sides(
         host, now = side["host"], side["role"]["now"]
         if side["lock"]:
             found.append(Finding(f"another operation is running: {side['lock']}", "Wait until it has ended.", host))
-        if not side["role"]["since"]:
+        if not side["role"]["since"] and not (new and side is peer):
             found.append(Finding("it has no role yet", "Run the playbook hvm.pair.install on both hosts.", host))
         if now != ACTIVE and moves and moving.excused(side, across):
             pass
@@ -153,12 +149,20 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "", g
     :param peer_is_down: the other host's name, typed by the operator: it is off.
     :param give_up: its name again: what only it may have of the VMs that have moved there is given up, too.
     """
-    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    found = _both_sides(me, peer, _ended(me, peer))
     if found:
         return _refused(found)
     decided = _recover_moved(me, peer, peer_is_down, give_up) or _recover(me, peer, peer_is_down)
-    is_given_up = give_up == me["peer"] and (peer is not None or peer_is_down == me["peer"])
+    is_off = peer_is_down == me["peer"] and not guards.not_off(me)
+    is_given_up = give_up == me["peer"] and (peer is not None or is_off)
     return _with_overlays(decided, me, peer, is_given_up) if decided.do == START else decided
+
+
+def _ended(me: Observation, peer: Observation | None) -> tuple[str, ...]:
+    """A rollback goes on by itself, but only on the host that was ACTIVE last. On any other one it is ended with the way back."""
+    comes_back = me["role"]["now"] != ACTIVE and peer is not None and peer["role"]["now"] == ACTIVE
+    is_left = comes_back or me["role"]["role"] == DIVERGED
+    return (*ENDED_BY_RECOVER, *guards.ROLLBACK) if is_left else ENDED_BY_RECOVER
 
 
 def _recover(me: Observation, peer: Observation | None, peer_is_down: str) -> Decision:
@@ -198,6 +202,8 @@ def _recover_alone(me: Observation, peer_is_down: str) -> Decision:
             return _refused([Finding(what, "hvm.pair.failover goes on with it, with the same variables.", here)])
         what = f"{other} does not answer, and {here} is PASSIVE: {other} may be ACTIVE"
         return _refused([Finding(what, f"If {other} is lost: hvm.pair.failover shows what would be lost with it.", here)])
+    if up := guards.not_off(me):
+        return _refused(up)
     if peer_is_down != other:
         what = f"{other} does not answer, so it may have become ACTIVE"
         if me["role"]["role"] == PASSIVE:
@@ -284,7 +290,7 @@ def _recover_passive(me: Observation, peer: Observation) -> Decision:
         if not begun:
             continue
         # of two, the one with the newer set; they differ in nothing else that counts
-        first = max(begun, key=lambda side: (_newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
+        first = max(begun, key=lambda side: (guards.newest(side), int(side["pending"].get("epoch", 0)), side["host"]))
         why = f"{first['host']} had begun a {operation} and {peer['host'] if first is me else here} is PASSIVE too"
         if first is peer:
             return Decision(ELSEWHERE, f"{why}: {other} recovers first")
@@ -319,6 +325,8 @@ def _has_given_away(me: Observation, peer: Observation | None, peer_is_down: str
     if peer is not None and moving.is_same(mine, moving.target(peer)) and (give_up != other or _is_up(peer)):
         said = f"{here} has handed its role over, and its VMs have moved to {other}: {other} recovers first"
         return Decision(ELSEWHERE, said)
+    if peer is None and (up := guards.not_off(me)):
+        return _refused(up)
     if peer is None and peer_is_down != other:
         lost = moving.split(mine, None).unknown if mine else ()
         what = f"{other} does not answer, and all VMs have moved there: {', '.join(lost)}"
@@ -387,6 +395,8 @@ def _with_overlays(decided: Decision, me: Observation, peer: Observation | None,
 def _not_known(me: Observation, peer: Observation | None, mine: moving.Entry, names: t.Sequence[str]) -> Finding:
     here, other = me["host"], me["peer"]
     since = f"since {mine.get('at') or mine['started']}"
+    if peer is None and (up := guards.not_off(me)):
+        return up[0]
     if peer is None:
         what = f"{other} does not answer, and VMs have moved there, or may have, {since}: {', '.join(names)}"
         lost = f"If it is off and lost, with what they wrote there: hvm_peer_is_down={other} hvm_give_up={other}."
@@ -441,7 +451,10 @@ def failover(
     if mine["now"] == ACTIVE:
         what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
-    found = _both_sides(me, peer, ENDED_BY_RECOVER)
+    # of a PASSIVE host: it followed a rollback of the other one, and that one is lost
+    ended = (*ENDED_BY_RECOVER, *(guards.ROLLBACK if mine["role"] != ACTIVE else ()))
+    # a host that was set up anew; in a pair that has begun, which an installation there sees, too
+    found = _both_sides(me, peer, ended, new=mine["epoch"] > 0)
     there = moving.arrived(me)
     if mine["role"] == PASSIVE and moving.source(me):
         what = f"{here} has handed its role over to {other}, and its VMs have moved there"
@@ -452,7 +465,9 @@ def failover(
         what = f"{', '.join(there)} moved here with the set {name}, and go on from it only, not from {to}"
         found.append(Finding(what, f"Choose that set: hvm_failover_to={name}.", here))
     if mine["role"] == DIVERGED:
-        found.append(Finding(guards.DIVERGED_HERE, f"{guards.DECIDE} To go on with them: hvm_winner={here}.", here))
+        words = f"hvm_winner={here}" if peer else f"hvm_winner={here} hvm_dead_host={other}"
+        remedy = f"{guards.DECIDE} To go on with them: hvm.pair.rejoin with {words}."
+        found.append(Finding(guards.DIVERGED_HERE, remedy, here))
     elif mine["role"] == ACTIVE:
         remedy = f"Run hvm.pair.recover, with hvm_peer_is_down={other} if that host is off."
         found.append(Finding("this host was ACTIVE itself before it rebooted", remedy, here))
@@ -463,7 +478,9 @@ def failover(
         return _refused(found)
     new = _epoch(me, peer)
     proof = f"{other} answers, is stopped, and becomes DIVERGED"
-    if peer is None:
+    if peer is not None and not peer["role"]["since"]:
+        proof = f"{other} answers, is stopped, and has no role"
+    elif peer is None:
         proof = f"{other} was fenced" if fenced == "" else f"{other} is off, by the operator's word"
     sentence = f"{here} becomes ACTIVE in epoch {new}, with the set {to}: {proof}"
     lost = moving.not_arrived(me)
@@ -475,6 +492,8 @@ def failover(
 def _is_gone(me: Observation, dead_host: str, fenced: str | None) -> list[Finding]:
     """Silence is no proof; a name and a fence command that succeeded are."""
     here, other = me["host"], me["peer"]
+    if up := guards.not_off(me):
+        return up
     if dead_host != other:
         what = f"{other} does not answer, and may still be running"
         if dead_host:
@@ -493,6 +512,9 @@ def _is_given_up(me: Observation, peer: Observation, give_up: str) -> list[Findi
         return [Finding(f"{other} answers and is ACTIVE", remedy, here)]
     if theirs["role"] == PASSIVE:
         return [Finding(f"{other} answers and is PASSIVE", "Run hvm.pair.recover: it finds the host that goes on.", here)]
+    if give_up != other and not theirs["since"]:
+        what = f"{other} answers, and has no role: it was set up anew, or its record is gone"
+        return [Finding(what, f"If the data of {here} are to go on: hvm_give_up={other}.", here)]
     if give_up != other:
         what = f"{give_up!r} is not the other host of the pair" if give_up else f"{other} answers, and was ACTIVE last"
         remedy = f"Start it there (hvm.pair.recover). If what is shown may be left behind: hvm_give_up={other}."
@@ -614,7 +636,13 @@ def own_overlays(side: Observation) -> tuple[str, ...]:
 
 
 def rejoin(
-    me: Observation, peer: Observation | None, theirs: Own, choice: str = "", discard: str = "", winner: str = ""
+    me: Observation,
+    peer: Observation | None,
+    theirs: Own,
+    choice: str = "",
+    discard: str = "",
+    winner: str = "",
+    dead_host: str = "",
 ) -> Decision:
     """Let the other host come back. Decided on the host that goes on: the ACTIVE one, or the one that is named as the winner.
 
@@ -623,18 +651,23 @@ def rejoin(
     :param choice: KEEP or DISCARD, for what it has of its own; "": only make sure of it, and show it.
     :param discard: for DISCARD, the name of the host whose own data go, typed by the operator.
     :param winner: the host that goes on, typed by the operator; "": the ACTIVE one.
+    :param dead_host: the other host's name, typed by the operator: it is off, and what only it has may be lost. For a winner that
+        is DIVERGED: any other is ACTIVE, or has `recover` or `failover`.
     """
     here, other, mine = me["host"], me["peer"], me["role"]
     if winner and winner not in (here, other):
         return _refused([Finding(f"{winner!r} is not a host of the pair", f"Its hosts are {here} and {other}.", here)])
+    if peer is None and mine["role"] == DIVERGED:
+        found = _both_sides(me, None, _ended(me, None), moves=False) + _may_win_alone(me, winner, dead_host)
+        return _refused(found) if found else _win(me, None)
     if peer is None:
         return _refused([Finding(f"{other} does not answer", "It can come back when it does.", here)])
     if not winner and mine["now"] != ACTIVE and peer["role"]["now"] == ACTIVE:
         what = f"{here} is {mine['now']}: it is the host that comes back, and {other} the one that goes on"
         return _refused([Finding(what, f"Run it there, on {other}.", here)])
     # the winner's start ends what it did not; an ACTIVE host recovers first
-    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else ENDED_BY_RECOVER, moves=False)
-    found += guards.common(peer, ENDED_BY_RECOVER)
+    found = _both_sides(me, peer, (REJOIN,) if mine["now"] == ACTIVE else _ended(me, peer), moves=False)
+    found += guards.common(peer, (*ENDED_BY_RECOVER, *guards.ROLLBACK))
     if choice == DISCARD and discard != other and (winner == here or mine["now"] == ACTIVE):
         what = f"{discard!r} is not the host that comes back" if discard else f"the host whose own data go is not named: {other}"
         found.append(Finding(what, f"To destroy what only {other} has: hvm_discard={other}.", here))
@@ -651,6 +684,21 @@ def rejoin(
     if found:
         return _refused(found)
     return _take_back(me, peer, theirs, choice)
+
+
+def _may_win_alone(me: Observation, winner: str, dead_host: str) -> list[Finding]:
+    """What the other one has is lost by it, unless that comes back: so both hosts are named."""
+    here, other = me["host"], me["peer"]
+    if up := guards.not_off(me):
+        return up
+    if winner == here and dead_host == other:
+        return []
+    what = f"{other} does not answer, and may still be running"
+    if dead_host not in ("", other):
+        what = f"{dead_host!r} is not the other host of the pair"
+    words = f"hvm_winner={here} hvm_dead_host={other}"
+    remedy = f"{here} can come back when it does. If it is off and lost, with what only it has: {words}."
+    return [Finding(what, remedy, here)]
 
 
 def _take_back(me: Observation, peer: Observation, theirs: Own, choice: str) -> Decision:
@@ -680,10 +728,10 @@ def ways(other: str) -> str:
     return f"hvm_rejoin=keep, hvm_rejoin=discard with hvm_discard={other}, or hvm_winner={other}"
 
 
-def _win(me: Observation, peer: Observation) -> Decision:
-    """This host goes on with its own data, by the operator's word, and the other one becomes DIVERGED."""
-    here, other, mine, theirs = me["host"], peer["host"], me["role"], peer["role"]
-    if theirs["now"] == ACTIVE and _is_up(peer):
+def _win(me: Observation, peer: Observation | None) -> Decision:
+    """This host goes on with its own data, by the operator's word, and the other one becomes DIVERGED, or is off."""
+    here, other, mine = me["host"], me["peer"], me["role"]
+    if peer is not None and peer["role"]["now"] == ACTIVE and _is_up(peer):
         remedy = f"Shut its VMs down and stop it first: hvm_vm state=shutdown all=true, hvm_hypervisor state=stopped on {other}."
         return _refused([Finding(f"{other} is ACTIVE and runs", remedy, here)])
     if mine["role"] == PASSIVE:
@@ -691,8 +739,11 @@ def _win(me: Observation, peer: Observation) -> Decision:
         return _refused([Finding(what, "That is a failover: hvm.pair.failover.", here)])
     new = _epoch(me, peer)
     was = f"{'is' if mine['role'] == DIVERGED else 'was'} {mine['role']} in epoch {mine['epoch']}"
-    sentence = (
-        f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
-        f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
-    )
+    sentence = f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, and {other} is off"
+    if peer is not None:
+        theirs = peer["role"]
+        sentence = (
+            f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
+            f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
+        )
     return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer), here=moving.overlays(me))

@@ -57,6 +57,10 @@ class PeerSilent(PeerLost):
     """There was no connection at all."""
 
 
+#: What ssh ends with when the other host's agent began and failed: 255 is ssh's own failure, 126 and 127 that there is no agent.
+_AGENT_FAILED = range(1, 126)
+
+
 class Peer:
     """The other host. A context manager; requests may come from several threads."""
 
@@ -81,7 +85,10 @@ class Peer:
         self._telling = threading.Lock()
         self._said = ""  # the last line that ssh said: it can be read once only
         self.bytes_sent = 0
-        self._process = dialled or dial(command or ssh_command(config, LOOK if hello.get("look") else ""))
+        try:
+            self._process = dialled or dial(command or ssh_command(config, LOOK if hello.get("look") else ""))
+        except HvmError as exc:  # no ssh on this host: that says nothing of the other one
+            raise PeerSilent(exc.what, exc.remedy) from exc
         self._stdin = t.cast(t.IO[bytes], self._process.stdin).fileno()
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._stdin, fcntl.F_SETPIPE_SZ, CHUNK)
@@ -92,6 +99,8 @@ class Peer:
             self.hello = self.call("hello", protocol=PROTOCOL, pair=config.pair, me=config.me.name, digests=digests(), **hello)
         except PeerLost as exc:
             self.close()
+            if self._process.returncode in _AGENT_FAILED:  # that host is up: whoever asks must not take it for silent
+                raise HvmError(exc.what, exc.remedy) from exc
             raise PeerSilent(exc.what, exc.remedy) from exc
         except BaseException:
             self.close()

@@ -32,7 +32,7 @@ Rule = t.Callable[[Observation, "Observation | None", "Peer | None"], recovery.D
 @dataclasses.dataclass(frozen=True)
 class Decided:
     """:ivar peer, other: the connection and the observation; None when the other host does not answer.
-    :ivar silent: why it does not.
+    :ivar silent: why it does not; one that refuses to be asked is not off, whatever word was given (preflight.Refusal).
     """
 
     me: Observation
@@ -43,8 +43,13 @@ class Decided:
 
     @property
     def seen(self) -> int | None:
-        """The other host's epoch, when it has just been asked."""
-        return self.other["role"]["epoch"] if self.other else None
+        """The other host's epoch, when it has just been asked, and has one."""
+        return self.other["role"]["epoch"] if self.other and self.has_role else None
+
+    @property
+    def has_role(self) -> bool:
+        """Whether the other host answers and has one: else there is nothing that could stand down."""
+        return bool(self.other and self.other["role"]["since"])
 
     def result(self, changed: bool) -> dict[str, t.Any]:
         """What the modules of this kind return, before anything is done."""
@@ -115,7 +120,7 @@ def once_more(config: PairConfig, found: Decided, name: str, rule: Rule) -> Deci
 
 
 def _ruled(found: Decided, name: str, rule: Rule) -> Decided:
-    decision = rule(found.me, found.other, found.peer)
+    decision = rule(preflight.heard(found.me, found.silent), found.other, found.peer)
     if decision.findings:
         raise Refused(name, explained(decision.findings, found.silent))
     return dataclasses.replace(found, decision=decision)

@@ -172,22 +172,23 @@ def come_back(config: PairConfig, words: t.Mapping[str, t.Any], say: t.Callable[
     else:
         me = {"role": {"role": role.load().role}, "pending": begun or None, "overlays": overlays.left()}
         _refuse_to_forget(recovery.own_overlays(me))
-    journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp)
     left = trees.unfinished(kept.read(config.datasets), config.datasets)
+    # what a rollback has put aside is the operator's to drop: `discard` is of what this host has in use
+    spared = begun.get("spared", "") if begun.get("operation") == recovery.REJOIN else left.stamp if left else ""
+    journal = operation.Journal(recovery.REJOIN, set=name, stamp=stamp, spared=spared)
     aims = [trees.Aim(left.action, left.set, left.stamp, left.aside)] if left else []
     if name and not (left and left.stamp == stamp):
         aims.append(trees.Aim("rollback", name, stamp, ""))
+
+    def said(sentence: str) -> None:
+        journal.step(sentence)
+        say(sentence)
+
     for aim in aims:
-        made = rollback.plan_for(config, rollback.nothing_received(config), aim, replica=True)
-
-        def said(sentence: str) -> None:
-            journal.step(sentence)
-            say(sentence)
-
-        warnings += rollback.take_steps(config, aim, made, said) if made.steps else []
+        warnings += recover.swap_replica(config, aim, said)
     destroyed: dict[str, t.Any] = {}
     if do == recovery.DISCARD:
-        for one in dict.fromkeys(aim.stamp for aim in aims if aim.do == "rollback"):
+        for one in dict.fromkeys(aim.stamp for aim in aims if aim.do == "rollback" and aim.stamp != spared):
             destroyed.update(rollback.destroy_kept(config, one)["destroyed"])
     warnings += recover.become_passive(config, int(words["epoch"]), str(words["reason"]))
     tree = kept.read(config.datasets)

@@ -82,14 +82,15 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
         if decision.do == recovery.TAKE_OVER and name:
             result.update(role=role.ACTIVE, epoch=decision.epoch)
             # what has moved here is on that set already, and runs, or goes on from its overlays
-            aim = trees.Aim("", "", "", "") if moving.arrived(found.me) else recover.back_to(config, name)
+            undo = _undo(config)
+            aim = trees.Aim("", "", "", "") if moving.arrived(found.me) or undo else recover.back_to(config, name)
             if check:
-                result["plan"] = plan(config, decision.epoch, aim, words, found.other is not None)
+                result["plan"] = plan(config, decision.epoch, aim, words, found, undo)
             else:
                 if words.fence and found.other is None:
                     decision = fence(found, name, words)
                     result["sentence"] = decision.sentence
-                result.update(_take_over(config, found, decision, name, aim, progress))
+                result.update(_take_over(config, found, decision, name, aim, progress, undo))
         return result
 
 
@@ -97,12 +98,23 @@ def _set(config: PairConfig, to: str) -> tuple[str | None, str]:
     """``(the set, "")``, or ``(None, why there is none)``. A swap that was interrupted is gone on with."""
     tree = kept.read(config.datasets)
     left = trees.unfinished(tree, config.datasets)
-    if left and left.action == "rollback":
-        return left.set, ""
     try:
+        if left and left.action == "rollback":
+            with contextlib.suppress(HvmError):
+                return recover.back_to(config, to).set, ""
+            return None, f"the way back to {left.set} did not end, and comes first: hvm_failover_to=last goes on with it"
+        if left:
+            made = trees.plan_undo(tree, config.datasets, config.pair, left.stamp, left.aside)
+            tree = trees.after(tree, made.steps)
         return trees.choose(to, tree, config.datasets, config.pair, holds.verified(config)), ""
     except HvmError as exc:
         return None, exc.what
+
+
+def _undo(config: PairConfig) -> trees.Aim | None:
+    """What has to end before any set can be gone back to."""
+    left = trees.unfinished(kept.read(config.datasets), config.datasets)
+    return trees.Aim(left.action, left.set, left.stamp, left.aside) if left and left.action == "undo" else None
 
 
 def what_is_lost(config: PairConfig, name: str, peer: Peer | None, moved: t.Collection[str] = ()) -> dict[str, t.Any]:
@@ -143,18 +155,28 @@ def fence(found: both.Decided, name: str, words: Words) -> recovery.Decision:
     return decision
 
 
-def plan(config: PairConfig, epoch: int, aim: trees.Aim, words: Words, answers: bool) -> list[str]:
+def plan(
+    config: PairConfig, epoch: int, aim: trees.Aim, words: Words, found: both.Decided, undo: trees.Aim | None
+) -> list[str]:
     """Pure."""
-    lines = [f"{config.peer.name} becomes DIVERGED: what it has of its own is held"] if answers else []
-    if words.fence and not answers:
+    lines = [f"{config.peer.name} becomes DIVERGED: what it has of its own is held"] if found.has_role else []
+    if words.fence and found.other is None:
         lines.append(f"fence {config.peer.name}: {words.fence[0]}")
+    if undo:
+        lines.append(f"end the undo of {undo.stamp}, which was cut off")
     if aim.do:
         lines.append(f"go back to {aim.set}; what is newer here is kept")
     return [*lines, *switch.start_plan(config, epoch, recover.vms_line(()))]
 
 
 def _take_over(
-    config: PairConfig, found: both.Decided, decision: recovery.Decision, name: str, aim: trees.Aim, progress: Progress
+    config: PairConfig,
+    found: both.Decided,
+    decision: recovery.Decision,
+    name: str,
+    aim: trees.Aim,
+    progress: Progress,
+    undo: trees.Aim | None,
 ) -> dict[str, t.Any]:
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "set": name, "peer": config.peer.name}
     entry, warnings = moving.target(found.me), list[str]()
@@ -166,11 +188,18 @@ def _take_over(
     journal = operation.Journal(recovery.FAILOVER, **facts)
     progress.say(decision.sentence)
     journal.step("the other stands down")
-    warnings += comeback.stand_down(config, found.peer, progress) if found.peer else []
+    warnings += comeback.stand_down(config, found.peer, progress) if found.peer and found.has_role else []
     journal.step("back to the set")
     rollback.nothing_received(config)
+
+    def said(text: str) -> None:
+        journal.step(f"back to the set: {text}")
+
+    if undo:
+        warnings += recover.go_back(config, undo, said, progress)
+        aim = recover.back_to(config, name)
     if aim.do:
-        warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to the set: {text}"), progress)
+        warnings += recover.go_back(config, aim, said, progress)
     wanted = serving.Wanted(decision.vms, facts.get("frozen", ()), images=name.endswith("_B"))
     done = serving.serve(config, decision.epoch, f"failover with the set {name}", progress, wanted, journal, found.seen)
     recover.close(journal, done, f"took over: {config.me.name} is ACTIVE")

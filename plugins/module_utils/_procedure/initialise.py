@@ -83,8 +83,8 @@ def initialise(
         raise HvmError(
             f"{config.peer.name} is PASSIVE in epoch {theirs['epoch']}: this is no new pair, and {config.me.name} was its ACTIVE "
             "host, or takes its place",
-            f"If the data of {config.peer.name} are to go on: hvm.pair.failover there first. If the pair begins anew: take it "
-            "off that host first (hvm_uninstall).",
+            f"If the data of {config.peer.name} are to go on: hvm.pair.failover there first, with "
+            f"hvm_give_up={config.me.name}. If the pair begins anew: take it off that host first (hvm_uninstall).",
         )
     wanted = role.ACTIVE if active == config.me.name else role.PASSIVE
     if theirs["role"] in (role.ACTIVE, role.DIVERGED):

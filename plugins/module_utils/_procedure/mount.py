@@ -58,8 +58,8 @@ def _mounted(config: PairConfig, peer_is_down: str, check: bool) -> dict[str, t.
     now = me["role"]["now"]
     if now == role.ACTIVE and before == after:
         return _result(before, after, False)
-    other = None if now == role.PASSIVE else preflight.ask(config)[0]
-    findings = guards.mount(me, other, peer_is_down)
+    other, silent = (None, "") if now == role.PASSIVE else preflight.ask(config)
+    findings = guards.mount(preflight.heard(me, silent), other, peer_is_down)
     if findings:
         raise Refused("mounting the datasets", findings)
     if before != after and not check:

@@ -15,7 +15,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Findi
 from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, guards, moving, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import hangs_on_peer
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer, PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import offers
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
@@ -34,6 +34,19 @@ LAST_ACTIVE: dict[str, t.Callable[..., list[Finding]]] = {
 }
 
 
+class Refusal(str):
+    """Why there is no observation of the other host, in that host's own words: it answers, so it is not off."""
+
+
+def _why(exc: HvmError, text: str) -> str:
+    return text if isinstance(exc, PeerLost) else Refusal(text)
+
+
+def heard(me: dict[str, t.Any], silent: str) -> dict[str, t.Any]:
+    """This host's observation, with what a host said that refuses to be asked (`guards.not_off`). Pure."""
+    return {**me, "peer_says": silent.rstrip(".").removeprefix(f"{me['peer']}: ")} if isinstance(silent, Refusal) else me
+
+
 def look(
     config: PairConfig, landing: bool = False, shared_ip: bool = False
 ) -> tuple[dict[str, t.Any], dict[str, t.Any] | None, str]:
@@ -43,7 +56,8 @@ def look(
     :param shared_ip: ask also whether the other one could take the shared addresses.
     """
     me = observe(config, users=True)
-    return (me, *ask(config, me if landing else None, shared_ip))
+    other, silent = ask(config, me if landing else None, shared_ip)
+    return heard(me, silent), other, silent
 
 
 def ask(
@@ -63,12 +77,15 @@ def ask(
                 other["no_shared_ip"] = peer.call("no_shared_ip")
             return other, ""
     except HvmError as exc:
-        return None, str(exc)
+        return None, _why(exc, str(exc))
 
 
 def peer_answers(config: PairConfig, me: dict[str, t.Any]) -> dict[str, bool]:
     """What a status adds to `me`, this host's observation: the other one is only asked where the advice hangs on it."""
-    return {"peer_answers": ask(config)[0] is not None} if hangs_on_peer(me) else {}
+    if not hangs_on_peer(me):
+        return {}
+    other, silent = ask(config)
+    return {"peer_answers": other is not None or isinstance(silent, Refusal)}
 
 
 def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None, dict[str, t.Any] | None, str]:
@@ -77,7 +94,7 @@ def reach(config: PairConfig, stack: contextlib.ExitStack) -> tuple[Peer | None,
         peer = stack.enter_context(Peer(config))
         return peer, peer.call("observe"), ""
     except HvmError as exc:
-        return None, None, exc.what
+        return None, None, _why(exc, exc.what)
 
 
 def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:

@@ -80,9 +80,9 @@ def apply(config: PairConfig, peer_is_down: str, check: bool, progress: Progress
         if decision.do == recovery.START:
             result.update(role=role.ACTIVE, epoch=decision.epoch, **_start(config, found, check, progress))
         elif decision.do == recovery.PASS:
-            result.update(role=role.PASSIVE, epoch=decision.epoch, plan=pass_plan(config))
+            result.update(role=role.PASSIVE, epoch=decision.epoch, plan=swap_plan(config) + pass_plan(config))
             if not check:
-                result["warnings"] = become_passive(config, decision.epoch, f"{config.peer.name} is ACTIVE")
+                result["warnings"] = become_passive(config, decision.epoch, f"{config.peer.name} is ACTIVE", progress.say)
         return result
 
 
@@ -192,10 +192,16 @@ def pass_plan(config: PairConfig) -> list[str]:
     return ([f"shared IP off: {', '.join(config.shared_ips)}"] if config.shared_ips else []) + lines
 
 
-def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
+def swap_plan(config: PairConfig) -> list[str]:
+    left = trees.unfinished(kept.read(config.datasets), config.datasets)
+    return [f"end the {left.action} of {left.stamp}, which was cut off; what is newer is kept"] if left else []
+
+
+def become_passive(config: PairConfig, epoch: int, reason: str, say: t.Callable[[str], None] = lambda dummy: None) -> list[str]:
     """Inert, then PASSIVE on disk, then nothing pending. The caller has looked that nothing runs here. :return: warnings."""
     warnings: list[str] = list(arrive.depart(config)["warnings"])
     warnings += let_go(config)
+    warnings += _end_swap(config, say)
     role.record(role.PASSIVE, epoch, reason)
     journal = operation.Journal.of_pending()
     if journal:
@@ -204,6 +210,26 @@ def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
         overlays.forget(overlays.of_journal(journal.entry))  # the VMs that they were of have moved
         journal.done(f"recovered: {reason}")
     return warnings
+
+
+def _end_swap(config: PairConfig, say: t.Callable[[str], None]) -> list[str]:
+    """Its mark outlives the journal: a failover months later would go on with it, to a set that nobody has chosen then."""
+    left = trees.unfinished(kept.read(config.datasets), config.datasets)
+    if not left:
+        return []
+    journal = operation.Journal.of_pending() or operation.Journal(recovery.RECOVER)
+
+    def said(sentence: str) -> None:
+        journal.step(f"recover: {sentence}")
+        say(sentence)
+
+    return swap_replica(config, Aim(left.action, left.set, left.stamp, left.aside), said)
+
+
+def swap_replica(config: PairConfig, aim: Aim, said: t.Callable[[str], None]) -> list[str]:
+    """On a host that comes back. :param said: told of each step before it is taken. :return: warnings."""
+    made = rollback.plan_for(config, rollback.nothing_received(config), aim, replica=True)
+    return rollback.take_steps(config, aim, made, said) if made.steps else []
 
 
 def let_go(config: PairConfig) -> list[str]:

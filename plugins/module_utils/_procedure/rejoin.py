@@ -33,11 +33,13 @@ class Words(t.NamedTuple):
 
     :ivar choice: for what the other host has of its own: "" (only make sure of it), keep, or discard.
     :ivar discard: for discard, the name of that host. :ivar winner: the host that goes on; "" for the ACTIVE one.
+    :ivar dead_host: name of the other host: it is off and lost.
     """
 
     choice: str = ""
     discard: str = ""
     winner: str = ""
+    dead_host: str = ""
 
 
 def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> dict[str, t.Any]:
@@ -67,21 +69,25 @@ def apply(config: PairConfig, words: Words, check: bool, progress: Progress) -> 
             "overlays": {vm: theirs.sizes.get(vm) for vm in theirs.overlays},
         }  # fmt: skip
         peer = found.peer
-        if peer is None:  # nothing is decided about a host that does not answer
+        if peer is None and decision.do != recovery.WIN:  # nothing is decided about a host that does not answer
             raise HvmError(found.silent)
-        if theirs:
+        if theirs and peer is not None:
             result["own"]["since"] = comeback.sizes(config, peer)
         if not decision.do:
             return result
-        wanted = _back(config, peer, decision.do)
+        wanted = _Back(stamp=_cut(config)) if peer is None else _back(config, peer, decision.do)
         if decision.do == recovery.KEEP and not wanted.set and found.other and _is_replica(found.other, decision.epoch):
             sentence = f"{config.peer.name} is PASSIVE; what only it has stays where it is: {theirs.sentence()}"
             return {**result, "changed": False, "do": "", "sentence": sentence, "warnings": list(wanted.warnings)}
-        result["plan"] = plan_lines(config, decision, wanted)
+        result["plan"] = plan_lines(config, decision, wanted, peer is not None)
         if not check:
             progress.say(decision.sentence)
             result.update(_carry_out(config, found, peer, wanted, theirs, progress))
         return result
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _is_replica(side: both.Observation, epoch: int) -> bool:
@@ -100,6 +106,8 @@ class _Back(t.NamedTuple):
 
 def _back(config: PairConfig, peer: Peer, do: str) -> _Back:
     """:raises Refused: when it cannot go back to anything."""
+    if do == recovery.WIN:
+        return _Back(stamp=_cut(config))
     if do not in (recovery.KEEP, recovery.DISCARD):
         return _Back()
     mine, theirs = kept.read(config.datasets), comeback.their_trees(config, peer)
@@ -115,16 +123,27 @@ def _back(config: PairConfig, peer: Peer, do: str) -> _Back:
         raise Refused(recovery.REJOIN, decided.findings)
     if decided.do != "rollback":
         return _Back()
-    stamp = trees.new_stamp(datetime.datetime.now(datetime.UTC), {**mine, **theirs})
+    stamp = trees.new_stamp(_now(), {**mine, **theirs})
     anew = [f"{name} has nothing in common with this host: the next sync sends it anew" for name in decided.anew]
     return _Back(decided.set, stamp, tuple(anew))
 
 
-def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -> list[str]:
+def _cut(config: PairConfig) -> str:
+    """Stamp of a swap that has put aside here, or had begun to, what the winner goes on with; "" for none."""
+    tree, begun = kept.read(config.datasets), operation.pending() or {}
+    left = trees.unfinished(tree, config.datasets)
+    if left:
+        return left.stamp
+    stamp = str(begun.get("stamp", "")) if begun.get("operation") == recovery.REJOIN else ""
+    return stamp if any(one.stamp == stamp for one in trees.kept_trees(tree, config.datasets, config.pair)) else ""
+
+
+def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back, answers: bool) -> list[str]:
     """Pure."""
     other = config.peer.name
     if decision.do == recovery.WIN:
-        lines = [f"{other} becomes DIVERGED: what it has of its own is held"]
+        lines = [f"{other} becomes DIVERGED: what it has of its own is held"] if answers else []
+        lines += [f"undo the way back of {wanted.stamp}, which did not end"] if wanted.stamp else []
         return [*lines, *switch.start_plan(config, decision.epoch, recover.vms_line(decision.vms))]
     if decision.do == recovery.DIVERGE:
         return [f"snapshot of what {other} has of its own, held there", f"{other} becomes DIVERGED"]
@@ -134,14 +153,14 @@ def plan_lines(config: PairConfig, decision: recovery.Decision, wanted: _Back) -
 
 
 def _carry_out(
-    config: PairConfig, found: both.Decided, peer: Peer, wanted: _Back, theirs: recovery.Own, progress: Progress
+    config: PairConfig, found: both.Decided, peer: Peer | None, wanted: _Back, theirs: recovery.Own, progress: Progress
 ) -> dict[str, t.Any]:
     decision, other = found.decision, config.peer.name
-    if decision.do == recovery.WIN:
-        return _win(config, found, peer, progress)
+    if decision.do == recovery.WIN or peer is None:
+        return _win(config, found, peer, wanted, progress)
     mine = role.load()
     if decision.epoch > mine.epoch:  # first: a host that comes back never knows of a later time than the one that is ACTIVE
-        role.record(role.ACTIVE, decision.epoch, mine.reason)
+        role.write(mine._replace(epoch=decision.epoch))  # the gate stays: a host that was stopped is not started by this
     warnings = list(wanted.warnings)
     was = found.other["role"]["role"] if found.other else ""
     # one that is PASSIVE has nothing of its own, but for what VMs wrote there that had moved
@@ -162,9 +181,11 @@ def _carry_out(
     return {"epoch": decision.epoch, "kept": answer["kept"], "destroyed": answer["destroyed"], "warnings": warnings}
 
 
-def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress) -> dict[str, t.Any]:
+def _win(config: PairConfig, found: both.Decided, peer: Peer | None, wanted: _Back, progress: Progress) -> dict[str, t.Any]:
+    """:param wanted: with the stamp of a swap that has put aside what this host wins with."""
     decision = found.decision
     facts: dict[str, t.Any] = {"vms": list(decision.vms), "epoch": decision.epoch, "peer": config.peer.name}
+    facts["stamp"] = wanted.stamp
     here, pending = set(decision.here), operation.Journal.of_pending()
     if pending and moving.source(found.me):
         here.update(pending.entry.get(moving.HALF, ()))  # what they have left here, not what was on its way back
@@ -172,10 +193,13 @@ def _win(config: PairConfig, found: both.Decided, peer: Peer, progress: Progress
     facts.update(arrive.alone(config, here))
     journal = operation.Journal(recovery.REJOIN, **facts)
     journal.step("the other stands down")
-    warnings = comeback.stand_down(config, peer, progress)
+    warnings = comeback.stand_down(config, peer, progress) if peer else []
+    if wanted.stamp:
+        aim = trees.aim(kept.read(config.datasets), config.datasets, config.pair, True, wanted.stamp, _now())
+        warnings += recover.go_back(config, aim, lambda text: journal.step(f"back to its own: {text}"), progress)
     try:
-        wanted = serving.Wanted(decision.vms, facts["frozen"])
-        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, wanted, journal, found.seen)
+        vms = serving.Wanted(decision.vms, facts["frozen"])
+        done = serving.serve(config, decision.epoch, "won, by the operator's word", progress, vms, journal, found.seen)
     except HvmError as exc:
         raise HvmError(f"{config.me.name} does not start: {exc}", "Mend the reason, then run this again.") from exc
     recover.close(journal, done, f"{config.me.name} is ACTIVE")

@@ -18,10 +18,11 @@ import json
 import os
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import ENDED_BY, IT_RECOVERS
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import both, holds, preflight, sync
@@ -301,12 +302,14 @@ def make_inert(config: PairConfig) -> bool:
     return True
 
 
-def _carry_out(config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Callable[[str], None]) -> list[str]:
+def _carry_out(
+    config: PairConfig, wanted: Aim, made: rollback.Plan, say: t.Callable[[str], None], remedy: str = AGAIN
+) -> list[str]:
     """Take the steps, then look whether it is as it was planned. The trees tell how far it came; the journal that it began.
 
-    :return: warnings.
+    :param remedy: what the operator does when it does not end. :return: warnings.
     """
-    entry = {"set": wanted.set, "stamp": wanted.stamp, "boot": role.boot_id(), "remedy": AGAIN}
+    entry = {"set": wanted.set, "stamp": wanted.stamp, "boot": role.boot_id(), "remedy": remedy}
     journal = operation.Journal(wanted.do, **entry)
 
     def said(sentence: str) -> None:
@@ -342,6 +345,23 @@ def _end_journal() -> None:
         journal.done("nothing was left to do")
 
 
+def acknowledge(config: PairConfig, check: bool) -> dict[str, t.Any]:
+    """`operation.acknowledge`, but not while a swap is half done: its mark would stay, and be gone on with at some later time.
+
+    :raises Refused: then. :return: as that.
+    """
+    entry = operation.pending()
+    left = None
+    if entry and entry["operation"] != operation.UNKNOWN:
+        with contextlib.suppress(CommandError):  # a pool that is away: somebody has looked
+            left = rollback.unfinished(kept.read(config.datasets), config.datasets)
+    if entry and left:
+        remedy = entry.get("remedy") or f"{ENDED_BY.get(entry['operation'], IT_RECOVERS)}."
+        what = f"the {left.action} of {left.stamp} is half done on this host: it cannot be acknowledged"
+        raise Refused("this", [Finding(what, remedy)])
+    return operation.acknowledge(check)
+
+
 def _was_rolled_back(tree: Tree) -> bool:
     """Whether the last thing that was done here, in this very boot, was a rollback. Then no crash has left anything in the intent
     logs of what is in use, and few bytes "written" may be none.
@@ -374,7 +394,9 @@ def swap(config: PairConfig, words: t.Mapping[str, str], say: t.Callable[[str], 
     if not names.is_stamp(wanted.stamp) or (wanted.do == "undo" and not names.is_stamp(wanted.aside)):
         raise HvmError(f"{wanted.stamp!r} or {wanted.aside!r} is no stamp")
     made = plan_for(config, nothing_received(config), wanted, replica=True)
-    warnings = _carry_out(config, wanted, made, say) if made.steps else []
+    # an undo on the other host would put aside what has been written there since
+    remedy = f"On {config.peer.name}: {FOLLOW} goes on with it. If that host is lost: hvm.pair.failover does."
+    warnings = _carry_out(config, wanted, made, say, remedy) if made.steps else []
     _end_journal()
     return {"changed": bool(made.steps), "warnings": warnings}
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
-from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, mountable
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, mountable
 
 #: A property of ours on what is shut.
 MARK = "hvm:moving"
@@ -55,8 +56,14 @@ def shut(inventory: Inventory) -> None:
 
 def reopen(roots: t.Sequence[str]) -> list[str]:
     """They have again what their parents have. :return: which were shut."""
-    out = run(["zfs", "get", "-H", "-r", "-t", "filesystem", "-s", "local", "-o", "name", MARK, *roots])
-    names = out.splitlines()
+    get = ["zfs", "get", "-H", "-r", "-t", "filesystem", "-s", "local", "-o", "name", MARK]
+    try:
+        names = run([*get, *roots]).splitlines()
+    except CommandError as exc:
+        if "does not exist" not in exc.stderr:
+            raise
+        there = existing(roots, run)  # in the midst of a swap a root has another name
+        names = run([*get, *there]).splitlines() if there else []
     for name in ("readonly", MARK) if names else ():
         run(["zfs", "inherit", name, *names])
     return names

@@ -438,6 +438,12 @@ def test_rejoin_is_for_the_winner_when_one_is_named(world: World, role: str) -> 
     assert run.asked[-1] == ["hv2", "hvm_rejoin", {"discard": "", "winner": "hv2"}, True]
 
 
+def test_a_winner_whose_other_host_is_lost_is_told_so(world: World) -> None:
+    world.answers = {"hv2": {"hvm_rejoin": decided("win", "hv2 wins", role="ACTIVE")}}
+    run = world.play("rejoin", "--check", "-e", "hvm_winner=hv2 hvm_dead_host=hv1")
+    assert run.asked[-1] == ["hv2", "hvm_rejoin", {"dead_host": "hv1", "discard": "", "winner": "hv2"}, True]
+
+
 @pytest.mark.parametrize("limit", [(), ("--limit", "hv2")])
 def test_rejoin_without_a_host_that_goes_on_does_nothing(world: World, limit: tuple[str, ...]) -> None:
     world.answers = {"hv1": {"hvm_info": look("ACTIVE" if limit else "UNKNOWN")}, "hv2": {"hvm_info": other("UNKNOWN")}}
@@ -491,7 +497,7 @@ EMPTY = [
     ("recover", "hvm_peer_is_down hvm_give_up", "hvm_recover", {"peer_is_down": "", "give_up": ""}),
     ("migrate_unsecure", "hvm_move_mode hvm_move_limit hvm_on_failure", "hvm_move", {}),
     ("hv_start", "hvm_start_host hvm_peer_is_down", "hvm_hypervisor", {"state": "started", "peer_is_down": ""}),
-    ("rejoin", "hvm_rejoin hvm_discard hvm_winner", "hvm_rejoin", {"discard": "", "winner": ""}),
+    ("rejoin", "hvm_rejoin hvm_discard hvm_winner hvm_dead_host", "hvm_rejoin", {"discard": "", "winner": ""}),
     ("rollback", "hvm_rollback_state hvm_rollback_to hvm_rollback_kept", "hvm_zfs_rollback", {}),
 ]
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import typing as t
 
 import pytest
 
 from ansible_collections.hvm.pair.plugins.filter.hvm_status import FilterModule
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards
-from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, advice
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair.advice import BY_A_BACKUP, ENDED_BY, FOLLOWS, advice, hangs_on_peer
 from ansible_collections.hvm.pair.plugins.module_utils._report.status import age
 
 status = FilterModule().filters()["hvm_status"]
@@ -117,7 +118,7 @@ def test_lock_before_pending_and_no_sets() -> None:
     [
         ({}, ""),
         ({"lock": "sync by root", "pending": {"operation": "sync"}}, ""),
-        ({"pending": {"operation": "unknown"}}, "hvm.pair.recover finishes it or undoes it, and says which"),
+        ({"pending": {"operation": "unknown"}}, ENDED_BY["unknown"]),
         ({"pending": {"operation": "rollback"}}, ENDED_BY["rollback"]),
         ({"role": {"now": "UNKNOWN", "since": "then"}}, "hvm.pair.recover: it was ACTIVE before it rebooted"),
         ({"role": {"now": "UNKNOWN", "since": ""}}, "hvm.pair.install: it has no role yet"),
@@ -182,6 +183,43 @@ def test_a_failover_that_did_not_end_is_gone_on_with_while_the_other_host_is_awa
     assert advice({**found, "role": LOOK["hvm"]["role"]}, alone=True) == advice(found)
 
 
+@pytest.mark.parametrize("operation", guards.ROLLBACK)
+def test_what_a_replica_did_not_end_is_gone_on_with_by_the_host_that_it_follows(operation: str) -> None:
+    """An undo there would put aside what has been written since."""
+    found = {**LOOK["hvm"], "role": {"now": "PASSIVE", "since": "then"}, "pending": {"operation": operation}}
+    assert advice(found) == "hvm.pair.rollback hvm_rollback_state=followed, on the other host, goes on with it"
+    assert hangs_on_peer(found)
+    assert advice(found, alone=True) == f"{advice(found)}; if that host is lost: hvm.pair.failover does"
+
+
+def test_vms_that_have_moved_here_go_on_by_a_failover_when_their_source_is_lost() -> None:
+    entry: dict[str, t.Any] = {"operation": "migrate_unsecure", "source": "hv2", "arrived": ["web"]}
+    entry.update(started="then", step="arrived")
+    found = {**LOOK["hvm"], "role": {**LOOK["hvm"]["role"], "now": "PASSIVE"}, "pending": entry}
+    assert hangs_on_peer(found) and not hangs_on_peer({**found, "pending": {**entry, "arrived": []}})
+    look = {**LOOK, "hvm": {**found, "peer_answers": False}}
+    assert "if the other host is lost: hvm.pair.failover" in status(look, NOW)[-1]
+    assert "recover on hv2" in status({**look, "hvm": found}, NOW)[-1]
+
+
+@pytest.mark.parametrize("now", ["ACTIVE", "PASSIVE", "UNKNOWN"])
+@pytest.mark.parametrize("name", [*recovery.ENDED_BY_RECOVER, *guards.ROLLBACK, operation.UNKNOWN])
+def test_nobody_is_sent_to_recover_by_what_recover_refuses(name: str, now: str) -> None:
+    entry = {"operation": name, "started": "then", "step": "begin"}
+    found = {**LOOK["hvm"], "role": {"now": now, "since": "then"}, "pending": entry}
+    refused = guards.common({**found, "pools": {}}, recovery.ENDED_BY_RECOVER)
+    assert bool(refused) is (name not in recovery.ENDED_BY_RECOVER)
+    assert not (refused and "recover" in advice(found))
+
+
+def test_an_unreadable_journal_is_for_a_person_to_look_at(tmp_path: pathlib.Path) -> None:
+    for text in ("{", "[]"):
+        (tmp_path / "journal.json").write_text(text)
+        entry = operation.pending(str(tmp_path / "journal.json"))
+        (finding,) = guards.common({**LOOK["hvm"], "pools": {}, "pending": entry}, recovery.ENDED_BY_RECOVER)
+        assert finding.remedy.lower() == f"{ENDED_BY['unknown']}.".lower()
+
+
 def test_what_goes_on_by_itself_is_known_by_its_name() -> None:
-    assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK}
-    assert BY_A_BACKUP == guards.BACKUPS
+    assert set(ENDED_BY) == {*guards.BACKUPS, *guards.ROLLBACK, operation.UNKNOWN}
+    assert BY_A_BACKUP == guards.BACKUPS and FOLLOWS == guards.ROLLBACK

@@ -12,8 +12,8 @@ import typing as t
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, Refused
-from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, move
+from ansible_collections.hvm.pair.plugins.module_utils._pair import modes
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancelling, move, rollback
 from ansible_collections.hvm.pair.plugins.modules import hvm_move, hvm_operation
 
 Module = t.Callable[..., dict[str, t.Any]]
@@ -53,7 +53,7 @@ def test_what_refuses_a_move_comes_with_its_findings(module_of: ModuleOf, monkey
 def test_an_operation_is_cancelled_or_acknowledged(module_of: ModuleOf, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[t.Any] = []
     monkeypatch.setattr(cancelling, "cancel", lambda *words: told.append(words) or {"changed": True, "sentence": "so"})
-    monkeypatch.setattr(operation, "acknowledge", lambda check: told.append(check) or {"changed": False})
+    monkeypatch.setattr(rollback, "acknowledge", lambda dummy, check: told.append(check) or {"changed": False})
     module = module_of(hvm_operation)
     assert module(state="cancelled")["sentence"] == "so"
     module(state="cancelled", moved="stay", check=True)

@@ -55,8 +55,10 @@ def test_rejoin(module_of: t.Callable[[types.ModuleType], Module], calls: list[t
     module()
     module(choice="keep", winner="hv1", check=True)
     module(choice="discard", discard="hv2")
-    assert [words for _pair, words, _check in calls] == [("", "", ""), ("keep", "", "hv1"), ("discard", "hv2", "")]
-    assert [check for _pair, _words, check in calls] == [False, True, False]
+    module(winner="hv1", dead_host="hv2")
+    words = [("", "", "", ""), ("keep", "", "hv1", ""), ("discard", "hv2", "", ""), ("", "", "hv1", "hv2")]
+    assert [told for _pair, told, _check in calls] == words
+    assert [check for _pair, _words, check in calls] == [False, True, False, False]
 
 
 def test_a_choice_is_one_of_two(module_of: t.Callable[[types.ModuleType], Module], calls: list[tuple[t.Any, ...]]) -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._command import detached, main, outcome
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     address,
     alone,
@@ -108,7 +107,7 @@ ANSWERS: dict[tuple[types.ModuleType, str], t.Any] = {
         "networks": [{"sentence": "br-v10: VLAN 10 of eno1", "hosts": {"hv1": [], "hv2": ["br-v10 is not there"]}}],
     },
     (scheduled, "apply"): {"changed": True, "do": "backup", "report": ["hv1 is ACTIVE and is backed up"], "warnings": []},
-    (operation, "acknowledge"): {"changed": True},
+    (rollback, "acknowledge"): {"changed": True},
 }  # fmt: skip
 
 

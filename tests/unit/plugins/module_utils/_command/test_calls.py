@@ -74,6 +74,7 @@ MORE = [
     "rejoin --rejoin discard --discard hv2",
     "rejoin --choice keep --check",
     "rejoin --winner hv1",
+    "rejoin --winner hv1 --dead-host hv2",
     "rollback --rollback-to last_state",
     "rollback --state undone --kept 20261124T081500Z",
     "rollback --rollback-state followed --check",

@@ -80,6 +80,7 @@ class Host:
         self.seen = 0
         self.clean = role != ACTIVE  # since it was ACTIVE it has been stopped in good order
         self.kept: list[int] = []
+        self.aside: dict[str, tuple[list[tuple[str, str, int]], int]] = {}  # of a way back that has not ended: what was in use
         self.log_only = False  # after a crash what was written last may be in the intent logs only, where nobody sees it
         self.lock: Process | None = None
 
@@ -169,6 +170,7 @@ class Pair:
         self.safe = self.discarded = self.given_up = 0
         self.log: list[str] = []
         self.reports = 0  # of safety
+        self.wins_alone = 0  # of a DIVERGED host whose other one is lost
         self.moved = self.came_back = 0  # migrations that ended there, VMs that came back
         self.images: dict[str, dict[str, int]] = {}  # set -> those in it
         self.restored = 0
@@ -923,7 +925,7 @@ class Pair:
         yield
         host.journal = None
 
-    def run_rejoin(self, process: Process, choice: str, discard: str, winner: str) -> Steps:
+    def run_rejoin(self, process: Process, choice: str, discard: str, winner: str, dead_host: str = "") -> Steps:
         host = process.host
         self.take_lock(process)
         theirs = recovery.Own({}, {})
@@ -931,19 +933,24 @@ class Pair:
         def rule(me: t.Any, other: t.Any) -> recovery.Decision:
             nonlocal theirs
             theirs = recovery.own(other, self.other(host).tree(), host.tree()) if other else recovery.Own({}, {})
-            return recovery.rejoin(me, other, theirs, choice, discard, winner)
+            return recovery.rejoin(me, other, theirs, choice, discard, winner, dead_host)
 
         peer, decided = yield from self.decide(process, rule)
         if decided.do in (recovery.JOIN, recovery.DIVERGE, recovery.KEEP, recovery.DISCARD):
             host.epoch = max(host.epoch, decided.epoch)
             yield
         if decided.do == recovery.WIN:
+            self.wins_alone += peer is None
+            for dataset, (snapshots, head) in host.aside.items():  # what it wins with
+                host.disks[dataset].snapshots, host.disks[dataset].head = list(snapshots), head
+            host.aside = {}
             self.give_up(host.writes())
             for vm in set(host.overlays).difference(decided.here):
                 del host.overlays[vm]  # half a copy
             self.journal(process, recovery.REJOIN, "the other stands down", epoch=decided.epoch)
-            yield from self.stand_down(process)
-            yield from self.start_hypervisor(host, decided.epoch, peer.epoch)
+            if peer is not None:
+                yield from self.stand_down(process)
+            yield from self.start_hypervisor(host, decided.epoch, peer.epoch if peer else None)
             yield from self.merge(host, decided.here)
             self.let_run(host, VMS)
             yield
@@ -967,18 +974,21 @@ class Pair:
             peer.kept += [beside] if beside else []
             peer.overlays.clear()
             peer.journal = None
+            peer.aside = peer.aside or {name: (list(disk.snapshots), disk.head) for name, disk in peer.disks.items()}
             yield
             self.call(process)
             for dummy in self.go_back(peer, common):
                 yield
                 self.call(process)
             if decided.do == recovery.DISCARD:
+                peer.aside = {}
                 for kept in peer.kept[before:]:
                     self.discarded |= kept
                 del peer.kept[before:]
         if decided.do in (recovery.JOIN, recovery.KEEP, recovery.DISCARD):
             peer = self.call(process)
             peer.record(PASSIVE, decided.epoch)
+            peer.aside = {}
             yield
             self.depart(self.call(process))
 
@@ -1238,6 +1248,7 @@ def begin(pair: Pair, host: Host, event: str) -> None:
             choose.choice(recovery.CHOICES),
             choose.choice(["", host.name, other.name]),
             choose.choice(["", "", host.name, other.name, "nobody"]),
+            words(pair, host),
         )
     else:
         arguments = ()
@@ -1254,11 +1265,35 @@ def play(seed: int, events: int) -> Pair:
         for event in choose.choices(list(weights), list(weights.values()), k=events):
             happen(pair, event)
             pair.check()
+        if seed % 4 > 1:
+            go_on_alone(pair)
         heal(pair)
     except Broken as exc:
         exc.add_note(f"schedule {seed} of {events} events:\n  " + "\n  ".join(pair.log))
         raise
     return pair
+
+
+def go_on_alone(pair: Pair) -> None:
+    """One host stays away, maybe for ever, and somebody who knows it does what the sentences advise on the other one.
+
+    :raises Broken: when that does not run in the end.
+    """
+    host = pair.choose.choice([one for one in (pair.a, pair.b) if one.role == DIVERGED] or [pair.a, pair.b])
+    other = pair.other(host)
+    pair.log.append(f"---- {other.name} is lost")
+    if other.up:
+        pair.power_off(other)
+    if not host.up:
+        pair.power_on(host)
+    pair.agents_notice()
+    finish(pair)
+    for give_up in ("", other.name):
+        finish(pair, pair.begin(host, "recover", other.name, give_up))
+        finish(pair, pair.begin(host, "failover", other.name, "", ""))
+        finish(pair, pair.begin(host, "rejoin", "", "", host.name, other.name))
+    if (host.now(), host.running, host.writable) != (ACTIVE, True, True):
+        raise Broken(f"{host.name} does not go on alone: {host.now()}")
 
 
 def heal(pair: Pair) -> None:

@@ -429,6 +429,27 @@ def test_start_where_the_other_is_stopped_and_not_later() -> None:
         assert guards.start(me, peer) == []
 
 
+def test_of_two_passive_hosts_the_sets_tell_and_not_the_epoch_that_each_has_seen() -> None:
+    """hv1 was ACTIVE in epoch 5, and its system was restored from an image of a time before that; hv2 has seen that epoch."""
+    me, peer = pair()
+    become("me", "PASSIVE")(me, peer)
+    me["role"]["epoch"], peer["role"]["epoch"] = 2, 5
+    old, new, torn = ({"name": f"hvm_20261123T1{hour}0000Z_p_C", "complete": hour < 2} for hour in range(3))
+    for mine, theirs in (([old, new], [old]), ([new], [new]), ([new], [])):
+        me["sets"], peer["sets"] = mine, theirs
+        assert guards.start(me, peer) == []
+    for mine, theirs in (([old], [old, new]), ([], [])):
+        me["sets"], peer["sets"] = mine, theirs
+        names = [side[-1]["name"] if side else "none" for side in (theirs, mine)]
+        assert [finding.what for finding in guards.start(me, peer)] == [
+            f"the newest complete set of hv2 is {names[0]}, and here {names[1]}"
+        ]
+    me["sets"], peer["sets"] = [old, torn], [old]
+    assert [finding.what.partition(":")[0] for finding in guards.start(me, peer)] == ["the replicas are of two moments"]
+    me["sets"], peer["role"]["role"] = [old, new], "ACTIVE"
+    assert guards.start(me, peer)
+
+
 STARTS: dict[str, tuple[Change, str]] = {
     "active there": (
         become("peer", "ACTIVE"),
@@ -753,7 +774,7 @@ ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
     ),
     "the other is ACTIVE": (
         become("peer", "ACTIVE"),
-        ["hv2: it is ACTIVE. Roll back there: hv1 is not the ACTIVE host any more."],
+        ["hv2: it is ACTIVE. Roll back there: hv1 is not the ACTIVE host any more, and comes back by hvm.pair.recover."],
     ),
     "the other was ACTIVE, earlier": (become("peer", "UNKNOWN", "ACTIVE"), []),
     "the other was ACTIVE, later": (

@@ -31,7 +31,7 @@ EVENTS = 100
 
 
 def test_never_two_nothing_lost_and_always_a_way_back() -> None:
-    reports = writes = promoted = kept = discarded = moved = came_back = restored = 0
+    reports = writes = promoted = kept = discarded = moved = came_back = restored = alone = 0
     ways = dict.fromkeys(WAYS, 0)
     for seed in range(SEED, SEED + SCHEDULES):
         pair = play(seed, EVENTS)
@@ -43,14 +43,15 @@ def test_never_two_nothing_lost_and_always_a_way_back() -> None:
         moved += pair.moved
         came_back += pair.came_back
         restored += pair.restored
+        alone += pair.wins_alone
         for way in WAYS:
             ways[way] += any(way in line for line in pair.log)
     if SCHEDULES >= 1000:  # they get somewhere, and not always to the same end
         assert min(reports / 2, writes / 4, promoted * 8, kept * 32, discarded * 32) > SCHEDULES, (
             f"{reports} reports, {writes} writes, {promoted} promoted, {kept} with data kept, {discarded} with some discarded"
         )
-        found = (moved * 2, came_back * 200, restored * 8, *(1000 * count for count in ways.values()))
-        assert min(found) > SCHEDULES, (moved, came_back, restored, ways)
+        found = (moved * 2, came_back * 200, restored * 8, alone * 500, *(1000 * count for count in ways.values()))
+        assert min(found) > SCHEDULES, (moved, came_back, restored, alone, ways)
 
 
 #: What a schedule may come to in the midst of a move, by the sentence for it.
@@ -91,6 +92,10 @@ def takes_what_is_torn(me: t.Any, peer: t.Any, word: str = "") -> list[Finding]:
 
 def lets_it_come_back_as_it_is(me: t.Any, peer: t.Any, theirs: t.Any, *more: str) -> recovery.Decision:
     return REAL_REJOIN(me, peer, recovery.Own({}, {}), *more)
+
+
+def waits_for_a_host_that_is_lost(me: t.Any, peer: t.Any, theirs: t.Any, *more: str) -> recovery.Decision:
+    return REAL_REJOIN(me, peer, theirs, *more[:3])
 
 
 def recovers_a_silent_pair(me: t.Any, peer: t.Any, word: str = "", give_up: str = "") -> recovery.Decision:
@@ -152,6 +157,7 @@ WRONG: dict[str, tuple[t.Any, str, t.Callable[..., t.Any], str]] = {
     "the intent log is forgotten": (recovery, "own", sees_no_intent_log, "writes are gone that nobody has discarded"),
     "writes are not looked for": (recovery, "own", sees_nothing_written, "writes are gone that nobody has discarded"),
     "half a sync is started from": (guards, "start", takes_what_is_torn, "runs with disks of two moments"),
+    "a host that is lost is waited for": (recovery, "rejoin", waits_for_a_host_that_is_lost, "does not go on alone: DIVERGED"),
     "a host comes back as it is": (recovery, "rejoin", lets_it_come_back_as_it_is, "writes are gone|does not arrive"),
     "nobody is asked where the VMs are": (moving, "split", knows_of_none_there, "run on both|nobody gave up|copies|were written"),
     "who is silent has none": (moving, "split", takes_silence_for_nothing, "run on both hosts|nobody gave up"),

@@ -17,7 +17,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import recovery
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, recovery
 
 GOLDEN = pathlib.Path(__file__).parent / "recovery_golden.txt"
 SET = "hvm_20261123T100000Z_office_B"
@@ -124,6 +124,10 @@ def table() -> str:
             for own, has in ((nothing, "nothing"), (something, "something")):
                 lines.append(f"{title} | {has}\n    {said(recovery.rejoin(me, peer, own))}")
             lines.append(f"{title} | something, hv1 wins\n    {said(recovery.rejoin(me, peer, something, winner='hv1'))}")
+    for title, me in silent():
+        for word, words in WORDS if me["pending"] is None else ():
+            decided = recovery.rejoin(me, None, nothing, winner="hv1", dead_host=word)
+            lines.append(f"{title} | hv1 wins{words}\n    {said(decided)}")
     return "\n".join(lines) + "\n"
 
 
@@ -221,6 +225,22 @@ def test_a_host_that_is_only_given_up_is_not_taken_for_dead() -> None:
     assert recovery.failover(me, peer, SET, dead_host="hv2").findings
 
 
+def test_a_host_that_was_set_up_anew_before_the_failover_is_no_hindrance() -> None:
+    """Nothing there can stand down. But what has no role may run all the same: its record may have been lost."""
+    me, peer = host("hv1", "PASSIVE", 5, 0), host("hv2", "none", 0, 0)
+    assert said(recovery.failover(me, peer, SET, give_up="hv2")) == (
+        f"take over: hv1 becomes ACTIVE in epoch 6, with the set {SET}: hv2 answers, is stopped, and has no role"
+    )
+    assert said(recovery.failover(me, peer, SET, "hv2")) == (
+        "refused: hv1: hv2 answers, and has no role: it was set up anew, or its record is gone. "
+        "If the data of hv1 are to go on: hvm_give_up=hv2."
+    )
+    for more in ({"qemu": ["web"]}, {"hypervisor": {"running": True}}, {"lock": "install by root"}):
+        assert recovery.failover(me, {**peer, **more}, SET, give_up="hv2").findings
+    # before the first sync it would be no new pair for one host and a new one for the other
+    assert recovery.failover(host("hv1", "PASSIVE", 0, 0), peer, SET, give_up="hv2").findings
+
+
 def test_nothing_is_taken_over_without_a_complete_set() -> None:
     decided = recovery.failover(host("hv1", "PASSIVE", 5, 0), None, None, "hv2", why_not="no set of the pair office")
     assert [finding.sentence() for finding in decided.findings] == [
@@ -258,6 +278,17 @@ def test_what_would_be_lost_is_told_for_each_vm_and_dataset() -> None:
 )
 def test_an_age_in_words(seconds: int, words: str) -> None:
     assert recovery.how_long(seconds) == words
+
+
+def test_a_host_that_is_diverged_goes_on_alone_by_both_names_only() -> None:
+    me = host("hv1", "DIVERGED", 5, 4)
+    for winner in ("", "hv1", "hv2", "nobody"):
+        for dead_host in ("", "hv1", "hv2", "nobody"):
+            decided = recovery.rejoin(me, None, recovery.Own({}, {}), winner=winner, dead_host=dead_host)
+            assert (decided.do == recovery.WIN) is ((winner, dead_host) == ("hv1", "hv2")) is not bool(decided.findings)
+    up = {**me, "peer_says": "its agent is not of the version that asks"}
+    assert recovery.rejoin(up, None, recovery.Own({}, {}), winner="hv1", dead_host="hv2").findings == tuple(guards.not_off(up))
+    assert recovery.rejoin(me, host("hv2", "ACTIVE", 6, 5), SOMETHING, winner="hv1", dead_host="hv2").do == ""
 
 
 # ---- rejoin: what a host has of its own
@@ -331,7 +362,8 @@ def test_each_waits_for_others_and_refuses_what_is_out_of_order(verb: str) -> No
         return [finding.what for finding in decided.findings]
 
     mine = "ACTIVE" if verb == "rejoin" else "PASSIVE"
-    assert "it has no role yet" in decide(host("hv1", mine, 5, 4), host("hv2", "none", 0, 0))
+    if verb != "failover":
+        assert "it has no role yet" in decide(host("hv1", mine, 5, 4), host("hv2", "none", 0, 0))
     assert "it has no role yet" in decide(host("hv1", "none", 0, 0), host("hv2", "PASSIVE", 5, 4))
     for change, what in (
         ({"lock": "sync by root"}, "another operation is running: sync by root"),
@@ -340,8 +372,30 @@ def test_each_waits_for_others_and_refuses_what_is_out_of_order(verb: str) -> No
         ({"hypervisor": {"running": True}}, "its hypervisor is running although it is UNKNOWN"),
     ):
         assert what in decide(host("hv1", mine, 5, 4), host("hv2", "UNKNOWN", 5, 4, **change))
-    me = host("hv1", mine, 5, 4, pools={"ssd": "FAULTED"}, pending=begun("rollback", remedy="Run it again."))
+    me = host("hv1", mine, 5, 4, pools={"ssd": "FAULTED"}, pending=begun("install", remedy="Run it again."))
     assert decide(me, host("hv2", "UNKNOWN", 5, 4))[:2] == [
         "pool ssd is FAULTED",
-        "rollback, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'hand over'",
+        "install, begun 2026-11-23T10:00:00+00:00, did not end: it was last at 'hand over'",
     ]
+
+
+@pytest.mark.parametrize("operation", guards.ROLLBACK)
+def test_a_rollback_that_did_not_end_is_in_nobodys_way_where_it_cannot_go_on(operation: str) -> None:
+    """It can on the host that was ACTIVE last. On any other the swap is ended with the way back, or the taking over."""
+    left = {"pending": begun(operation)}
+    replica, rebooted, diverged = (host("hv1", now, 5, 4, **left) for now in ("PASSIVE", "UNKNOWN", "DIVERGED"))
+    active, silent = host("hv2", "ACTIVE", 6, 5), None
+    assert recovery.failover(replica, silent, SET, "hv2").do == recovery.TAKE_OVER
+    assert recovery.failover(replica, host("hv2", "UNKNOWN", 5, 4), SET, give_up="hv2").do == recovery.TAKE_OVER
+    assert recovery.recover(replica, active).do == recovery.PASS
+    for me in (rebooted, diverged):
+        assert recovery.recover(me, active).do == recovery.ELSEWHERE
+        there = {**me, "host": "hv2", "peer": "hv1"}
+        for own, do in ((recovery.Own({}, {}), recovery.JOIN), (SOMETHING, recovery.KEEP)):
+            assert recovery.rejoin(host("hv1", "ACTIVE", 6, 5), there, own, recovery.KEEP).do == do
+        assert recovery.rejoin(me, host("hv2", "stopped", 6, 5), SOMETHING, winner="hv1").do == recovery.WIN
+    # there it can
+    for peer in (silent, host("hv2", "PASSIVE", 5, 4), host("hv2", "UNKNOWN", 4, 3)):
+        for decided in (recovery.recover(rebooted, peer, "hv2"), recovery.failover(rebooted, peer, SET, "hv2", "hv2")):
+            assert f"{operation}, begun" in decided.findings[0].what
+    assert guards.rollback({**rebooted, "missing_datasets": []}, silent) == []

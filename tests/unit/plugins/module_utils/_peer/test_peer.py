@@ -231,8 +231,16 @@ def test_no_connection_says_what_ssh_said() -> None:
     assert caught.value.what == "the connection to hv2 ended: ssh: connect to host hv2: No route to host"
 
 
+@pytest.mark.parametrize(("status", "is_silent"), [(255, True), (127, True), (1, False), (2, False)])
+def test_an_agent_that_began_and_failed_is_not_silence(status: int, is_silent: bool) -> None:
+    """Its host is up, and may run VMs: nobody must be asked whether it is off."""
+    with pytest.raises(HvmError, match="ImportError") as caught:
+        Peer(CONFIG, ["sh", "-c", f"echo ImportError >&2; exit {status}"])
+    assert isinstance(caught.value, PeerSilent) is is_silent is isinstance(caught.value, PeerLost)
+
+
 def test_no_ssh_at_all() -> None:
-    with pytest.raises(HvmError, match="/no/such/ssh is not installed on this host"):
+    with pytest.raises(PeerSilent, match="/no/such/ssh is not installed on this host"):
         Peer(CONFIG, ["/no/such/ssh"])
 
 

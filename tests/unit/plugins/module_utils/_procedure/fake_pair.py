@@ -18,10 +18,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import constraint_file, networks_file, operation, role
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost, PeerSilent
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     agent,
     both,
@@ -68,6 +68,7 @@ class Killed(BaseException):
 
 class Host:
     """:ivar logs: bytes in the intent logs, by dataset: seen only after they were replayed.
+    :ivar refuses: what its agent says to whoever asks; "" when it does what it is asked.
     :ivar images: VMs with a state image. :ivar files: directory -> what a set has in it, as `rollback.names_with` gives it.
     """
 
@@ -84,6 +85,7 @@ class Host:
         self.processes: list[str] = []
         self.pools = {"ssd": "ONLINE", "rot": "ONLINE"}
         self.answers = True
+        self.refuses = ""
         self.daemon = self.address = False
         self.daemon_number = 0
         self.boot = BOOT
@@ -279,7 +281,9 @@ class Lab:
             def __init__(self, dummy: configs.PairConfig) -> None:
                 self.host = lab.other()
                 if not self.host.answers:
-                    raise HvmError(f"ssh to {self.host.name} ended with 255")
+                    raise PeerSilent(f"ssh to {self.host.name} ended with 255")
+                if self.host.refuses:
+                    raise HvmError(f"{self.host.name}: {self.host.refuses}", "Run the playbook hvm.pair.install.")
                 with lab.on(self.host):
                     self.agent = agent.Agent(self.host.config)
 
@@ -365,6 +369,13 @@ class Lab:
         def since(datasets: t.Sequence[str], sets: t.Sequence[str]) -> dict[str, dict[str, int]]:
             return {one: {name: int(lab.at.tree[one]["props"]["written"][0]) for name in sets} for one in datasets}
 
+        def marked(command: t.Sequence[str]) -> str:
+            """zfs get, or zfs list, of the mark of what is shut: nothing is."""
+            away = [root for root in ROOTS if root in command and root not in lab.at.tree]
+            if away:
+                raise CommandError(command, 1, "", f"cannot open '{away[0]}': dataset does not exist")
+            return ""
+
         def in_use(roots: t.Sequence[str]) -> trees.Tree:
             return copy.deepcopy(trees.in_use(lab.at.tree, roots))
 
@@ -375,7 +386,7 @@ class Lab:
         patch.setattr(actions, "wait_devices", lambda dummy: lab.do("devices"))
         patch.setattr(actions, "snapshot_set", snapshot_set)
         patch.setattr(actions, "written_since", since)
-        patch.setattr(bases, "reopen", lambda dummy: [])  # nothing is shut
+        patch.setattr(bases, "run", marked)
         patch.setattr(protect, "hold", hold)
         patch.setattr(protect, "held", lambda *dummy: {name: [] for name in lab.at.held})
         patch.setattr(inventory, "read", in_use)

@@ -16,12 +16,13 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import failover, recover, switch
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import failover, recover, rollback, switch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.failover import Words
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_pair import BEFORE, NEW, OLD, STATE, Killed, Lab, broken, each_death
+from fake_pair import BEFORE, NEW, OLD, ROOTS, STATE, Killed, Lab, broken, each_death
 
 DEAD, GIVEN_UP = Words(dead_host="hv2"), Words(give_up="hv2")
 FENCE = Words("hv2", fence=["ipmitool", "off", "-f", "/etc/hvm/bmc"])
@@ -143,6 +144,32 @@ def test_check_mode_has_the_plan_and_does_nothing(lab: Lab) -> None:
     assert lab.effects() == []
 
 
+@pytest.mark.parametrize("words", [DEAD, Words(), GIVEN_UP, FENCE])
+def test_a_host_that_refuses_to_be_asked_is_not_off_whatever_word_was_given(lab: Lab, words: Words) -> None:
+    """It may be ACTIVE with its VMs: an installation has reached one host only, or its record cannot be read."""
+    lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
+    with pytest.raises(Refused) as caught:
+        run(lab, words)
+    assert caught.value.findings[0].what == (
+        "hv2 answers, so it is not off, but it cannot be asked: its agent is not of the version that asks"
+    )
+    assert "does not answer" not in str(caught.value) and "switch it off, then say so." in str(caught.value)
+    assert lab.effects() == []
+    lab.be(lab.hv1, "ACTIVE", 5, boot=BEFORE)  # nor is it for the other verb
+    with pytest.raises(Refused, match="hv2 answers, so it is not off"):
+        recover.apply(lab.hv1.config, "hv2", False, Progress())
+    assert lab.effects() == []
+    lab.hv2.answers = False  # that is what it takes
+    assert recover.apply(lab.hv1.config, "hv2", False, Progress())["role"] == "ACTIVE"
+
+
+def test_an_active_host_goes_on_beside_one_that_refuses_to_be_asked(lab: Lab) -> None:
+    lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
+    lab.be(lab.hv1, "ACTIVE", 5)
+    lab.down(lab.hv1)
+    assert recover.apply(lab.hv1.config, "", False, Progress())["role"] == "ACTIVE"
+
+
 # ---- the fence
 
 
@@ -189,6 +216,16 @@ def test_a_host_that_answers_stands_down_first(lab: Lab) -> None:
     assert lab.hv2.held == [lab.hv2.sets()[-1]]
     assert result["sentence"].endswith("hv2 answers, is stopped, and becomes DIVERGED")
     assert lab.hv1.record()["seen"] == 5
+
+
+def test_a_host_that_was_set_up_anew_is_asked_for_nothing(lab: Lab) -> None:
+    lab.hv2.answers = True
+    (lab.hv2.place / "role.json").unlink()
+    plan = run(lab, GIVEN_UP, check=True)["plan"]
+    assert plan[0] == f"go back to {OLD}; what is newer here is kept"
+    run(lab, GIVEN_UP)
+    assert [one for one in lab.effects() if one.startswith("hv2")] == ["hv2 lock failover"]
+    assert (lab.hv1.role(), lab.hv1.record()["seen"]) == (("ACTIVE", 6), 5)  # what it knew of the host that it takes over from
 
 
 def test_it_is_asked_what_it_has_written_since(lab: Lab) -> None:
@@ -292,6 +329,17 @@ def test_what_is_gone_on_the_other_host_keeps_no_verified_set_from_being_the_las
     assert aside.startswith("ssd/a-hvm-kept-") and lab.hv1.sets(aside) == [OLD]
 
 
+def test_a_set_beside_a_way_back_that_did_not_end_is_refused(lab: Lab) -> None:
+    lab.hv1.tree["ssd/a"]["snapshots"].pop()
+    lab.snapshot(STATE, lab.hv1)
+    lab.dies_at = 18
+    with pytest.raises(Killed):
+        run(lab, DEAD, OLD)
+    lab.again()
+    with pytest.raises(Refused, match=f"the way back to {OLD} did not end, and comes first: hvm_failover_to=last goes on"):
+        run(lab, DEAD, "last_state")
+
+
 def test_an_older_set_on_request(lab: Lab) -> None:
     lab.hv1.tree["ssd/a"]["snapshots"].pop()
     lab.snapshot(STATE, lab.hv1)
@@ -356,6 +404,34 @@ def test_killed_at_any_step_the_next_run_ends_the_same(tmp_path: pathlib.Path, p
     assert deaths > 30
 
 
+def test_killed_at_any_step_while_the_other_one_goes_on_it_leaves_no_swap_for_a_later_failover(tmp_path: pathlib.Path) -> None:
+    """hv2 was only cut off, and runs. The mark of a swap would be gone on with months later, whatever set is named then."""
+    cut = 0
+    for lab in each_death(tmp_path, lost, run):
+        if lab.hv1.role()[0] == "ACTIVE":
+            continue
+        swap = trees.unfinished(lab.hv1.tree, ROOTS)
+        lab.hv2.answers = True
+        lab.be(lab.hv2, "ACTIVE", 7)
+        plan = recover.apply(lab.hv1.config, "", True, Progress())["plan"]
+        if swap:
+            cut += 1
+            with lab.on(lab.hv1), pytest.raises(Refused, match=rf"the rollback of {swap.stamp} is half done on this host"):
+                rollback.acknowledge(lab.hv1.config, False)
+            assert plan[0] == f"end the rollback of {swap.stamp}, which was cut off; what is newer is kept"
+        recover.apply(lab.hv1.config, "", False, Progress())
+        assert trees.unfinished(lab.hv1.tree, ROOTS) is None and {*ROOTS} <= {*lab.hv1.tree}
+        assert lab.hv1.role()[0] == "PASSIVE" and lab.hv1.inert()
+        assert not (lab.hv1.place / "journal.json").exists() or lab.hv1.pending() == ""
+        assert recover.apply(lab.hv1.config, "", False, Progress())["do"] == ""
+    assert cut > 5
+
+
+def test_what_has_left_no_swap_is_acknowledged(lab: Lab) -> None:
+    lab.begun(lab.hv1, "failover", "back to the set", vms=[], epoch=6)
+    assert rollback.acknowledge(lab.hv1.config, False)["changed"] and lab.hv1.pending() == ""
+
+
 def test_an_interrupted_way_back_is_gone_on_with_to_the_set_that_it_was_for(lab: Lab) -> None:
     lab.hv1.tree["ssd/a"]["snapshots"].pop()
     lab.snapshot(STATE, lab.hv1)
@@ -366,6 +442,35 @@ def test_an_interrupted_way_back_is_gone_on_with_to_the_set_that_it_was_for(lab:
     lab.again()
     result = run(lab)  # "last" is the one that was begun
     assert result["set"] == OLD and lab.hv1.sets() == [OLD]
+
+
+@pytest.mark.parametrize("do", ["rollback", "undo"])
+def test_a_replica_that_was_following_a_rollback_when_the_other_host_was_lost_takes_over(tmp_path: pathlib.Path, do: str) -> None:
+    def followed(lab: Lab) -> None:
+        lab.hv1.tree["ssd/a"]["snapshots"].pop()
+        lab.snapshot(NEW, lab.hv1)
+        if do == "undo":
+            swap(lab, "rollback")
+
+    def swap(lab: Lab, do: str) -> None:
+        stamps = {"rollback": ("20261124T000000Z", ""), "undo": ("20261124T000000Z", "20261125T000000Z")}[do]
+        rollback.swap(lab.hv1.config, {"do": do, "set": OLD, "stamp": stamps[0], "aside": stamps[1]}, lambda dummy: None)
+
+    def prepare(lab: Lab) -> None:
+        lost(lab)
+        followed(lab)
+        lab.again()
+
+    cut = 0
+    for lab in each_death(tmp_path, prepare, lambda lab: swap(lab, do)):
+        if not (lab.hv1.place / "journal.json").exists() or lab.hv1.pending().partition(":")[0] != do:
+            continue
+        cut += bool(trees.unfinished(lab.hv1.tree, ROOTS))
+        assert lab.hv1.journal()["remedy"].startswith("On hv2: hvm_zfs_rollback state=followed goes on with it.")
+        assert run(lab, check=True)["set"] == run(lab)["set"]
+        assert lab.hv1.role()[0] == "ACTIVE" and trees.unfinished(lab.hv1.tree, ROOTS) is None
+        assert len({tuple(lab.hv1.sets(root)) for root in ROOTS}) == 1 and lab.hv1.pending() == ""
+    assert cut > 5
 
 
 def test_recover_does_not_go_on_with_it_while_the_other_one_is_silent(lab: Lab) -> None:

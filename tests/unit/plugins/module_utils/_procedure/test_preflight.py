@@ -117,6 +117,13 @@ def test_where_each_vm_is_is_asked_of_both_hosts_and_only_while_they_move(monkey
     assert preflight.places(CONFIG, {**me, "pending": {"operation": "migrate_secure", "step": "save", "started": ""}}) == {}
 
 
+def test_a_host_that_refuses_to_be_asked_answers_for_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = {"pending": {"operation": "failover"}, "role": {"now": "PASSIVE"}, "lock": None}
+    for silent, answers in (("no route to host", False), (preflight.Refusal("hv2: another version"), True)):
+        monkeypatch.setattr(preflight, "ask", lambda dummy, silent=silent: (None, silent))
+        assert preflight.peer_answers(CONFIG, me) == {"peer_answers": answers}
+
+
 def test_nobody_starts_where_the_records_do_not_say_who(ask: Ask) -> None:
     with pytest.raises(Refused, match="this host was not ACTIVE last, and hv2 does not answer"):
         ask("hv_start", side("hv1", "PASSIVE"), None)

@@ -136,6 +136,16 @@ def test_a_later_epoch_is_this_hosts_before_the_other_one_hears_of_it(lab: Lab) 
     assert lab.hv1.record()["reason"] == "so"
 
 
+def test_a_host_that_was_stopped_stays_so_in_a_later_epoch(lab: Lab) -> None:
+    took_over(lab, epoch=9)
+    lab.be(lab.hv1, "ACTIVE", 5, seen=4)
+    lab.down(lab.hv1)
+    before = lab.hv1.record()
+    assert run(lab)["epoch"] == 9
+    assert lab.hv1.record() == {**before, "epoch": 9} and before["clean"]
+    assert not lab.hv1.gate()
+
+
 # ---- it has, and nobody has decided
 
 
@@ -212,6 +222,29 @@ def test_destroyed_is_what_this_has_put_aside_and_nothing_else(lab: Lab) -> None
     assert sorted(f"hv2 destroy {name}" for name in result["destroyed"]) == sorted(destroyed)
     assert not {*before} & {*result["destroyed"]} and len(destroyed) == 2
     assert (result["kept"], in_step(lab)) == ([], True)
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+@pytest.mark.parametrize("words", [KEEP, DISCARD])
+def test_a_rollback_that_was_cut_off_there_is_ended_and_what_it_put_aside_is_nobodys_to_destroy(
+    tmp_path: pathlib.Path, words: Words, is_begun: bool
+) -> None:
+    """hv1 has taken over meanwhile. Also when the way back itself is cut off."""
+    stamp = "20261124T000000Z"
+
+    def prepare(lab: Lab) -> None:
+        diverged(lab)
+        with lab.on(lab.hv2):
+            lab.begun(lab.hv2, "rollback", "begin", stamp=stamp)
+            steps = trees.plan(lab.hv2.tree, ROOTS, "office", OLD, stamp).steps
+            renamed = [number for number, step in enumerate(steps) if step.do == "rename"]
+            put_aside.take(steps[: renamed[-1] if is_begun else 2], lambda dummy: None)  # of one root a tree is away; of none
+        lab.again()
+
+    for lab in each_death(tmp_path, prepare, lambda lab: run(lab, words)):
+        run(lab, words)
+        assert in_step(lab) and lab.hv2.pending() == ""
+        assert kept(lab) == sorted(trees.kept(root, stamp) for root in ROOTS)
 
 
 @pytest.mark.parametrize("words", [Words("discard"), Words("discard", "hv1")])
@@ -388,6 +421,21 @@ def test_a_winner_whose_vm_fails_is_active_and_says_so(lab: Lab) -> None:
     assert (lab.hv1.role(), lab.hv1.pending()) == (("ACTIVE", 6), "")
 
 
+def test_the_winner_goes_on_alone_when_the_other_one_is_lost(lab: Lab) -> None:
+    wins(lab)
+    lab.hv2.answers = False
+    alone = Words(winner="hv1", dead_host="hv2")
+    for words in (NONE, WINNER, Words(dead_host="hv2")):
+        with pytest.raises(Refused, match=r"hvm_winner=hv1 hvm_dead_host=hv2\."):
+            run(lab, words)
+    plan = run(lab, alone, check=True)["plan"]
+    assert plan == switch.start_plan(lab.hv1.config, 5, plan[-1]) and lab.effects() == []
+    result = run(lab, alone)
+    assert lab.effects() == ["hv1 lock rejoin", *(one.replace("ACTIVE 6", "ACTIVE 5") for one in STARTED)]
+    assert (result["do"], result["role"], result["epoch"], lab.hv1.pending()) == ("win", "ACTIVE", 5, "")
+    assert result["sentence"].endswith("it becomes ACTIVE in epoch 5, and hv2 is off")
+
+
 def test_check_mode_of_a_winner(lab: Lab) -> None:
     wins(lab)
     result = run(lab, WINNER, check=True)
@@ -476,6 +524,25 @@ def test_killed_at_any_step_the_winner_wins_the_next_time(tmp_path: pathlib.Path
             run(lab, WINNER)
         assert (lab.hv1.role()[0], lab.hv1.gate(), lab.hv1.pending()) == ("ACTIVE", True, "")
         assert (lab.hv2.role()[0], lab.hv1.running()) == ("DIVERGED", ["web"])
+
+
+def test_killed_at_any_step_of_its_way_back_a_host_wins_with_what_it_had(tmp_path: pathlib.Path) -> None:
+    """hv2 comes back, and the operator thinks better of it: what is set aside there, or was about to be, is what shall go on."""
+    turned = 0
+    for lab in each_death(tmp_path, diverged, lambda lab: run(lab, KEEP)):
+        if lab.hv2.role()[0] == "PASSIVE":
+            continue
+        lab.down(lab.hv1)
+        aside = bool(kept(lab) or trees.unfinished(lab.hv2.tree, ROOTS))
+        with lab.on(lab.hv2):
+            plan = rejoin.apply(lab.hv2.config, Words(winner="hv2"), True, Progress())["plan"]
+            result = rejoin.apply(lab.hv2.config, Words(winner="hv2"), False, Progress())
+        turned += aside
+        assert any(line.startswith("undo the way back of ") for line in plan) is aside
+        assert result["role"] == "ACTIVE" and lab.hv2.pending() == ""
+        assert trees.unfinished(lab.hv2.tree, ROOTS) is None
+        assert [lab.hv2.sets(root)[:2] for root in ROOTS] == [[OLD, NEW]] * 2
+    assert turned > 10
 
 
 def test_a_swap_there_that_was_cut_off_is_gone_on_with_under_its_own_stamp(lab: Lab) -> None:

@@ -87,6 +87,7 @@ def _host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host1:
     return Host1(str(tmp_path / "lock"), monkeypatch)
 
 
+LOOK = switch.preflight.look
 PREPARE = ("prepare", (V4,), "br0", "192.0.2.1")
 TAKEN: list[t.Any] = [("take", "prepared", {"dad": True}), ("announce", (V4,), "br0")]
 
@@ -107,6 +108,24 @@ def test_start_without_the_other_host_wants_its_name(host: Host1) -> None:
     assert host.did == []
     assert host.apply("started", "hv2")["changed"]
     assert host.did == [PREPARE, ("start", 4, None), *TAKEN]
+
+
+def test_start_beside_a_host_that_refuses_to_be_asked_believes_no_word(host: Host1, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(dummy: PairConfig) -> t.NoReturn:
+        raise HvmError("hv2: its role record cannot be read", "Look at it.")
+
+    monkeypatch.setattr(switch.preflight, "look", LOOK)
+    monkeypatch.setattr(switch.preflight, "observe", lambda *dummy, **more: host.me)
+    monkeypatch.setattr(switch.preflight, "Peer", refuses)
+    for word in ("", "hv2"):
+        with pytest.raises(Refused) as caught:
+            host.apply("started", word)
+        assert [one.what for one in caught.value.findings] == [
+            "hv2 answers, so it is not off, but it cannot be asked: its role record cannot be read. Look at it"
+        ]
+    assert host.did == []
+    host.me = side("hv1", "ACTIVE", "ACTIVE", 3)
+    assert host.apply("started")["changed"]  # nobody else has become so since
 
 
 def test_start_looks_again_under_both_locks(host: Host1) -> None:

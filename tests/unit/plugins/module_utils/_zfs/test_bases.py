@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
 
@@ -67,6 +68,21 @@ def test_only_what_was_shut_is_opened_again(asked: list[list[str]], monkeypatch:
     asked.clear()
     monkeypatch.setattr(bases, "run", lambda command: asked.append(command) or "")
     assert bases.reopen(["ssd/pair"]) == [] and len(asked) == 1
+
+
+def test_a_root_that_is_away_in_the_midst_of_a_swap_keeps_the_others_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str]) -> str:
+        asked.append(command)
+        if "ssd/pair" in command:
+            raise CommandError(command, 1, "", "cannot open 'ssd/pair': dataset does not exist")
+        return "rot/pair/srv\n" if command[:2] == ["zfs", "get"] else ""
+
+    monkeypatch.setattr(bases, "run", run)
+    assert bases.reopen(["ssd/pair", "rot/pair"]) == ["rot/pair/srv"]
+    assert asked[-1] == ["zfs", "inherit", "hvm:moving", "rot/pair/srv"]
+    assert bases.reopen(["ssd/pair"]) == []
 
 
 def test_a_name_with_a_space_is_one_dataset(asked: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
