@@ -22,10 +22,14 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import sync_directory
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 DIRECTORY = "/var/lib/hvm/overlays"
+#: Where libvirt has the definitions of VMs. It writes each of them whole (virFileRewrite: fsync, rename), but leaves the directory
+#: to the filesystem: after a power cut within seconds the one of before is there.
+DEFINITIONS = "/etc/libvirt/qemu"
 #: A guest's small write copies a subcluster of 4 KiB, not a cluster of 128 (QEMU 5.2, docs/interop/qcow2.txt).
 OPTIONS = "extended_l2=on,cluster_size=128k"
 #: virDomainSnapshotCreateFlags: DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC.
@@ -91,6 +95,24 @@ def make(disk: Disk) -> None:
     os.chmod(disk.overlay, 0o600)
 
 
+@contextlib.contextmanager
+def _standing_still(dom: t.Any) -> t.Iterator[None]:
+    """The VM writes nothing while its disks change, and until it is on disk by which files it starts next time.
+
+    Else a power cut within seconds has it start from the others: what it was told is safe would be in files that nobody reads,
+    or would be hidden by older ones.
+    """
+    stood = vm_state.state_of(dom) == vm_state.FROZEN
+    if not stood:
+        dom.suspend()
+    try:
+        yield
+        sync_directory(DEFINITIONS)
+    finally:
+        if not stood:
+            dom.resume()
+
+
 def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
     """From now on the VM writes to its overlays, which have just been made; all of its disks at one moment."""
     root = ET.Element("domainsnapshot")
@@ -105,7 +127,8 @@ def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
         if dev in mine:
             ET.SubElement(entry, "driver", type="qcow2")
             ET.SubElement(entry, "source", file=mine[dev].overlay)
-    dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
+    with _standing_still(dom):
+        dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
 
 
 def in_use(xml: str) -> list[str]:
@@ -142,6 +165,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
         else:
             run(["qemu-img", "commit", "-q", "-f", "qcow2", "-d", disk.overlay], timeout=timeout)
     _redefine(conn, dom, listed)
+    sync_directory(DEFINITIONS)  # else it may name files that are gone
     for disk in left:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(disk.overlay)
@@ -149,11 +173,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
 
 
 def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
-    """An active commit into the disk below, and nothing further down.
-
-    The VM stands still while QEMU changes over and libvirt writes that down: what it wrote in between would be missing after a
-    crash, when it is started from the overlay once more.
-    """
+    """An active commit into the disk below, and nothing further down."""
     deadline = time.monotonic() + timeout
     if disk.dev not in in_use(dom.XMLDesc(0)):
         return
@@ -165,16 +185,10 @@ def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
         if time.monotonic() > deadline:
             raise HvmError(f"VM {dom.name()}: {disk.dev} is not in {disk.base} after {timeout:.0f} s")
         time.sleep(_POLL)
-    stood = vm_state.state_of(dom) == vm_state.FROZEN
-    if not stood:
-        dom.suspend()
-    try:
+    with _standing_still(dom):
         dom.blockJobAbort(disk.dev, _PIVOT)
         while disk.dev in in_use(dom.XMLDesc(0)) and time.monotonic() < deadline:
             time.sleep(_POLL)
-    finally:
-        if not stood:
-            dom.resume()
     if disk.dev in in_use(dom.XMLDesc(0)):
         raise HvmError(f"VM {dom.name()}: {disk.dev} is still on its overlay")
 

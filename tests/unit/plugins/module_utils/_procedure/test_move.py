@@ -218,7 +218,7 @@ def test_a_vm_that_cannot_move_is_saved_and_restored_there(lab: Moving) -> None:
 def test_a_vm_is_paused_first_when_it_is_wished_so(lab: Moving) -> None:
     migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
     lab.whole(lab.hv2, OFF)
-    assert lab.did.index("hv1 suspend db") == lab.did.index("hv1 migrate db") - 1
+    assert lab.did[lab.did.index("hv1 migrate db") - 1] == "hv1 suspend db"
 
 
 def test_without_a_vm_only_the_role_moves(lab: Moving) -> None:
@@ -434,6 +434,28 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
 
 
 # ---- it is struck
+
+
+def test_what_is_written_right_after_an_overlay_has_begun_outlives_a_power_cut(lab: Moving) -> None:
+    """The definition that names it is on disk before the VM goes on."""
+
+    def cut() -> None:
+        lab.dead = True
+        lab.power_cut(lab.hv1)
+        raise Killed
+
+    on(lab, "hv1 journal migrate_unsecure: last snapshot", cut)
+    with pytest.raises(Killed):
+        migrate(lab)
+    lab.up_again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_a_vm_that_is_off_and_has_its_writes_in_its_disks_starts_from_these_after_a_power_cut(lab: Moving) -> None:
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    migrate(lab)
+    lab.power_cut(lab.hv2)
+    assert lab.hv2.vms["web"]["conf"] == {dev: path for dev, (path, dummy) in lab.hv2.vms["web"]["disks"].items()}
 
 
 @pytest.mark.parametrize("strike", STRIKES)
