@@ -27,8 +27,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as 
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 DIRECTORY = "/var/lib/hvm/overlays"
-#: Where libvirt has the definitions of VMs. It writes each of them whole (virFileRewrite: fsync, rename), but leaves the directory
-#: to the filesystem: after a power cut within seconds the one of before is there.
+#: Where libvirt has the definitions of VMs. It writes each of them whole (virFileRewrite: fsync, rename), and does nothing for
+#: their directory: after a power cut within seconds the one of before is there.
 DEFINITIONS = "/etc/libvirt/qemu"
 #: A guest's small write copies a subcluster of 4 KiB, not a cluster of 128 (QEMU 5.2, docs/interop/qcow2.txt).
 OPTIONS = "extended_l2=on,cluster_size=128k"

@@ -16,7 +16,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
@@ -149,8 +149,7 @@ def _bring(
     overlays.put_by(disks)
     if running:
         overlays.make(disks)
-        with way.way_back(name) as (memory, nbd):
-            migration.move(way.libvirt, conn, name, disks, migration.Way(memory, nbd))
+        _move_back(conn, way, name, disks, journal.entry)
         overlays.durable(disks)
     else:
         way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
@@ -161,6 +160,29 @@ def _bring(
         conn.lookupByName(name).resume()
     elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
+
+
+def _move_back(
+    conn: t.Any, way: passage.Passage, name: str, disks: t.Sequence[overlay.Disk], entry: t.Mapping[str, t.Any]
+) -> None:
+    """The way it went. A live one is slowed down, and paused in the end, whatever was wished: else it might go on for ever.
+
+    One that does not come goes on where it is.
+    """
+    dom = way.libvirt.lookupByName(name)
+    runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
+    with way.way_back(name) as (memory, nbd):
+        limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)
+        back = migration.Way(memory, nbd, throttle=not direct, limit=limit, pause=not direct, rate=int(entry.get("rate", 0)))
+        try:
+            if runs and direct:
+                dom.suspend()
+            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there)
+        except Exception:
+            with contextlib.suppress(Exception):
+                if runs and vm_state.state_of(dom) == vm_state.FROZEN:
+                    dom.resume()
+            raise
 
 
 def _half(journal: operation.Journal, name: str, yes: bool) -> None:

@@ -185,12 +185,14 @@ class _Move:
             "frozen": sorted(name for name, one in choices.items() if one.frozen),
             "modes": {name: one.mode for name, one in choices.items()},
             "on_failure": "stay" if options.stay else "back",
+            "limit": options.policy.limit,  # for the way back, which is another process's, maybe
+            "rate": options.rate,
         }
         if goes_on:
             self.journal, entry = goes_on, goes_on.entry
             # one that had begun may stand still because of that, and nobody has frozen it
             entry["frozen"] = sorted({*entry["frozen"], *set(facts["frozen"]).difference(entry["begun"])})
-            entry.update(modes={**entry["modes"], **facts["modes"]}, on_failure=facts["on_failure"])
+            entry.update({**facts, "modes": {**entry["modes"], **facts["modes"]}, "frozen": entry["frozen"]})
             self.epoch = int(entry["epoch"]) - 1
         else:
             self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])

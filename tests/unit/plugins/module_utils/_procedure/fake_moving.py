@@ -26,6 +26,7 @@ import random
 import shutil
 import tempfile
 import threading
+import time
 import types
 import typing as t
 import xml.etree.ElementTree as ET
@@ -36,6 +37,7 @@ from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
@@ -118,6 +120,7 @@ class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
     :ivar on_disk: host -> VM -> its definition, as a power cut leaves it.
+    :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
@@ -136,6 +139,8 @@ class Moving(Lab):
         self.saved: dict[str, dict[str, set[int]]] = {"hv1": {}, "hv2": {}}
         self.on_disk: dict[str, dict[str, dict[str, str]]] = {"hv1": {}, "hv2": {}}
         self.excused: list[str] = []
+        self.lively: set[str] = set()
+        self.rates: list[int] = []
         self.dirty: dict[str, int] = {}
         self.link = 0
         self.asked: list[str] = []
@@ -876,7 +881,15 @@ class Domain:
         self.lab.aborted = True
 
     def jobStats(self) -> dict[str, t.Any]:
-        return {"type": 0}
+        return {"type": 2 if self._name in self.lab.lively else 0}
+
+    def _converge(self, flags: int) -> None:
+        """One that is lively does when it is slowed down and somebody pauses it in the end."""
+        end = time.monotonic() + 3 * bool(flags & migration.AUTO_CONVERGE)
+        while self._name in self.lab.lively and self.vm["state"] == RUNNING:
+            if time.monotonic() > end:
+                raise Error("it goes round and round")
+            time.sleep(0.01)
 
     def migrate3(self, target: Connection, parameters: dict[str, t.Any], flags: int) -> None:
         """In phases, as libvirt has them: begun; all is over there; the target has finished; the source has ended."""
@@ -884,6 +897,7 @@ class Domain:
         target._ask()
         assert flags & (8 | 32 | 128) == 8 | 32 | 128
         assert parameters["migrate_disks"] == list(process.paths)
+        lab.rates.append(parameters.get("bandwidth", 0))
         there = target.host
         with lab.on(there):
             gate = role.gate_says()
@@ -895,6 +909,7 @@ class Domain:
         phase, landed, before = "begun", False, None
         try:
             lab.do(f"migrate {name}")
+            self._converge(flags)
             self._ask_both(target)
             layers = {}
             for dev, path in process.paths.items():

@@ -366,6 +366,32 @@ def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wis
     assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
 
 
+def test_one_that_is_too_busy_to_come_back_live_is_slowed_down_and_paused(lab: Moving) -> None:
+    on(lab, "hv1 copied web", lambda: lab.lively.add("db") or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab, policy=modes.Policy(limit=1), rate=7)
+    lab.whole(lab.hv1, OFF)
+    assert lab.rates == [7, 7, 7], "there, there, and back"
+
+
+def test_one_that_went_paused_comes_back_paused(lab: Moving) -> None:
+    on(lab, "hv1 copied web", lambda: lab.lively.add("db") or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    lab.whole(lab.hv1, OFF)
+
+
+def test_one_that_was_paused_to_come_back_and_cannot_goes_on_there(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
+    with pytest.raises(HvmError, match="db: VM db did not move: it does not come back"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.faults.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
 def test_with_every_vm_there_it_is_undone_as_well(lab: Moving, effect: str) -> None:
     on(lab, effect, fails("busy"))
