@@ -36,13 +36,15 @@ def go_back(
     :return: name of a VM or a thing -> error.
     """
     entry = journal.entry
+    early = entry["step"] == moving.OVERLAYS  # one may stand whose overlay has just begun
     operation.noted(lambda: journal.step(moving.COMING_BACK))
     bases.reopen(config.datasets)
     if stopped:
         conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    _go_on(conn, entry, ())  # none of them has begun to come back, so one that stands here has never run there
+    # none of them has begun to come back, so one that stands here has never run there
+    _go_on(conn, entry, entry["overlays"] if early else entry["begun"])
     try:
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
@@ -86,7 +88,7 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name):
+                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"]):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
@@ -99,7 +101,7 @@ def bring_back(
     return errors
 
 
-def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool) -> bool:
     """Of a VM that was to move, and is not the other host's, nothing is left there.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
@@ -109,7 +111,7 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
     gone = migration.has_gone(conn, name)
     if gone and migration.has_moved(conn, way.libvirt, name):
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
-            peer.call("arrived", vm=name)
+            peer.call("arrived", vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
     if gone:
@@ -130,7 +132,8 @@ def _bring(
 
     It is the other host's until that one has written down that it is not; only then it goes on here.
     """
-    running, frozen = name in other["qemu"], name in journal.entry["frozen"]
+    entry = journal.entry
+    running, frozen, half = name in other["qemu"], name in entry["frozen"], name in entry.get(moving.HALF, ())
     if name in qemu_processes():
         if not running:  # it has moved here, and only that host's word was missing
             overlays.durable(disks)
@@ -141,15 +144,18 @@ def _bring(
                 conn.lookupByName(name).resume()
             return
         conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
-    if name in journal.entry.get(moving.HALF, ()):
+    if half:
         overlays.as_left(disks)
     else:
+        if running and name in entry["moved"]:  # else it may stand because of the move, and now because of its way back
+            frozen = vm_state.is_frozen(way.libvirt.lookupByName(name), frozen)
+            entry["frozen"] = sorted({*entry["frozen"], name} if frozen else set(entry["frozen"]) - {name})
         overlays.drop_old(disks)
         _half(journal, name, True)
     overlays.put_by(disks)
     if running:
         overlays.make(disks)
-        _move_back(conn, way, name, disks, journal.entry)
+        _move_back(conn, way, name, disks, entry)
         overlays.durable(disks)
     else:
         way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
@@ -214,7 +220,7 @@ def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewher
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
     """
-    _go_on(conn, entry, elsewhere)
+    _go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
     mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
     return overlays.fold(conn, mine, progress)
 
@@ -224,14 +230,14 @@ def let_run(entry: t.Mapping[str, t.Any]) -> None:
     with contextlib.suppress(Exception):
         conn = hypervisor.connect_again()
         try:
-            _go_on(conn, entry, entry["moved"])
+            _go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
         finally:
             conn.close()
 
 
-def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], elsewhere: t.Collection[str]) -> None:
-    """VMs that a move which failed has left standing."""
-    for name in set(entry["overlays"]).intersection(qemu_processes()).difference(entry["frozen"], elsewhere):
+def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
+    """Those of the VMs that a move which failed has left standing; whom it had not begun with, somebody has frozen."""
+    for name in set(names).intersection(qemu_processes()).difference(entry["frozen"]):
         with contextlib.suppress(Exception):  # whoever needs it to run finds out
             dom = conn.lookupByName(name)
             if vm_state.state_of(dom) == vm_state.FROZEN:

@@ -234,12 +234,13 @@ class _Move:
     # ---- before the first VM moves
 
     def _last_look(self, conn: t.Any) -> dict[str, dict[str, t.Any]]:
-        """:raises HvmError: when VMs were started or ended since it was decided how each moves."""
+        """:raises HvmError: when VMs were started, ended, frozen or unfrozen since it was decided how each moves."""
         infos = domains.vms(conn, self.config.state_dir)
-        now = {name for name, vm in infos.items() if vm["state"] in (domains.RUNNING, domains.FROZEN)}
-        changed = sorted(now.symmetric_difference(self.choices))
+        now = {(name, vm["state"] == domains.FROZEN) for name, vm in infos.items() if modes.takes_part(vm)}
+        changed = sorted({name for name, dummy in now ^ {(name, one.frozen) for name, one in self.choices.items()}})
         if changed:
-            raise HvmError(f"{', '.join(changed)}: started or ended since the migration had begun", "Run it again.")
+            what = f"{', '.join(changed)}: started, ended, frozen or unfrozen since the migration had begun"
+            raise HvmError(what, "Run it again.")
         return infos
 
     def _prepare(self, conn: t.Any, infos: dict[str, dict[str, t.Any]]) -> tuple[str, int, list[str]]:
@@ -291,7 +292,7 @@ class _Move:
         there = pair_moving.arrived(self.other) if self.goes_on else ()
         names = set(self.journal.entry["overlays"]).difference(there)
         for name in sorted(set(there).difference(self.journal.entry["moved"])):
-            self.peer.call("arrived", vm=name)  # it may stand: that host was not heard any more
+            self._arrived(name)  # it may stand: that host was not heard any more
         self.journal.step("move", moved=sorted({*self.journal.entry["moved"], *there}))
         if names:
             conn = domains.connect()
@@ -309,9 +310,11 @@ class _Move:
             raise HvmError(f"somebody has cancelled it before {name} moved")
         journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
-        again = name in journal.entry["begun"]
-        journal.step("move", begun=sorted({*journal.entry["begun"], name}))
+        again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
         dom = conn.lookupByName(name)
+        if not again:  # else it may stand because of that
+            frozen = frozen - {name} | ({name} if vm_state.is_frozen(dom, name in frozen) else set())
+        journal.step("move", begun=sorted({*journal.entry["begun"], name}), frozen=sorted(frozen))
         how = "off"
         if again and moving.has_moved(conn, there.libvirt, name):
             how = "it had moved before"
@@ -321,13 +324,17 @@ class _Move:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
             there.push(name, disks, dom.XMLDesc(0))
-        if self.peer.call("arrived", vm=name)["runs"]:
+        if self._arrived(name):
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
         stood = ""
         if name in self.resumed and name in self.paused:
             stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s"
         self.progress.say(f"{name} has moved ({how}) in {time.monotonic() - began:.1f} s{stood}")
+
+    def _arrived(self, name: str) -> bool:
+        """:return: whether it runs there."""
+        return bool(self.peer.call("arrived", vm=name, frozen=name in self.journal.entry["frozen"])["runs"])
 
     def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
         """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
@@ -348,7 +355,7 @@ class _Move:
                 return "off"
         if report.late:
             self.late.add(name)
-        if not choice.frozen:
+        if name not in self.journal.entry["frozen"]:
             self.paused.setdefault(name, report.paused or time.monotonic())
         return choice.mode
 

@@ -264,9 +264,48 @@ def test_an_answer_that_is_lost_is_asked_for(lab: Moving) -> None:
 
 def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab: Moving) -> None:
     on(lab, "hv1 sync", lambda: lab.start(lab.hv1, "mail"))
-    with pytest.raises(HvmError, match="mail: started or ended since the migration had begun"):
+    with pytest.raises(HvmError, match="mail: started, ended, frozen or unfrozen since the migration had begun"):
         migrate(lab)
     lab.whole(lab.hv1)
+
+
+def becomes(lab: Moving, host: t.Any, name: str, state: str) -> t.Callable[[], None]:
+    """By somebody's hand."""
+    return lambda: host.vms[name].update(state=state)
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_so_does_one_that_was_frozen_or_unfrozen(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["web"]["state"] = before
+    on(lab, "hv1 sync", becomes(lab, lab.hv1, "web", after))
+    with pytest.raises(HvmError, match="web: started, ended, frozen or unfrozen since the migration had begun"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["web"] if after == FROZEN else ())
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_what_somebody_did_before_its_turn_counts_there(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["web"]["state"] = before
+    on(lab, "hv1 migrate db", becomes(lab, lab.hv1, "web", after))
+    done = migrate(lab)
+    lab.whole(lab.hv2, OFF, frozen=["web"] if after == FROZEN else ())
+    assert ("interruption" in done["vms"]["web"]) is (after == RUNNING)
+
+
+def test_one_that_was_frozen_before_its_turn_stays_so_when_its_turn_does_not_come(lab: Moving) -> None:
+    lab.faults["hv1 migrate db"] = lambda: becomes(lab, lab.hv1, "web", FROZEN)() or fails()()
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["web"])
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_what_somebody_did_there_counts_when_it_comes_back(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["db"]["state"] = before
+    on(lab, "hv1 copied web", lambda: becomes(lab, lab.hv2, "db", after)() or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["db"] if after == FROZEN else ())
 
 
 def with_variables(lab: Moving) -> None:
