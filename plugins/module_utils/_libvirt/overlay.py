@@ -96,11 +96,13 @@ def make(disk: Disk) -> None:
 
 
 @contextlib.contextmanager
-def _standing_still(dom: t.Any) -> t.Iterator[None]:
+def _standing_still(dom: t.Any, no_room: bool = False) -> t.Iterator[None]:
     """The VM writes nothing while its disks change, and until it is on disk by which files it starts next time.
 
     Else a power cut within seconds has it start from the others: what it was told is safe would be in files that nobody reads,
     or would be hidden by older ones.
+
+    :param no_room: whether it stood since there was no room where it writes, and goes on where there is.
     """
     stood = vm_state.state_of(dom) == vm_state.FROZEN
     if not stood:
@@ -109,7 +111,7 @@ def _standing_still(dom: t.Any) -> t.Iterator[None]:
         yield
         sync_directory(DEFINITIONS)
     finally:
-        if not stood:
+        if not stood or no_room:
             dom.resume()
 
 
@@ -185,7 +187,7 @@ def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
         if time.monotonic() > deadline:
             raise HvmError(f"VM {dom.name()}: {disk.dev} is not in {disk.base} after {timeout:.0f} s")
         time.sleep(_POLL)
-    with _standing_still(dom):
+    with _standing_still(dom, no_room=tuple(dom.state()) == vm_state.IO_ERROR):
         dom.blockJobAbort(disk.dev, _PIVOT)
         while disk.dev in in_use(dom.XMLDesc(0)) and time.monotonic() < deadline:
             time.sleep(_POLL)

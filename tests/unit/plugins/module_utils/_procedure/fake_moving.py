@@ -121,6 +121,7 @@ class Moving(Lab):
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
     :ivar on_disk: host -> VM -> its definition, as a power cut leaves it.
     :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
+    :ivar no_room: VMs that stand still since their overlays cannot be written.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
@@ -140,6 +141,7 @@ class Moving(Lab):
         self.on_disk: dict[str, dict[str, dict[str, str]]] = {"hv1": {}, "hv2": {}}
         self.excused: list[str] = []
         self.lively: set[str] = set()
+        self.no_room: set[str] = set()
         self.rates: list[int] = []
         self.dirty: dict[str, int] = {}
         self.link = 0
@@ -780,7 +782,8 @@ class Domain:
     def state(self) -> list[int]:
         self.conn._ask()
         state = _STATES[self.vm["state"]]
-        return [state, self.lab.why_off.get((self.host.name, self._name), 0) if state == 5 else 1]
+        reason = 5 if state == 3 and self._name in self.lab.no_room else 1
+        return [state, self.lab.why_off.get((self.host.name, self._name), 0) if state == 5 else reason]
 
     def isActive(self) -> bool:
         return bool(self.vm["state"] != STOPPED)
@@ -819,7 +822,9 @@ class Domain:
     def resume(self) -> None:
         assert self.vm["state"] == FROZEN
         self.lab.do(f"resume {self._name}")
-        self.vm["state"] = RUNNING
+        full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
+        if self._name not in self.lab.no_room or not full:
+            self.vm["state"] = RUNNING
 
     def create(self) -> None:
         self.lab.do(f"start {self._name}")

@@ -431,6 +431,18 @@ def test_one_that_was_paused_to_come_back_and_cannot_goes_on_there(lab: Moving) 
     lab.whole(ended(lab), OFF)
 
 
+def test_one_that_stands_since_its_overlay_has_no_room_goes_on_when_it_is_on_its_disks(lab: Moving) -> None:
+    def full() -> None:
+        lab.no_room.add("web")
+        lab.hv1.vms["web"]["state"] = FROZEN
+        fails()()
+
+    lab.faults["hv1 migrate db"] = full
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
 def test_with_every_vm_there_it_is_undone_as_well(lab: Moving, effect: str) -> None:
     on(lab, effect, fails("busy"))
