@@ -667,6 +667,24 @@ SENTENCES = {
     "{} direct: paused meanwhile": "{} direct: figée pendant ce temps",
     "{} live, and paused when its time was over": "{} live, puis figée une fois son temps écoulé",
     "{} no interruption in this run": "{} aucune interruption cette fois",
+    "VM {}: its disk {} was detached, and {} holds what was written to it": (
+        "VM {}: son disque {} a été détaché, et {} contient ce qui y a été écrit"
+    ),
+    "Attach it again ({}), then hvm.pair.recover. Or hvm.pair.recover first, then qemu-img commit -d {}, move the file away, and "
+    "hvm.pair.recover again.": (
+        "Le rattacher ({}), puis 'hvm recover'. Ou d'abord 'hvm recover', puis qemu-img commit -d {}, déplacer le fichier, et à "
+        "nouveau 'hvm recover'."
+    ),
+    "VM {}: {} was detached there, and what was written to it would not come back": (
+        "VM {}: {} a été détaché là-bas, et ce qui y a été écrit ne reviendrait pas"
+    ),
+    "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks.": (
+        "Arrêter la VM là-bas, puis 'hvm recover': elle revient sous forme de fichiers, avec tous ses disques."
+    ),
+    "{}: started, ended, frozen or unfrozen since the migration had begun": (
+        "{}: démarrée, terminée, figée ou relancée depuis le début de la migration"
+    ),
+    "Run it again.": "Relancer.",
     "somebody has cancelled it before {} moved": "interrompue par quelqu'un avant le déplacement de {}",
     "Memory written in {} s, while the VMs ran": "Mémoire écrite en {} s, pendant que les VMs tournaient",
     "Steps of the interruption ({} s, all in one process, no Ansible task among them):": "Etapes de l'interruption ({} s):",

@@ -143,6 +143,30 @@ def in_use(xml: str) -> list[str]:
     return found
 
 
+def detached(dom: t.Any, listed: t.Sequence[Disk]) -> list[Disk]:
+    """Disks that the VM has not any more, neither now nor when it is started: by its XML nobody looks for their overlays."""
+    targets = [
+        target.get("dev")
+        for xml in (dom.XMLDesc(0), dom.XMLDesc(_INACTIVE))
+        for target in ET.fromstring(xml).findall("./devices/disk/target")
+    ]
+    return [disk for disk in listed if disk.dev not in targets]
+
+
+def refuse_detached(dom: t.Any, listed: t.Sequence[Disk]) -> None:
+    """:raises HvmError: when an overlay would be left behind, and removed in the end, with what is in it."""
+    for disk in detached(dom, listed):
+        if os.path.lexists(disk.overlay):
+            name, file = dom.name(), disk.overlay
+            again = f"virsh attach-disk {name} {file} {disk.dev} --subdriver qcow2 --persistent"
+            raise HvmError(
+                f"VM {name}: its disk {disk.dev} was detached, and {file} holds what was written to it",
+                # before recover the disk itself must not be written
+                f"Attach it again ({again}), then hvm.pair.recover. "
+                f"Or hvm.pair.recover first, then qemu-img commit -d {file}, move the file away, and hvm.pair.recover again.",
+            )
+
+
 def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600.0) -> str | None:
     """What the VM has written comes into its disks, and the VM is on these again; the files go. Again it does nothing.
 
@@ -156,6 +180,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
     used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(_INACTIVE))}
     if not left and not used:
         return None
+    refuse_detached(dom, listed)
     running = vm_state.state_of(dom) in (vm_state.RUNNING, vm_state.FROZEN)
     for disk in listed:
         if disk.dev not in used:

@@ -176,6 +176,10 @@ def _move_back(
     One that does not come goes on where it is.
     """
     dom = way.libvirt.lookupByName(name)
+    gone = [disk.dev for disk in overlay.detached(dom, disks)]
+    if gone:  # its overlay would stay there, and go
+        what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
+        raise HvmError(what, "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks.")
     runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
     with way.way_back(name) as (memory, nbd):
         limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)

@@ -443,6 +443,44 @@ def test_one_that_stands_since_its_overlay_has_no_room_goes_on_when_it_is_on_its
     lab.whole(lab.hv1, OFF)
 
 
+def detach(lab: Moving, host: t.Any, name: str) -> None:
+    """As virsh detach-disk --persistent vdb does."""
+    process = lab.processes[host.name][name]
+    for known in (process.layers, process.paths, host.vms[name]["conf"]):
+        known.pop("vdb")
+
+
+def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Moving) -> None:
+    on(lab, "hv1 migrate db", lambda: detach(lab, lab.hv1, "web"))
+    file = lab.hv1.place / "overlays/web.vdb.qcow2"
+    with pytest.raises(HvmError, match=r"web: VM web: its disk vdb was detached, and \S+web.vdb.qcow2 holds what was written"):
+        migrate(lab)
+    for dummy in range(2):
+        lab.again()
+        with pytest.raises(HvmError, match="its disk vdb was detached"):
+            recovered(lab, lab.hv1)
+    assert file.exists() and lab.hv1.vms["web"]["state"] == RUNNING
+    file.unlink()
+    lab.again()
+    recovered(lab, lab.hv1)
+    assert lab.hv1.pending() == "" and lab.hv2.pending() == "" and list((lab.hv1.place / "overlays").iterdir()) == []
+    assert list(lab.processes["hv1"]["web"].paths.values()) == ["/srv/vms/web.img"]
+
+
+def test_one_that_is_detached_there_comes_back_as_a_file(lab: Moving) -> None:
+    stays(lab)
+    detach(lab, lab.hv2, "db")
+    with pytest.raises(HvmError, match="db: VM db: vdb was detached there, and what was written to it would not come back"):
+        recovered(lab, lab.hv1)
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.end(lab.hv2, "db")
+    del lab.flushed["db"]  # from here on it has no vdb to write to
+    written = set(lab.file(f"{overlays.overlay.DIRECTORY}/db.vdb.qcow2", lab.hv2).writes)
+    lab.again()
+    recovered(lab, lab.hv1)
+    assert written <= lab.disks["hv1"]["/srv/vms/db.qcow2"].writes and lab.hv1.pending() == ""
+
+
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
 def test_with_every_vm_there_it_is_undone_as_well(lab: Moving, effect: str) -> None:
     on(lab, effect, fails("busy"))
