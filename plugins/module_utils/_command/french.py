@@ -685,6 +685,8 @@ SENTENCES = {
         "{}: démarrée, terminée, figée ou relancée depuis le début de la migration"
     ),
     "Run it again.": "Relancer.",
+    "somebody has cancelled it before any VM moved": "interrompue par quelqu'un avant tout déplacement de VM",
+    "somebody has cancelled it before the role moved": "interrompue par quelqu'un avant le changement de rôle",
     "somebody has cancelled it before {} moved": "interrompue par quelqu'un avant le déplacement de {}",
     "Memory written in {} s, while the VMs ran": "Mémoire écrite en {} s, pendant que les VMs tournaient",
     "Steps of the interruption ({} s, all in one process, no Ansible task among them):": "Etapes de l'interruption ({} s):",

@@ -42,6 +42,8 @@ COMING_BACK, WAITING, STAYS = "coming back", "waiting for the other host", "stay
 #: Steps of the target's.
 ARRIVE, ARRIVED, TAKE_OVER, COMMIT = "arrive", "arrived", "take over", "commit"
 
+#: In these every VM has moved, and the role follows.
+ROLE_MOVES = (ADDRESS_OFF, STOP_HERE, HAND_OVER, COMMIT_THERE)
 #: Before these have ended, the target knows nothing of it.
 _ALONE = ("begin", OVERLAYS, LAST_SNAPSHOT, LAST_SYNC)
 #: From these it can go on: the set is there, and nobody has begun to merge overlays.

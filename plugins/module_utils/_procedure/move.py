@@ -219,6 +219,7 @@ class _Move:
             else:
                 conn = domains.connect()
                 infos = self._last_look(conn)
+                self._heed("before any VM moved")  # the hot rounds may have been hours
                 name, sent, warnings = self._prepare(conn, infos)
             self._move_all()
             self._hand_over(conn, name)
@@ -306,8 +307,7 @@ class _Move:
         self.watch.step("move")
 
     def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
-        if self._cancelled():
-            raise HvmError(f"somebody has cancelled it before {name} moved")
+        self._heed(f"before {name} moved")
         journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
         again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
@@ -378,11 +378,16 @@ class _Move:
     def _cancelled(self) -> bool:
         return cancelling.wanted() is not None
 
+    def _heed(self, when: str) -> None:
+        if self._cancelled():
+            raise HvmError(f"somebody has cancelled it {when}")
+
     # ---- the role follows
 
     def _hand_over(self, conn: t.Any, name: str) -> None:
         """:raises HvmError: when a VM is still here."""
         self.journal.step("shared IP off")
+        self._heed("before the role moved")  # from that step on nobody is told that it would end
         address.give_up(self.config)
         self.watch.step("shared IP off")
         self.journal.step("stop here")

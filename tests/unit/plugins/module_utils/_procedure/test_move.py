@@ -819,6 +819,32 @@ def test_cancelled_what_has_moved_stays_when_it_is_wished_so(lab: Moving) -> Non
     lab.whole(lab.hv2, OFF)
 
 
+@pytest.mark.parametrize(
+    ("effect", "wish", "when"),
+    [
+        ("hv1 sync", modes.SECURE, "before any VM moved"),
+        ("hv1 sync", modes.LIVE, "before any VM moved"),
+        ("hv1 save web", modes.SECURE, "before the role moved"),
+        ("hv2 resume web", modes.LIVE, "before the role moved"),
+    ],
+)
+def test_cancelled_before_the_first_or_after_the_last_it_ends_too(lab: Moving, effect: str, wish: str, when: str) -> None:
+    cancels(lab, effect, cancelling.BACK)
+    with pytest.raises(HvmError, match=f"somebody has cancelled it {when}"):
+        migrate(lab, policy=modes.Policy(wish=wish))
+    lab.whole(lab.hv1, OFF)
+    assert ("hv1 save web" in lab.did) is (effect == "hv1 save web")
+
+
+def test_cancelled_after_the_last_all_may_stay(lab: Moving) -> None:
+    cancels(lab, "hv2 resume web", cancelling.STAY)
+    with pytest.raises(HvmError, match=r"before the role moved\); db, web stay on hv2"):
+        migrate(lab)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
 def test_a_word_of_before_cancels_nothing(lab: Moving) -> None:
     (lab.hv1.place / "run/cancel").write_text("back\n")
     migrate(lab)
