@@ -25,6 +25,7 @@ options:
     description:
       - For V(cancelled), what becomes of VMs that have moved by then. They come V(back), or they V(stay) on the other host, until
         C(migrate_unsecure) is run again, which goes on with the others, or M(hvm.pair.hvm_recover), which brings them back.
+        With V(stay), VMs that were saved to move are off until then.
       - It counts more than O(hvm.pair.hvm_move#module:on_failure).
     type: str
     choices: [back, stay]

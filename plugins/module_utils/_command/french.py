@@ -846,6 +846,9 @@ SENTENCES = {
         "{}; la migration a donc été annulée, et {} continue comme hôte ACTIF"
     ),
     "the migration ended before its time ({}); {} stay on {}": "la migration a pris fin avant l'heure ({}); {} restent sur {}",
+    "the migration ended before its time ({}); {} stay on {}; saved, and off until then: {}": (
+        "la migration a pris fin avant l'heure ({}); {} restent sur {}; sauvegardées, et arrêtées jusque-là: {}"
+    ),
     "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.": (
         "'hvm migrate unsecure' continue avec les autres, 'hvm recover' les fait revenir."
     ),

@@ -478,9 +478,10 @@ class _Move:
         if stay and self.journal.entry["moved"] and not self.stopped:
             operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
             goback.let_run(self.journal.entry)
+            off = f"; saved, and off until then: {', '.join(self.saved)}" if self.saved else ""
             raise HvmError(
                 f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
-                f"{self.config.peer.name}",
+                f"{self.config.peer.name}{off}",
                 "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.",
             ) from cause
         errors = goback.go_back(self.config, self.peer, self.progress, self.journal, self.stopped, self.held)

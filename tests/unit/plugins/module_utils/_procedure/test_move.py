@@ -836,6 +836,13 @@ def test_cancelled_before_the_first_or_after_the_last_it_ends_too(lab: Moving, e
     assert ("hv1 save web" in lab.did) is (effect == "hv1 save web")
 
 
+def test_those_that_were_saved_are_named_when_the_others_stay(lab: Moving) -> None:
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    cancels(lab, "hv2 resume db", cancelling.STAY)
+    with pytest.raises(HvmError, match="db stay on hv2; saved, and off until then: web"):
+        migrate(lab)
+
+
 def test_cancelled_after_the_last_all_may_stay(lab: Moving) -> None:
     cancels(lab, "hv2 resume web", cancelling.STAY)
     with pytest.raises(HvmError, match=r"before the role moved\); db, web stay on hv2"):
