@@ -678,8 +678,10 @@ SENTENCES = {
     "VM {}: {} was detached there, and what was written to it would not come back": (
         "VM {}: {} a été détaché là-bas, et ce qui y a été écrit ne reviendrait pas"
     ),
-    "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks.": (
-        "Arrêter la VM là-bas, puis 'hvm recover': elle revient sous forme de fichiers, avec tous ses disques."
+    "If it cannot come while it runs (an older QEMU here): {}": "Si elle ne peut revenir en marche (QEMU plus ancien ici): {}",
+    "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here.": (
+        "Arrêter la VM là-bas, puis 'hvm recover': elle revient sous forme de fichiers, avec tous ses disques, et peut "
+        "démarrer ici."
     ),
     "{}: started, ended, frozen or unfrozen since the migration had begun": (
         "{}: démarrée, terminée, figée ou relancée depuis le début de la migration"

@@ -23,6 +23,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
+#: What becomes of a VM that does not come back while it runs.
+AS_FILES = "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here."
 #: Seconds for one request in which the other host stops its libvirt.
 LONG = 1800.0
 
@@ -179,7 +181,7 @@ def _move_back(
     gone = [disk.dev for disk in overlay.detached(dom, disks)]
     if gone:  # its overlay would stay there, and go
         what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
-        raise HvmError(what, "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks.")
+        raise HvmError(what, AS_FILES)
     runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
     with way.way_back(name) as (memory, nbd):
         limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)
@@ -188,11 +190,12 @@ def _move_back(
             if runs and direct:
                 dom.suspend()
             migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there)
-        except Exception:
+        except Exception as exc:
             with contextlib.suppress(Exception):
                 if runs and vm_state.state_of(dom) == vm_state.FROZEN:
                     dom.resume()
-            raise
+            what = exc.what if isinstance(exc, HvmError) else str(exc)
+            raise HvmError(what, f"If it cannot come while it runs (an older QEMU here): {AS_FILES}") from exc
 
 
 def _half(journal: operation.Journal, name: str, yes: bool) -> None:

@@ -540,6 +540,23 @@ def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> No
     lab.whole(ended(lab), OFF)
 
 
+def test_one_that_an_older_qemu_does_not_take_back_comes_as_files(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("unsupported machine type")})
+    with pytest.raises(HvmError, match=r"Shut the VM down there, then hvm\.pair\.recover: it comes back as files"):
+        migrate(lab)
+    for dummy in range(2):
+        with lab.on(lab.hv1):
+            assert "migrate_unsecure" not in advice.advice(lab.observe())
+        lab.again()
+        with pytest.raises(HvmError, match=r"Shut the VM down there.*Mend the reason, then hvm\.pair\.recover\.$"):
+            recovered(lab, lab.hv1)
+    lab.end(lab.hv2, "db")
+    lab.again()
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, [*OFF, "db"])
+
+
 def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
     lab.hv1.address = False
     on(lab, "hv1 copied db", fails())
