@@ -843,6 +843,13 @@ SENTENCES = {
     "{} is run by {}; here its lock is only lent": "{} est exécutée par {}; ici son verrou n'est que prêté",
     "Cancel it there, on {}.": "L'interrompre là-bas, sur {}.",
     "the move of {} was stopped": "le déplacement de {} a été interrompu",
+    "VM {} did not move: its memory did not converge within {} s": (
+        "la VM {} ne s'est pas déplacée: sa mémoire n'a pas convergé en {} s"
+    ),
+    "Give it more time (hvm_move_limit), or let it be paused (hvm_move_mode=auto and hvm_move_fallback=direct).": (
+        "Lui donner plus de temps (--move-limit), ou permettre qu'elle soit suspendue (--move-mode auto et "
+        "--move-fallback direct)."
+    ),
     "VM {} did not move: {}": "la VM {} ne s'est pas déplacée: {}",
     "{}; so the migration was undone, and {} goes on as the ACTIVE host": (
         "{}; la migration a donc été annulée, et {} continue comme hôte ACTIF"

@@ -146,7 +146,7 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False, options
         me, dummy, choices, measured = prerequisites(config, peer, options, progress)
         facts = {"link": measured.link, "dirty": dict(measured.dirty)}
         if check:
-            plan = modes.plan(choices, config.me.name, config.peer.name, config.shared_ips)
+            plan = modes.plan(choices, config.me.name, config.peer.name, config.shared_ips, pair_moving.source(me))
             vms = {name: modes.expected(one) for name, one in choices.items()}
             return {"changed": True, "active": config.peer.name, "vms": vms, "plan": plan, "measured": facts}
         with operation.Lock().held(OPERATION, operation.owner()):

@@ -702,6 +702,13 @@ def test_it_is_gone_on_with(lab: Moving) -> None:
     lab.whole(lab.hv2, OFF)
 
 
+def test_check_mode_says_how_it_is_gone_on_with(lab: Moving) -> None:
+    stays(lab)
+    plan = checked(lab)["plan"]
+    assert not any(line.startswith(("snapshot", "overlays", "db:")) for line in plan)
+    assert any(line.startswith("web: live") for line in plan) and plan[-1] == "merge the overlays into the disks"
+
+
 def test_it_is_taken_back(lab: Moving) -> None:
     stays(lab)
     recovered(lab, lab.hv1)
