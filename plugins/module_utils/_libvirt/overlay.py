@@ -144,12 +144,8 @@ def in_use(xml: str) -> list[str]:
 
 
 def detached(dom: t.Any, listed: t.Sequence[Disk]) -> list[Disk]:
-    """Disks that the VM has not any more, neither now nor when it is started: by its XML nobody looks for their overlays."""
-    targets = [
-        target.get("dev")
-        for xml in (dom.XMLDesc(0), dom.XMLDesc(_INACTIVE))
-        for target in ET.fromstring(xml).findall("./devices/disk/target")
-    ]
+    """Disks that the VM has not any more, or, while it runs, not until it is started again: libvirt does nothing with those."""
+    targets = [target.get("dev") for target in ET.fromstring(dom.XMLDesc(0)).findall("./devices/disk/target")]
     return [disk for disk in listed if disk.dev not in targets]
 
 
@@ -158,7 +154,8 @@ def refuse_detached(dom: t.Any, listed: t.Sequence[Disk]) -> None:
     for disk in detached(dom, listed):
         if os.path.lexists(disk.overlay):
             name, file = dom.name(), disk.overlay
-            again = f"virsh attach-disk {name} {file} {disk.dev} --subdriver qcow2 --persistent"
+            where = "--config" if vm_state.state_of(dom) == vm_state.STOPPED else "--live"
+            again = f"virsh attach-disk {name} {file} {disk.dev} --subdriver qcow2 {where}"
             raise HvmError(
                 f"VM {name}: its disk {disk.dev} was detached, and {file} holds what was written to it",
                 # before recover the disk itself must not be written
@@ -182,8 +179,9 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
         return None
     refuse_detached(dom, listed)
     running = vm_state.state_of(dom) in (vm_state.RUNNING, vm_state.FROZEN)
+    gone = detached(dom, listed)  # and somebody has seen to what was in their overlays
     for disk in listed:
-        if disk.dev not in used:
+        if disk.dev not in used or disk in gone:
             continue
         if not os.path.lexists(disk.overlay):
             raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")

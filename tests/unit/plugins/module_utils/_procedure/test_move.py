@@ -443,15 +443,16 @@ def test_one_that_stands_since_its_overlay_has_no_room_goes_on_when_it_is_on_its
     lab.whole(lab.hv1, OFF)
 
 
-def detach(lab: Moving, host: t.Any, name: str) -> None:
-    """As virsh detach-disk --persistent vdb does."""
+def detach(lab: Moving, host: t.Any, name: str, how: str = "--persistent") -> None:
+    """As virsh detach-disk NAME vdb does."""
     process = lab.processes[host.name][name]
-    for known in (process.layers, process.paths, host.vms[name]["conf"]):
+    for known in (process.layers, process.paths, host.vms[name]["conf"] if how == "--persistent" else {"vdb": ""}):
         known.pop("vdb")
 
 
-def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Moving) -> None:
-    on(lab, "hv1 migrate db", lambda: detach(lab, lab.hv1, "web"))
+@pytest.mark.parametrize("how", ["--persistent", "--live"])
+def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Moving, how: str) -> None:
+    on(lab, "hv1 migrate db", lambda: detach(lab, lab.hv1, "web", how))
     file = lab.hv1.place / "overlays/web.vdb.qcow2"
     with pytest.raises(HvmError, match=r"web: VM web: its disk vdb was detached, and \S+web.vdb.qcow2 holds what was written"):
         migrate(lab)
