@@ -817,11 +817,13 @@ class Domain:
     def suspend(self) -> None:
         assert self.vm["state"] == RUNNING
         self.lab.do(f"suspend {self._name}")
+        self.conn._ask()  # it may be the other host's
         self.vm["state"] = FROZEN
 
     def resume(self) -> None:
         assert self.vm["state"] == FROZEN
         self.lab.do(f"resume {self._name}")
+        self.conn._ask()
         full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
         if self._name not in self.lab.no_room or not full:
             self.vm["state"] = RUNNING

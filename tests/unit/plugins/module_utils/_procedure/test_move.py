@@ -676,7 +676,11 @@ def test_what_ends_the_way_back_is_ended_by_recover(strike: str) -> None:
         pair(lab)
         on(lab, "hv1 copied web", fails())
 
-    for lab, dummy in each_strike(strike, prepare, migrate, every=2):
+    def act(lab: Moving) -> None:
+        """Paused both ways: recover has the live way back."""
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+
+    for lab, dummy in each_strike(strike, prepare, act, every=2):
         lab.faults.clear()
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
