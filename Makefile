@@ -66,8 +66,12 @@ sanity: venv ## ansible-test sanity on what the collection ships; SANITY_ARGS="-
 	@tests/tools/sanity.py $(SANITY_ARGS)
 
 .PHONY: molecule
-molecule: venv ## The scenarios, each on two bare hosts of the lab; SCENARIOS=name; SAMPLE=2 faults by chance on what `default` leaves
-	@for name in $(SCENARIOS); do tests/tools/lab-session tests/tools/scenario $$name $(SAMPLE) || exit 1; done
+molecule: venv $(SCENARIOS:%=molecule-%) ## The scenarios, each on two bare hosts of the lab; SCENARIOS=name; SAMPLE=2 faults by chance on what `default` leaves
+
+# each by itself, so that what ends make ends it
+.PHONY: $(SCENARIOS:%=molecule-%)
+$(SCENARIOS:%=molecule-%): molecule-%: venv
+	@tests/tools/lab-session tests/tools/scenario $* $(SAMPLE)
 
 .PHONY: zfs
 zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CUTS=50 for more cuts

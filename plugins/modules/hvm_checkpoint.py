@@ -43,7 +43,9 @@ options:
     choices: [save, frozen, refuse]
     default: [save, frozen]
   quiesce_limit:
-    description: Seconds that an agent may take to freeze its guest's filesystems. Windows thaws them by itself after about ten.
+    description:
+      - Seconds that an agent may take to freeze its guest's filesystems, at least 1.
+      - Windows thaws them by itself after about ten.
     type: int
     default: 10
 attributes:

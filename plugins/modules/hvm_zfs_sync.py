@@ -132,10 +132,12 @@ content:
   type: dict
   returned: with O(verify=content)
 warnings:
-  description: What did not work and does no harm now, such as a hold that could not be placed.
+  description:
+    - What did not work and does no harm now, such as a hold that could not be placed.
+    - Datasets that are gone here, and whose replicas make older sets incomplete there (RV(extra_on_peer)).
   type: list
   elements: str
-  returned: when something was done
+  returned: not in check mode
 extra_on_peer:
   description: Datasets that only the other host has; they are left alone.
   type: list

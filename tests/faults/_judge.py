@@ -56,8 +56,18 @@ def advised(output: str) -> list[Advice]:
     return sorted(found, key=lambda one: one.what != "recover")
 
 
-def pair(sides: t.Sequence[t.Mapping[str, t.Any]], names: t.Collection[str]) -> list[str]:
-    """:param sides: what `observe` says of both hosts. :param names: VMs that must run."""
+#: What only a fault of ours says: the library's last resort (_core/outcome.py), and Python's.
+_BUG = re.compile(r"unexpected \w+(?:Error|Exception|Interrupt)\b.*|Traceback \(most recent call last\)")
+
+
+def bug(output: str) -> str:
+    """What a procedure has said that none may say, however it ends; "" when nothing."""
+    found = _BUG.search(output)
+    return found[0] if found else ""
+
+
+def pair(sides: t.Sequence[t.Mapping[str, t.Any]], names: t.Collection[str], may: t.Collection[str] = ()) -> list[str]:
+    """:param sides: what `observe` says of both hosts. :param names: VMs that must run. :param may: others that may."""
     said = []
     roles = sorted(side["role"]["now"] for side in sides)
     if roles != ["ACTIVE", "PASSIVE"]:
@@ -68,12 +78,16 @@ def pair(sides: t.Sequence[t.Mapping[str, t.Any]], names: t.Collection[str]) -> 
             said.append(f"{host} is still at work: {side['lock']}")
         if side["pending"]:
             said.append(f"{host} has something pending: {side['pending']['operation']} at '{side['pending']['step']}'")
+        if side["overlays"]:
+            said.append(f"{host} has overlays: {', '.join(sorted(side['overlays']))}")
         held = sorted(one for one, enabled in side["shared_ip"]["addresses"].items() if enabled)
         if active:
             if not side["hypervisor"]["running"]:
                 said.append(f"{host} is ACTIVE and its hypervisor is stopped")
             away = sorted(set(names) - set(side["qemu"]))
             said += [f"{', '.join(away)}: not running on {host}, which is ACTIVE"] if away else []
+            more = sorted(set(side["qemu"]).difference(names, may))
+            said += [f"{', '.join(more)}: running on {host}, and was off"] if more else []
             still = sorted(name for name, vm in side["vms"].items() if name in side["qemu"] and vm["state"] != "running")
             said += [f"{', '.join(still)}: {side['vms'][still[0]]['state']} on {host}"] if still else []
             if len(held) != len(side["shared_ip"]["addresses"]):
@@ -87,19 +101,24 @@ def pair(sides: t.Sequence[t.Mapping[str, t.Any]], names: t.Collection[str]) -> 
 
 
 def counts(
-    reports: t.Mapping[str, _witness.Report], names: t.Collection[str], floor: t.Mapping[str, int] | None, may_boot: bool
+    reports: t.Mapping[str, _witness.Report],
+    names: t.Collection[str],
+    floor: t.Mapping[str, int] | None,
+    may_boot: t.Collection[str],
+    times: int = 1,
 ) -> list[str]:
     """What is wrong with the VMs' counts.
 
     :param names: VMs that must be there at the end.
     :param floor: counts of the last completed set, when they may go back so far; None when not at all.
+    :param may_boot: VMs that may have lost their memory, so many times at the most.
     """
     said = []
     for vm, report in reports.items():
         left = list(report.verdict)
         for last, counter, _t in report.boots:
             text = f"{vm} lost its RAM: cold boot at {counter} after {last}"
-            if may_boot and text in left:
+            if vm in may_boot and len(report.boots) <= times and text in left:
                 left.remove(text)
         for last, counter in report.rollbacks:
             text = f"{vm} went back from {last} to {counter}"
@@ -111,6 +130,33 @@ def counts(
             left = [text for text in left if not text.startswith((f"{vm} is silent", f"{vm} was not heard"))]
         said += left
     return said
+
+
+def on_host(beats: t.Iterable[_witness.Beat], host: str, before: float) -> set[str]:
+    """VMs that were heard from this host last, before that moment."""
+    last: dict[str, str] = {}
+    for beat in beats:
+        if beat["kind"] in "BC" and beat["t"] < before:
+            last[beat["vm"]] = beat["host"]
+    return {vm for vm, where in last.items() if where == host}
+
+
+def booted(reasons: t.Mapping[str, str], may_boot: t.Collection[str]) -> list[str]:
+    """Whether a VM runs from its disks that should run from its memory; also where its first beats were not heard.
+
+    :param reasons: VM -> ``virsh domstate --reason``. The backup before has stopped and let go every VM, so "booted" is later.
+    """
+    return [f"{vm} was booted" for vm, reason in sorted(reasons.items()) if "(booted)" in reason and vm not in may_boot]
+
+
+def silence(beats: t.Iterable[_witness.Beat], names: t.Collection[str], since: float) -> float:
+    """The longest time in seconds for which one of these VMs was not heard, of what ends later than `since`."""
+    heard: dict[str, list[float]] = {name: [] for name in names}
+    for beat in beats:
+        if beat["kind"] in "BC" and beat["vm"] in heard:
+            heard[beat["vm"]].append(beat["t"])
+    pauses = [two - max(one, since) for times in heard.values() for one, two in itertools.pairwise(times) if two > since]
+    return round(max(pauses, default=0.0), 1)
 
 
 def serving(beats: t.Iterable[_witness.Beat], names: t.Collection[str], fault: float, until: float) -> float | None:

@@ -148,6 +148,13 @@ class Run:
         return self.output.strip()[-size:]
 
 
+def no_bug(run: Run) -> None:
+    """:raises Trouble: when it has ended by a fault of ours, however well the pair comes out of it."""
+    said = _judge.bug(run.output)
+    if said:
+        raise Trouble(f"{run.name} says: {said}\n{run.tail()}")
+
+
 def below(pid: int) -> list[int]:
     """A process's children, and theirs."""
     parents: dict[int, list[int]] = {}
@@ -292,6 +299,7 @@ class World(_world.World):
         assert said == []
         self._floor = self._before
         self.heard()
+        (self.lab.dir / f"{self.ready}.json").unlink(missing_ok=True)  # what was known of the state before
         self.lab.save(self.ready)
         self.is_whole(active, self.names)
 
@@ -403,6 +411,7 @@ class World(_world.World):
                 run = self.node.module(one.host, one.what, *words) if one.is_module else self.node.run(one.what, *words)
             did.append(" ".join([one.what, *words]))
             print(f"{did[-1]}: {'succeeded' if run.process.returncode == 0 else 'failed'}\n{run.tail(1500)}", flush=True)
+            no_bug(run)
 
     def begin(self, host: Host, playbook: str, *words: str) -> Run:
         """A procedure, as its operator begins it: on the host that acts, or from the control node."""
@@ -475,14 +484,25 @@ class World(_world.World):
             raise Trouble(f"{len(found)} hosts are ACTIVE")
         return next(host for host in (self.a, self.b) if host.name == found[0])
 
+    def booted(self, active: Host, may_boot: t.Collection[str]) -> list[str]:
+        """Before the next backup: that one lets every VM go on from its memory. :return: what is wrong."""
+        script = 'for vm in $(virsh -q list --name); do echo "$vm $(virsh -q domstate --reason $vm)"; done'
+        return _judge.booted(dict(line.split(" ", 1) for line in active.sh(script).splitlines() if " " in line), may_boot)
+
     def next_backup(self, active: Host | None = None) -> list[str]:
-        """A backup passes, and comes over as an increment; by `hvm`, as with `status`. :return: what is wrong."""
+        """A backup with all memories passes, comes over as an increment, and leaves nothing half behind; by `hvm`, as with
+        `status`. :return: what is wrong.
+        """
         active = active or self.active()
         self._before = self.counts()
+        old = {name.split()[0] for host in self.on() for names in self.snapshots(host).values() for name in names}
         *said, code = active.sh("hvm backup secure 2>&1; echo $?", check=False, timeout=PLAYBOOK).splitlines() or [""]
         if code != "0":
             return [f"the next backup fails: {' '.join(said)[-3000:]}"]
         mine = self.snapshots(active)
         theirs = self.snapshots(self.b if active is self.a else self.a)
         newest = mine["ssd/shared"][-1].split()[0]
-        return _judge.incremental(mine, theirs, newest)
+        wrong = [] if newest not in old and newest.endswith("_B") else [f"the next backup has taken no set B: {newest} is there"]
+        half = active.sh(f"ls -A {_world.STATE_DIR} | grep -E '[.](partial|live)$' || true").split()
+        wrong += [f"half images are left: {', '.join(half)}"] if half else []
+        return wrong + _judge.incremental(mine, theirs, newest)

@@ -64,6 +64,13 @@ def entry(result: Result | None) -> str:
     return " ".join(words) + (f"; {', '.join(result['advice'])}" if result["advice"] else "")
 
 
+def ended(result: Result) -> str:
+    """One event: a walk of many steps, so the seconds from its beginning say nothing. Pure."""
+    if not result["passed"]:
+        return FAILED
+    return "; ".join(["passed", *([", ".join(result["advice"])] if result["advice"] else [])])
+
+
 def tables(results: t.Mapping[str, Result]) -> list[str]:
     """Markdown: a table for each procedure, a row for each step; and the events. Pure."""
     lines: list[str] = []
@@ -77,7 +84,7 @@ def tables(results: t.Mapping[str, Result]) -> list[str]:
     events = [one for name, one in sorted(results.items()) if name.startswith("event-")]
     if events:
         lines += ["### Besides", "", "| | |", "|---|---|"]
-        lines += [f"| {one['title']} | {entry(one)} |" for one in events]
+        lines += [f"| {one['title']} | {ended(one)} |" for one in events]
         lines.append("")
     why = sorted({f"{cell.fault}, {cell.step.name}: {cell.meaningless}" for cell in _cells.everything() if cell.meaningless})
     return [*lines, "Not run, as the fault does not meet the step:", "", *(f"* {text}." for text in why)]

@@ -30,15 +30,17 @@ pytest_plugins = ["_pytest_parts"]
 _recorded: list[str] = []
 
 
+@pytest.hookimpl(trylast=True)  # after -k, so that a sample is of what was asked for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """HVM_FAULTS_REST: those that have not passed yet; HVM_FAULTS_KNOWN: those that have, in the way that they are run now.
+    """HVM_FAULTS_REST: those that have not passed yet; HVM_FAULTS_KNOWN: those that have, and are short.
     HVM_SAMPLE: so many of them, by HVM_SEED.
     """
-    passed = {result["test"]: result for result in _table.load().values() if result["passed"]}
     if os.environ.get("HVM_FAULTS_REST"):
+        passed = _passed(_table.load())
         items[:] = [item for item in items if item.name not in passed]
     if os.environ.get("HVM_FAULTS_KNOWN"):
-        items[:] = [item for item in items if _cells.as_now(passed.get(item.name, {}), len(World.all))]
+        passed = _passed(_table.load(_table.KNOWN))  # what has failed here since is not to be left out for that
+        items[:] = [item for item in items if _cells.for_all(passed.get(item.name, {}))]
     number = int(os.environ.get("HVM_SAMPLE") or 0)
     if number:
         from _pytest_parts import SEED  # loaded as a plugin before, so that pytest can rewrite its asserts
@@ -46,6 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # a cell's test has the cell's name in brackets
         names = {item.name.partition("[")[2].rstrip("]") if "-" in item.name else item.name: item for item in items}
         items[:] = [names[name] for name in _cells.sample(names, number, SEED)]
+
+
+def _passed(results: t.Mapping[str, dict[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    return {result["test"]: result for result in results.values() if result["passed"]}
 
 
 def pytest_terminal_summary(terminalreporter: t.Any) -> None:

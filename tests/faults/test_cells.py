@@ -17,11 +17,14 @@ import _judge
 import pytest
 from _cells import CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, POWER_SOURCE, POWER_TARGET, TARGET, Cell
 from _hosts import Host
-from _scene import HOLD, HOLD_CUT, Run, Watch, World
+from _scene import HOLD, HOLD_CUT, Run, Watch, World, no_bug
 
 #: Seconds after which a host gets its power, its link or its room back, when the procedure has not ended by then: longer than it
 #: waits for an answer.
 LONGEST = 240.0
+#: Seconds for which no VM may be away while the dead host comes back: nothing has to stop for that. An emulated host that boots
+#: takes much of the machine.
+AWAY = 15.0
 CELLS = _cells.matrix()
 
 
@@ -81,6 +84,7 @@ class Scene:
             if cell.fault != CONTROL:
                 ended = self._ends(run)
                 print(f"the procedure has {ended} after {time.time() - self.fault:.0f} s:\n{run.tail(1500)}", flush=True)
+                no_bug(run)
         finally:
             watch.close()
         world.lap("to the end of the procedure")
@@ -88,6 +92,16 @@ class Scene:
         world.lap("mended")
         if cell.fault != CONTROL:
             run.wait()  # one that has waited for what was cut
+            no_bug(run)
+
+    def may_boot(self) -> set[str]:
+        """VMs that may have lost their memory: those of the host whose power went, where they ran on both."""
+        world, cell = self.world, self.cell
+        if not cell.may_boot:
+            return set()
+        if cell.step.memory != _cells.BOTH:
+            return set(world.names)
+        return _judge.on_host(world.beats(), self.struck().name, self.fault)
 
     def _hold(self) -> float:
         return HOLD_CUT if self.cell.fault == LINK and self.cell.step.host == TARGET else HOLD
@@ -119,20 +133,26 @@ def test_a_fault_in_a_step(world: World, cell: Cell, record: dict[str, t.Any]) -
     names = world.autostart if cell.may_stay_off else world.names
     world.heard(names=names)
     record.update(serving=_judge.serving(world.beats(), names, scene.fault, time.time()))
+    world.lap("all are heard")
+    said, may_boot = list[str](), scene.may_boot()
     if cell.procedure == FAILOVER:  # the dead host is repaired, and comes back
+        back = time.time()
         world.power(world.a, on=True)
         record["advice"] += world.follow_advice()
-    world.lap("all are heard")
+        quiet = _judge.silence(world.beats(), names, back)
+        world.lap(f"the dead host is back; a VM was not heard for {quiet:.1f} s at the most")
+        said += [f"a VM was away for {quiet:.1f} s when the dead host came back"] if quiet > AWAY else []
     looks = world.looks()
-    said = _judge.pair(looks, names)
+    said += _judge.pair(looks, names, world.names)
     active = world.active(looks)
     record.update(active=_cells.SOURCE if active is world.a else TARGET)
+    said += world.booted(active, may_boot)
     world.lap("looked at")
     said += world.next_backup(active)
     world.lap("the next backup")
     world.heard(names=names)
     floor = world.floor if cell.may_go_back else None
-    said += _judge.counts(world.reports(scene.fault), names, floor, cell.may_boot)
+    said += _judge.counts(world.reports(scene.fault), names, floor, may_boot)
     record.update(said=said)
     assert said == []
     record.update(passed=True)

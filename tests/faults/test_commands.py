@@ -97,7 +97,7 @@ def test_every_command_does_what_it_says(world: World, record: Record) -> None:
 
     world.heard(names=world.names)
     record.update(waited=0.0, boot=0.0)
-    whole(world, record, world.names, began, may_boot=False, may_go_back=False)
+    whole(world, record, world.names, began)
 
 
 def test_every_command_that_switches_off_does_so(world: World, record: Record) -> None:
@@ -158,4 +158,4 @@ def test_every_command_that_switches_off_does_so(world: World, record: Record) -
     assert hvm(a, "status") == PASSIVE
 
     record.update(waited=0.0, boot=round(world.booting, 1))
-    whole(world, record, world.names, began, may_boot=True, may_go_back=True)
+    whole(world, record, world.names, began, may_boot=world.names, may_go_back=True, times=9)

@@ -104,4 +104,4 @@ def test_the_manual_is_walked_through(world: World, record: Record) -> None:
     found = t.cast("dict[str, t.Any]", json.loads("\n".join(hvm(a, "status --json"))))
     assert found["hvm"]["pending"] is None
     record.update(waited=0.0, boot=round(world.booting, 1))
-    whole(world, record, world.names, began, may_boot=True, may_go_back=True)
+    whole(world, record, world.names, began, may_boot=world.names, may_go_back=True, times=9)

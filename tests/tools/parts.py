@@ -57,17 +57,19 @@ def run(target: str, chain: list[str]) -> Result:
     print(f"\n==> make {target}", flush=True)
     start = time.monotonic()
     command, env = make(target, chain)
-    if sys.stdout.isatty():  # colours and progress, and nobody has to be told what he has just seen
-        return Result(target, subprocess.run(command, env=env, check=False).returncode, time.monotonic() - start, [])
+    shown = sys.stdout.isatty()  # colours and progress, and nobody has to be told what he has just seen
+    pipe: dict[str, t.Any] = {} if shown else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     lines = []
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
+    with subprocess.Popen(command, env=env, **pipe) as process:
         try:
-            for raw in process.stdout:
+            for raw in process.stdout or ():
                 lines.append(raw.decode(errors="replace"))
                 print(lines[-1], end="", flush=True)
+            process.wait()
+        except KeyboardInterrupt:
+            raise  # the terminal has told it, too
         except BaseException:
-            process.kill()
+            process.terminate()  # make tells its children, and the lab is stopped
             raise
     return Result(target, process.returncode, time.monotonic() - start, why(lines))
 

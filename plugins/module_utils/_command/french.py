@@ -92,6 +92,10 @@ SENTENCES = {
     ),
     "the encryption key of {} is not loaded": "la clé de chiffrement de {} n'est pas chargée",
     "Load it there: zfs load-key -a.": "La charger là-bas: zfs load-key -a.",
+    "overlays of {}, which no VM uses, are kept in {}": "des overlays de {}, qu'aucune VM n'utilise, sont gardés dans {}",
+    "whether overlays are left that no VM uses is not known: {}": (
+        "s'il reste des overlays qu'aucune VM n'utilise n'est pas connu: {}"
+    ),
     "overlays are left: {}; what their VMs write is in no dataset of the pair": (
         "il reste des overlays: {}; ce que leurs VMs écrivent n'est dans aucun volume de la paire"
     ),
@@ -740,6 +744,61 @@ SENTENCES = {
     "{} has not followed: hvm_rollback_state=followed, before the next sync": (
         "{} n'a pas suivi: hvm rollback --rollback-state followed, avant la prochaine synchro"
     ),
+    # a rollback: `_procedure.rollback`
+    "a rollback to undo is named ({}), and state is {}": "un retour à annuler est nommé ({}), et l'état demandé est {}",
+    "To undo that one: hvm_zfs_rollback state=undone kept={}.": (
+        "Pour annuler celui-là: hvm rollback --rollback-state undone --rollback-kept {}."
+    ),
+    "a set to go back to is named ({}), and state is {}": "un jeu où revenir est nommé ({}), et l'état demandé est {}",
+    "To go back: hvm_zfs_rollback state=rolled_back.": "Pour y revenir: hvm rollback --rollback-state rolled_back.",
+    "Leave the set out: what is undone is named by kept (see hvm_zfs_kept).": (
+        "Ne pas nommer de jeu: ce qui est annulé est nommé par --rollback-kept (voir 'hvm zfs kept list')."
+    ),
+    "Run hvm_zfs_rollback again: it goes on where it was.": "Relancer 'hvm rollback': il reprend où il en était.",
+    "To go back instead: hvm_zfs_rollback state=undone.": "Pour l'annuler plutôt: hvm rollback --rollback-state undone.",
+    "See hvm_zfs_kept for the names.": "Voir les noms: hvm zfs kept list.",
+    "{} is not kept by this collection for the pair {}": "{} n'est pas gardé par cette collection pour la paire {}",
+    "dropping {}": "la destruction de {}",
+    "the undo": "l'annulation du retour",
+    "the {} is not complete: {}": "{}: incomplet: {}",
+    "the mark of a swap is still there": "la marque d'un échange est encore là",
+    "the {} of {} did not end": "{} de {}: pas terminé",
+    "the {} of {} on this host did not end": "{} de {} sur cet hôte: pas terminé",
+    "nothing was left to do": "il ne restait rien à faire",
+    "letting the replica follow": "faire suivre la réplique",
+    "The replicas on {} do not follow yet: {}, before the next sync.": (
+        "Les répliques sur {} ne suivent pas encore: {}, avant la prochaine synchro."
+    ),
+    "The replicas on {} do not follow yet: {}. When that is mended: {}.": (
+        "Les répliques sur {} ne suivent pas encore: {}. Quand ce sera réparé: {}."
+    ),
+    "{} on {} has nothing in common with this host: the next sync sends it anew": (
+        "{} sur {} n'a rien de commun avec cet hôte: la prochaine synchro l'envoie en entier"
+    ),
+    "only {} has {}: destroyed here since, or renamed": "seul {} possède {}: détruit ici depuis, ou renommé",
+    "{} is not protected on both hosts: {}": "{} n'est pas protégé sur les deux hôtes: {}",
+    "the state images in {} cannot be listed: {}": "les sauvegardes d'état de {} ne peuvent être listées: {}",
+    "{} to {} is nothing that a replica can do": "{} vers {}: une réplique ne sait pas le faire",
+    "{} or {} is no stamp": "{} ou {} n'est pas un horodatage",
+    # plain saves and sets: `_procedure.checkpoint`
+    "not every VM could be saved: {}": "toutes les VMs n'ont pu être sauvegardées: {}",
+    "not every VM could be restored: {}": "toutes les VMs n'ont pu être restaurées: {}",
+    "Their images are kept in {}. Try hvm_vm state=restored.": "Leurs sauvegardes sont dans {}. Essayer hvm vm restore.",
+    "its state image is not there": "sa sauvegarde d'état n'est pas là",
+    "the backup": "la sauvegarde",
+    "the backup was interrupted": "la sauvegarde a été interrompue",
+    "Run it again.": "Relancer.",
+    "{} could not be saved, and run: in the set as after a power cut": (
+        "{} n'ont pu être sauvegardées, et tournent: dans le jeu comme après une coupure de courant"
+    ),
+    "the clock of {} is not set: {}": "l'horloge de {} n'est pas réglée: {}",
+    "the set {} is not complete: it is not on {}": "le jeu {} n'est pas complet: il manque sur {}",
+    "the set {} was not taken at once in pool {}: transaction groups {}": (
+        "le jeu {} n'a pas été pris d'un coup dans le pool {}: groupes de transactions {}"
+    ),
+    "Take a new set, then destroy this one: hvm_zfs_snapshot state=absent name={}.": (
+        "Prendre un nouveau jeu, puis détruire celui-ci: hvm zfs snap destroy {}."
+    ),
     "Next: hvm.pair.hv_start, then the VMs": "Ensuite: hvm hv start, puis les VMs",
     "State images of {}: hvm_vm state=restored": "Sauvegardes d'état de {}: hvm vms restore",
     # plans: `_procedure.switch` and its kin
@@ -967,6 +1026,11 @@ SENTENCES = {
     "{}: changed ({} > {})": "{}: modifié ({} > {})",
     "{}: mended ({})": "{}: réparé ({})",
     "{}: its files are written anew": "{}: ses fichiers sont réécrits",
+    "{} stays as it is, since it was declared for a host that is not in the pair any more. "
+    "Declare it anew, or remove it (hvm_network state=absent).": (
+        "{} reste tel quel: il a été déclaré pour un hôte qui n'est plus dans la paire. "
+        "Le déclarer à nouveau, ou l'enlever (hvm net remove)."
+    ),
     "{} is not as it was declared: {}": "{} n'est pas conforme à sa déclaration: {}",
     "{} is not there": "{} n'est pas là",
     "{} is no bridge": "{} n'est pas un pont",

@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 
 #: virErrorNumber. NO_DOMAIN: also of a transient VM that has ended. OPERATION_TIMEOUT: another call to the same VM has kept this
-#: one waiting for half a minute.
-NO_DOMAIN, OPERATION_TIMEOUT, AGENT_UNRESPONSIVE = 42, 68, 86
+#: one waiting for half a minute. AGENT_TIMEOUT: the agent is there, and does not answer this question.
+NO_DOMAIN, OPERATION_TIMEOUT, AGENT_UNRESPONSIVE, AGENT_TIMEOUT = 42, 68, 86, 112
 
 
 def code_of(exc: BaseException) -> int | None:

@@ -500,6 +500,13 @@ def put_beside(state_dir: str, name: str, stamp: str) -> str:
     return os.path.join(place, os.path.basename(source))
 
 
+def take_back(state_dir: str, name: str, beside: str) -> None:
+    """The reverse. :param beside: what `put_beside` gave."""
+    for path in (manifest_path(state_dir, name), image_path(state_dir, name)):  # an image under its own name always has one
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(os.path.join(os.path.dirname(beside), os.path.basename(path)), path)
+
+
 # ---- with libvirt
 
 

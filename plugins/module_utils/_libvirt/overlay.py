@@ -39,7 +39,7 @@ _SHALLOW, _ACTIVE = 1, 4
 #: virDomainBlockJobAbortFlags
 _PIVOT = 2
 #: virDomainXMLFlags
-_SECURE, _INACTIVE = 1, 2
+_SECURE, INACTIVE = 1, 2
 _POLL = 0.05
 
 
@@ -174,7 +174,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
     """
     dom = conn.lookupByName(name)
     left = [disk for disk in listed if os.path.lexists(disk.overlay)]
-    used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(_INACTIVE))}
+    used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(INACTIVE))}
     if not left and not used:
         return None
     refuse_detached(dom, listed)
@@ -262,6 +262,6 @@ def forsake(conn: t.Any, name: str, listed: t.Sequence[Disk]) -> None:
 
 
 def _redefine(conn: t.Any, dom: t.Any, listed: t.Sequence[Disk]) -> None:
-    xml = dom.XMLDesc(_INACTIVE | _SECURE)
+    xml = dom.XMLDesc(INACTIVE | _SECURE)
     if in_use(xml):
         conn.defineXML(on_bases(xml, listed))

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import guest_agent
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import AGENT_TIMEOUT, AGENT_UNRESPONSIVE, code_of
 
 #: Seconds; Windows thaws by itself after about ten (VSS).
 LIMIT = 10
@@ -55,11 +56,12 @@ def thaw(
     :param status: (dom) -> "thawed", "frozen", or None when that cannot be asked; then a second thaw that finds nothing frozen
         is the proof.
     :return: how many filesystems the first thaw that was answered has found frozen; 0: it had thawed by itself.
-    :raises HvmError: when it is not seen thawed within `limit` seconds.
+    :raises HvmError: when it is not seen thawed within `limit` seconds; `unheard` when the agent has not answered at all.
     """
     ask = status or fsfreeze_status
     deadline = clock() + limit
     found: int | None = None
+    unheard = False
     while True:
         try:
             count = int(dom.fsThaw())
@@ -69,15 +71,21 @@ def thaw(
                 with contextlib.suppress(Exception):
                     dom.agentSetResponseTimeout(guest_agent.BLOCK)
                 return found
-            reason = "its filesystems are still frozen"
+            reason, unheard = "its filesystems are still frozen", False
         except Exception as exc:  # noqa: BLE001  libvirtError, which may not be imported here
-            reason = str(exc)
+            reason, unheard = str(exc), found is None and code_of(exc) in (AGENT_UNRESPONSIVE, AGENT_TIMEOUT)
         if clock() > deadline:
             raise HvmError(
                 f"VM {dom.name()} is not seen thawed: {reason}",
                 f"It may hang. Look into it; 'virsh domfsthaw {dom.name()}' thaws it, or resetting it.",
+                **({"unheard": True} if unheard else {}),
             )
         sleep(0.1 if found is not None else 1.0)
+
+
+def is_unheard(exc: Exception) -> bool:
+    """Whether `thaw` has failed since the agent has answered nothing."""
+    return isinstance(exc, HvmError) and bool(exc.details.get("unheard"))
 
 
 def fsfreeze_status(dom: t.Any) -> str | None:

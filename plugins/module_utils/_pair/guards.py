@@ -660,6 +660,8 @@ def unmount(me: Observation) -> list[Finding]:
 MOVING = ("migrate_secure", moving.OPERATION, "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
 #: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
 _COMES_BETWEEN = ("started", "restored", "saved")
+#: Those that would make or use up an image while a backup has images of its own there. A start only costs its mark.
+_OF_IMAGES = ("restored", "saved")
 
 
 def vms(me: Observation, verb: str, others: str) -> list[Finding]:
@@ -669,7 +671,7 @@ def vms(me: Observation, verb: str, others: str) -> list[Finding]:
     """
     if verb not in _COMES_BETWEEN:
         return []
-    if others in MOVING:
+    if others in MOVING or (verb in _OF_IMAGES and others in BACKUPS):
         return [Finding(f"another operation is running: {me['lock'] or others}", "Wait until it has ended.", me["host"])]
     # one that is off here may run on the other host, or have its newest writes there
     return [moving.unfinished(me["pending"], me["host"])] if moving.source(me) or moving.target(me) else []

@@ -46,10 +46,19 @@ Book = t.Mapping[str, Entry]
 
 
 class Kept(t.NamedTuple):
-    """What a host keeps. :ivar manager: who gets the files of a network on this very host: auto, ifupdown or networkd."""
+    """What a host keeps.
+
+    :ivar manager: who gets the files of a network on this very host: auto, ifupdown or networkd.
+    :ivar others: as they were stored, networks of a host that is not in the pair any more: nobody has said that they are to go.
+    """
 
     book: Book
     manager: str = AUTO
+    others: tuple[t.Mapping[str, t.Any], ...] = ()
+
+    def undecided(self) -> list[t.Mapping[str, t.Any]]:
+        """Of `others`, those of which no word has been said since."""
+        return [one for one in self.others if one["name"] not in self.book]
 
 
 def there(book: Book) -> tuple[Network, ...]:
@@ -79,9 +88,9 @@ def put(book: Book, network: Network, moment: datetime.datetime, origin: str = C
 
 
 def take_out(book: Book, name: str, moment: datetime.datetime, origin: str = COMMAND) -> tuple[Book, str]:
-    """One that is not known is gone already."""
+    """One that is not known may be there all the same: its word was lost, or is of a host that has gone (`Kept.others`)."""
     known = book.get(name)
-    if known is None or known.network is None:
+    if known is not None and known.network is None:
         return book, f"{name} is not declared."
     return {**book, name: Entry(None, _later(known, moment), origin)}, f"{name} is removed."
 
@@ -124,6 +133,7 @@ def dump(kept: Kept) -> str:
         {"name": name, "at": entry.at, "origin": entry.origin, "network": entry.network.record() if entry.network else None}
         for name, entry in sorted(kept.book.items())
     ]
+    entries += [dict(one) for one in kept.undecided()]
     return json.dumps({"format": _FORMAT, "manager": kept.manager, "networks": entries}, indent=1) + "\n"
 
 
@@ -138,17 +148,18 @@ def parse(text: str, hosts: t.Sequence[str]) -> Kept:
         raw = json.loads(text)
         if raw["format"] != _FORMAT or raw["manager"] not in MANAGERS:
             raise HvmError("it is of another version", "Run the playbook hvm.pair.install on both hosts.")
-        book = {}
+        book, others = {}, []
         for one in raw["networks"]:
             at, origin = str(one["at"]), str(one["origin"])
             datetime.datetime.strptime(at, _MOMENT).replace(tzinfo=datetime.UTC)
-            if one["network"] is not None and _is_of_others(one["network"], hosts):
-                continue  # it is declared anew for the host that has come instead, or has gone
-            network = networks.parse([one["network"]], hosts)[0] if one["network"] is not None else None
             name = networks.parse([{"name": one["name"]}], hosts)[0].name
+            if one["network"] is not None and _is_of_others(one["network"], hosts):
+                others.append(one)  # it is to be declared anew for the host that has come instead, or has a new name
+                continue
+            network = networks.parse([one["network"]], hosts)[0] if one["network"] is not None else None
             if network is not None and network.name != name:
                 raise ValueError(f"{name} is {network.name}")
             book[name] = Entry(network, at, origin if origin == INVENTORY else COMMAND)
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise HvmError(f"it is no list of networks ({exc})", "Declare them again: hvm_networks and hvm.pair.install.") from exc
-    return Kept(book, raw["manager"])
+    return Kept(book, raw["manager"], tuple(others))

@@ -212,7 +212,7 @@ class Agent:
         name = self._set(arguments)
         found = self._actions.find_set([self._below(str(one)) for one in arguments["datasets"]], name)
         warnings: list[str] = []
-        if arguments["protect"]:
+        if arguments["protect"] and set(arguments["datasets"]) <= set(found):  # else the base before it is still the base
             present: inventory.Inventory = {one: {"snapshots": [[name, *found[one]]]} for one in found}
             warnings = holds.protect_set(self._config, present, name)
         return {"found": found, "warnings": warnings}

@@ -63,6 +63,11 @@ class Options:
     quiesce_limit: int = quiesce.LIMIT
     pace: memory.Pace = memory.PACE
 
+    def __post_init__(self) -> None:
+        """:raises HvmError: for a limit that is none: libvirt takes -2 for "wait for ever", 0 for "do not wait"."""
+        if self.quiesce_limit < 1:
+            raise HvmError("quiesce_limit is less than 1", "Give 1 second or more.")
+
 
 # ---- decisions
 
@@ -181,9 +186,15 @@ def backup(config: PairConfig, progress: Progress, options: Options, check: bool
     if check:
         return {"changed": True, "vms": {name: {"method": method} for name, method in methods.items()}, "plan": lines}
     if options.method == SAVE:
+        # whom a killed one has paused, its journal alone knows, and this one would be written over it
+        if ended := cure_before(config, me):
+            me = observe(config)
+            _refuse(me, options)
+            methods, dummy = plan(me, options)
         result = checkpoint.checkpoint(config, progress)
         left = {name: {"method": method} for name, method in methods.items() if method == LEFT_OUT}
-        return {**result, "vms": {**left, **{name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}}
+        vms = {**left, **{name: {"method": SAVE, **vm} for name, vm in result["vms"].items()}}
+        return {**result, "vms": vms, "warnings": ended + result["warnings"]}
     name = guards.BACKUPS[0 if options.method == CHECKPOINT else 1]
     with operation.Lock().held(name, operation.owner()):
         warnings = cure(config, progress)
@@ -258,19 +269,33 @@ class _Backup:
                     self.watch.step("VMs go on")
                     self.passes.settle()
             except BaseException as exc:
+                if not errors:
+                    journal.done(f"failed, the VMs go on: {exc}")
+                self._say_clocks()
                 if errors:
                     raise _still_down(errors) from exc
-                journal.done(f"failed, the VMs go on: {exc}")
                 raise
             if errors:
+                self._say_clocks()
                 raise _still_down(errors)
             journal.done(taken)
         checkpoint.check_set(self.config, taken)
         result = self._result(taken)
-        vms = result["vms"].items()
-        stood = {vm: facts["interruption"] for vm, facts in vms if "interruption" in facts and facts["method"] != QUIESCED}
-        self.warnings += checkpoint.set_clocks(stood, brief=[vm for vm, seconds in stood.items() if seconds < BRIEF])
+        self.warnings += self._set_clocks()
         return result
+
+    def _set_clocks(self) -> list[str]:
+        """Of all that stood still and go on, whatever has become of the backup. :return: warnings."""
+        stood = {
+            member.name: (self.back.get(member.name) or member.resumed) - member.paused
+            for member in self.passes.members
+            if member.ran and member.method != QUIESCED and (member.name in self.back or member.resumed)
+        }
+        return checkpoint.set_clocks(stood, brief=[vm for vm, seconds in stood.items() if seconds < BRIEF])
+
+    def _say_clocks(self) -> None:
+        for text in self._set_clocks():
+            self.progress.say(text)
 
     def _prepare(self) -> None:
         """All that takes time and need not be done while a VM is paused."""
@@ -324,6 +349,9 @@ class _Backup:
                 self.warnings.append(f"the filesystems of VM {member.name} are not frozen, so it is paused instead: {exc}")
 
         memory.in_parallel(one, self.passes.members)
+        deaf = sorted(name for name, member in self.quiesced.items() if member.method != QUIESCED)
+        if deaf:
+            self.journal.step("freeze", deaf=deaf)  # for `cure`: one that answers nothing must not keep it from its end
 
     def _tell_methods(self, astray: t.Collection[str], active: t.Collection[str]) -> None:
         for name in sorted(set(active) - set(self.methods)):
@@ -389,6 +417,7 @@ class _Backup:
                     os.unlink(member.path)
                 if member.name in self.named:
                     image.remove(self.config.state_dir, member.name)
+                    self.named.discard(member.name)  # one that lies there later is somebody else's: of a save that waited for us
             except OSError as exc:
                 self.warnings.append(f"what is left of the image of VM {member.name} cannot be removed: {exc}")
 
@@ -400,7 +429,10 @@ class _Backup:
                 self.thawed[member.name] = quiesce.thaw(member.dom)
                 member.resumed = time.monotonic()
             except Exception as exc:  # noqa: BLE001
-                errors[member.name] = str(exc)
+                if member.method != QUIESCED and quiesce.is_unheard(exc):
+                    self.warnings.append(str(exc))  # nothing says that it ever froze
+                else:
+                    errors[member.name] = str(exc)
 
         memory.in_parallel(one, list(self.quiesced.values()))
         for name, count in self.thawed.items():
@@ -502,7 +534,10 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
         try:
             state = settled(conn, name, max(deadline - time.monotonic(), 1.0), entry.get("method") == QUIESCE)
         except Exception as exc:  # noqa: BLE001  nor for this one
-            errors[name] = str(exc)
+            if name in entry.get("deaf", ()) and quiesce.is_unheard(exc):
+                did.append(str(exc))
+            else:
+                errors[name] = str(exc)
             continue
         finally:
             conn.close()
@@ -513,11 +548,13 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
         with contextlib.suppress(FileNotFoundError):
             os.unlink(image_in_progress(config.state_dir, name))
     errors = {**Passes(domains.connect, [one for one in members if one.name not in silent]).let_go(timeout), **errors}
-    did += _restore_proven(config, [name for name in ended if name in entry.get("saved", [])])
+    said, back = _restore_proven(config, [name for name in ended if name in entry.get("saved", [])])
+    did += said
     others = [name for name in ended if name not in entry.get("saved", [])]
     if others:
         # what its image is worth its manifest says: hvm_vm state=restored refuses it when the disks have gone on
         did.append(f"{', '.join(others)}: not running any more; a state image of theirs is kept (hvm_vm state=restored)")
+    did += checkpoint.set_clocks([*back, *(one.name for one in members if one.resumed)])  # nobody knows for how long they stood
     for text in did:
         progress.say(text)
     if silent:
@@ -533,11 +570,14 @@ def cure(config: PairConfig, progress: Progress, timeout: float = 60.0, ends: bo
     return did
 
 
-def _restore_proven(config: PairConfig, saved: t.Sequence[str]) -> list[str]:
-    """VMs that were saved, since no checkpoint was possible: they go on if their disks are proven to be as they were."""
+def _restore_proven(config: PairConfig, saved: t.Sequence[str]) -> tuple[list[str], list[str]]:
+    """VMs that were saved, since no checkpoint was possible: they go on if their disks are proven to be as they were.
+
+    :return: (sentences, those that go on)
+    """
     names_ = [name for name in saved if image.exists(config.state_dir, name)]
     if not names_:
-        return []
+        return [], []
     did = [f"{', '.join(names_)} had been saved: restored"]
     written = states.written(one for name, one in states.manifests(config.state_dir).items() if name in names_)
     conn = domains.connect()
@@ -545,7 +585,8 @@ def _restore_proven(config: PairConfig, saved: t.Sequence[str]) -> list[str]:
         errors = domains.for_each(domains.restore, conn, [names_], config.state_dir, written=written)
     finally:
         conn.close()
-    return did + [f"VM {name} is still off, its image is kept: {text}" for name, text in sorted(errors.items())]
+    did += [f"VM {name} is still off, its image is kept: {text}" for name, text in sorted(errors.items())]
+    return did, [name for name in names_ if name not in errors]
 
 
 def settled(conn: t.Any, name: str, timeout: float, thaw: bool = False) -> str:

@@ -26,6 +26,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
     both,
     comeback,
+    holds,
     recover,
     rollback,
     serving,
@@ -98,7 +99,7 @@ def _set(config: PairConfig, to: str) -> tuple[str | None, str]:
     if left and left.action == "rollback":
         return left.set, ""
     try:
-        return trees.choose(to, tree, config.datasets, config.pair), ""
+        return trees.choose(to, tree, config.datasets, config.pair, holds.verified(config)), ""
     except HvmError as exc:
         return None, exc.what
 

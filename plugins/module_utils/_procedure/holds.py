@@ -34,6 +34,14 @@ def ledger() -> dict[str, bool] | None:
         return None
 
 
+def verified(config: PairConfig) -> list[str]:
+    """Sets that are known to have been complete on this host, whatever else there is by now."""
+    known = ledger()
+    if known is None:  # a rollback takes it away
+        return list(protect.held(config.datasets, config.pair))
+    return [name for name, placed in known.items() if placed]
+
+
 def is_protected(name: str) -> bool:
     return (ledger() or {}).get(name, False)
 

@@ -283,6 +283,8 @@ def _mode(what: t.Mapping[str, t.Any]) -> int:
 def _take_over(dataset: str, mountpoint: str, mode: int) -> None:
     """Copy what lies at the mountpoint into the dataset; the original stays underneath."""
     temporary = f"{role.RUN}/new"
+    if os.path.ismount(temporary):  # of one that was killed; busy while its copy goes on, and then nothing else may
+        run(["umount", temporary])
     os.makedirs(temporary, mode=0o700, exist_ok=True)
     os.makedirs(mountpoint, mode=mode, exist_ok=True)
     run(["mount", "-t", "zfs", "-o", "zfsutil", dataset, temporary])

@@ -155,7 +155,8 @@ def declare(config: PairConfig, raws: t.Sequence[t.Any], manager: str = managers
     with _changing(check):
         kept = networks_file.read(config)
         book = books.declare(kept.book, declared, _now())
-        after = Kept(book, manager)
+        # what the inventory had declared for a host that is gone, it declares for the one that is there, or it is to go
+        after = Kept(book, manager, tuple(one for one in kept.others if one["origin"] != books.INVENTORY))
         done = _plan(config, after)
         findings = list(done.findings)
         if _removes(done):
@@ -194,7 +195,7 @@ def _both(config: PairConfig, edit: Edit, check: bool) -> Result:
             peer = None
             warnings.append(f"{other} cannot be asked, so it is not told: {exc.what}. {_APPLY}")
         book, sentence = edit(books.meet(kept.book, theirs))
-        plans = {me: _plan(config, Kept(book, kept.manager))}
+        plans = {me: _plan(config, kept._replace(book=book))}
         findings = list(plans[me].findings)
         if peer is None:
             findings += _alone(config, plans[me], kept.book, book)
@@ -206,7 +207,7 @@ def _both(config: PairConfig, edit: Edit, check: bool) -> Result:
             raise Refused(_CHANGE, findings)
         changed = any(plan.changes for plan in plans.values()) or book != kept.book or (peer is not None and book != theirs)
         if changed and not check:
-            _do_here(config, Kept(book, kept.manager), plans[me])
+            _do_here(config, kept._replace(book=book), plans[me])
             if peer is not None:
                 warnings += _do_there(config, peer, book)
     for host, plan in plans.items():
@@ -316,9 +317,17 @@ def _plan(config: PairConfig, kept: Kept) -> Plan:
     there = books.there(kept.book)
     networks.parse([one.record() for one in there], _names(config), config.shared_ips)  # two may want the same
     host = bridges.Host()
-    gone = set(managers.made(host.files())) - {one.name for one in there}
-    world = _world(config, host, with_users=bool(gone))
-    return network_plan.plan([one.on(config.me.name) for one in there], world, kept.manager, config.me.name)
+    made = managers.made(host.files())
+    stay = [str(one["name"]) for one in kept.undecided() if one["name"] in made]
+    wanted = [*(one.on(config.me.name) for one in there), *(made[name].bridge for name in stay)]
+    world = _world(config, host, with_users=bool(set(made).difference(one.name for one in wanted)))
+    done = network_plan.plan(wanted, world, kept.manager, config.me.name)
+    said = [
+        f"{name} stays as it is, since it was declared for a host that is not in the pair any more. "
+        "Declare it anew, or remove it (hvm_network state=absent)."
+        for name in stay
+    ]
+    return done._replace(left=(*done.left, *said))
 
 
 def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:

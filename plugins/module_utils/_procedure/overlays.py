@@ -17,7 +17,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, sync_directory, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
@@ -165,6 +165,7 @@ def fold(conn: t.Any, found: t.Mapping[str, t.Sequence[overlay.Disk]], progress:
             drop_old(listed)
             if said:
                 progress.say(said)
+    _stay_away()
     return errors
 
 
@@ -181,13 +182,30 @@ def forget(found: t.Mapping[str, t.Sequence[overlay.Disk]]) -> None:
         for disk in listed:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(disk.overlay)
+    _stay_away()
 
 
-def put_beside(stamp: str) -> str:
-    """:return: the directory in which they all are now."""
+def _stay_away() -> None:
+    """Files that went: a power cut would bring them back, after the journal that knows them has ended on another filesystem."""
+    with contextlib.suppress(OSError):  # the VMs have moved, or run; one that is back `recover` puts beside
+        sync_directory(overlay.DIRECTORY)
+
+
+def unused(conn: t.Any, paths: t.Collection[str]) -> dict[str, list[str]]:
+    """As `left`, without what a VM's definition, live or not, names, at whatever depth. :param paths: that count as named."""
+    found = {vm: names for vm, names in left().items() if names}
+    if not found:
+        return {}
+    known = [*paths, *(xml for dom in conn.listAllDomains() for xml in (dom.XMLDesc(0), dom.XMLDesc(overlay.INACTIVE)))]
+    used = {one for names in found.values() for one in names if any(f"{overlay.DIRECTORY}/{one}" in text for text in known)}
+    return {vm: strays for vm, names in found.items() if (strays := sorted({*names} - used))}
+
+
+def put_beside(stamp: str, found: t.Mapping[str, t.Sequence[str]] | None = None) -> str:
+    """:param found: as `left`, when it is not all of them. :return: the directory in which they are now."""
     place = f"{overlay.DIRECTORY}/kept-{stamp}"
     os.makedirs(place, mode=0o700, exist_ok=True)
-    for names in left().values():
+    for names in (left() if found is None else found).values():
         for name in names:
             os.replace(f"{overlay.DIRECTORY}/{name}", f"{place}/{name}")
     return place

@@ -146,11 +146,14 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
     mine = inventory.read(config.datasets)
     sets = inventory.sets(mine, config.pair)
     now, zone = datetime.datetime.now(datetime.UTC), local_zone()
+    ahead = retention.ahead(sets, now)
+    taken = inventory.read_times([root for root in config.datasets if root in mine]) if ahead else {}
+    later = [name for name in ahead if name not in taken or taken[name] > now.timestamp()]
     verdict = judge(
         config,
         mine,
         ours(protect.held(config.datasets, config.pair), config.pair) if sets else {},
-        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone),
+        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone, taken),
     )
     doomed = retention.doomed(verdict.decisions, sets)
     blocked = blocked_sets(doomed.snapshots)
@@ -167,6 +170,11 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
         "asked": verdict.asked,
         "warnings": [f"{config.peer.name} was asked what it has and did not answer: {verdict.silent}"] if verdict.silent else [],
     }
+    if later:
+        result["warnings"].append(
+            f"{config.me.name}: {some(later)} is dated in the future, and stays: was the clock ahead when it was taken, or is it "
+            f"behind now? If the clock is right and nobody needs it: hvm_zfs_snapshot state=absent name={later[0]}"
+        )
     for one in result["decisions"]:
         one["set"] = one.pop("name")
     after = [name for name in sets if name not in going or any(one.endswith(f"@{name}") for one in doomed.left)]

@@ -26,6 +26,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
     both,
     goback,
+    holds,
     overlays,
     rollback,
     serving,
@@ -166,7 +167,8 @@ def back_to(config: PairConfig, to: str) -> Aim:
     """What brings the datasets of a host that is not ACTIVE to a set; one that was interrupted is gone on with."""
     tree = kept.read(config.datasets)
     now = datetime.datetime.now(datetime.UTC)
-    return trees.aim(tree, config.datasets, config.pair, False, to, now, untouched=kept.untouched)
+    verified = holds.verified(config)
+    return trees.aim(tree, config.datasets, config.pair, False, to, now, untouched=kept.untouched, verified=verified)
 
 
 def go_back(config: PairConfig, aim: Aim, step: t.Callable[[str], None], progress: Progress) -> list[str]:
@@ -177,7 +179,8 @@ def go_back(config: PairConfig, aim: Aim, step: t.Callable[[str], None], progres
         progress.say(sentence)
 
     rollback.make_inert(config)
-    made = rollback.plan_for(config, rollback.nothing_received(config), aim)
+    # what was gone on the ACTIVE host by the time of the set goes aside; whether that is so was asked when it was chosen
+    made = rollback.plan_for(config, rollback.nothing_received(config), aim, replica=True)
     warnings = rollback.take_steps(config, aim, made, said)
     return warnings + kept.load_keys(trees.in_use(kept.read(config.datasets), config.datasets))
 
@@ -198,6 +201,8 @@ def become_passive(config: PairConfig, epoch: int, reason: str) -> list[str]:
     role.record(role.PASSIVE, epoch, reason)
     journal = operation.Journal.of_pending()
     if journal:
+        with contextlib.suppress(HvmError):
+            overlays.directory(config, make=False)  # else what is hidden now would be there again later
         overlays.forget(overlays.of_journal(journal.entry))  # the VMs that they were of have moved
         journal.done(f"recovered: {reason}")
     return warnings

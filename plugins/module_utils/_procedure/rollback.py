@@ -56,6 +56,8 @@ def aim_of(state: str, to: str, kept_as: str) -> str:
         raise HvmError(f"a rollback to undo is named ({kept_as}), and state is {state}", remedy)
     if to != "last" and state != "rolled_back":
         remedy = "To go back: hvm_zfs_rollback state=rolled_back."
+        if state == "undone":  # whoever says so has begun with that set, and is on the way out of it
+            remedy = "Leave the set out: what is undone is named by kept (see hvm_zfs_kept)."
         raise HvmError(f"a set to go back to is named ({to}), and state is {state}", remedy)
     return kept_as if state == "undone" else to
 

@@ -142,6 +142,7 @@ def serve(
             warnings += operation.noted(lambda: journal.step("overlays into the disks"))
             errors.update(overlays.fold(conn, here, progress))
             watch.step("overlays into the disks")
+        warnings += put_overlays_beside(config, conn, wanted.elsewhere)
     finally:
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
@@ -230,6 +231,22 @@ def put_past_beside(conn: t.Any, state_dir: str, names: t.Collection[str], progr
     return said
 
 
+def put_overlays_beside(config: PairConfig, conn: t.Any, elsewhere: t.Collection[str]) -> list[str]:
+    """Those that no VM here uses: nothing would ever merge them, and no backup is made while they lie there.
+
+    They may hold what a VM has written that is not defined any more, so nothing is deleted.
+
+    :param elsewhere: VMs whose overlays wait for them. :return: warnings
+    """
+    try:
+        saved = [disk["path"] for one in states.manifests(config.state_dir).values() for disk in one["disks"]]
+        found = {vm: names for vm, names in overlays.unused(conn, saved).items() if vm not in elsewhere}
+        place = overlays.put_beside(_stamp(), found) if found else ""
+    except Exception as exc:  # noqa: BLE001  the VMs run, and that is what this is for
+        return [f"whether overlays are left that no VM uses is not known: {exc}"]
+    return [f"overlays of {', '.join(sorted(found))}, which no VM uses, are kept in {place}"] if found else []
+
+
 def _stamp() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
 
@@ -237,15 +254,27 @@ def _stamp() -> str:
 def bring(
     conn: t.Any, name: str, state_dir: str, written: image.Written | None = None, fresh: t.Collection[str] = ()
 ) -> str | None:
-    """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside."""
+    """Let one VM run: from its state image where that fits, else from its disks. An image that does not fit is put beside.
+
+    Not where this QEMU lacks the machine: the disks do not help then, and the image is good with another one.
+    """
     if not image.exists(state_dir, name):
         return domains.start(conn, name, state_dir)
     try:
         return image.restore(conn, name, state_dir, written=written, fresh=fresh)
     except Refused as exc:
-        if name not in {dom.name() for dom in conn.listAllDomains()}:
+        found = image.read_manifest(state_dir, name)
+        seen = image.look(conn, name, state_dir, found, written, name in fresh)
+        if name not in {dom.name() for dom in conn.listAllDomains()} or seen.unfit:
             raise
-        place = image.put_beside(state_dir, name, _stamp())
-        domains.start(conn, name, state_dir)
         why = "; ".join(finding.what for finding in exc.findings)
+        place = image.put_beside(state_dir, name, _stamp())
+        try:
+            domains.start(conn, name, state_dir)
+        except Exception as failure:
+            if not (found and image.disks(name, found, seen)[0]):  # it may still be good
+                image.take_back(state_dir, name, place)
+                place = image.image_path(state_dir, name)
+            what = f"VM {name} goes on neither from its image ({why}) nor from its disks ({failure})"
+            raise HvmError(what, f"The image is kept as {place}.") from failure
         return f"{name} started from its disks, without its memory: {why}. The image is kept as {place}"

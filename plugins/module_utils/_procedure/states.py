@@ -63,10 +63,17 @@ def anchor(state_dir: str, name: str, fresh: t.Collection[str] = ()) -> list[str
         # a VM that runs may write until the snapshot, whatever its disks look like now
         running = qemu_processes()
         since = written(old.values())
-        found = {vm: one for vm, one in found.items() if vm in fresh or (vm not in running and _as_it_was(one, since))}
+        held = {vm: _held(one, since) for vm, one in old.items() if vm not in running and _as_it_was(one, since)}
+        found = {vm: one for vm, one in found.items() if vm in fresh} | held
     for one in found.values():
         image.write_manifest(state_dir, image.with_set(one, name), durable=False)
     return sorted(found)
+
+
+def _held(found: image.Manifest, since: image.Written) -> image.Manifest:
+    """Without the sets that are gone: an image may lie there for years, and one more name is added with each set."""
+    there = {name for zvol in image.zvols(found) for name in since.get(zvol, {})}
+    return {**found, "sets": {name: guids for name, guids in found["sets"].items() if name in there}}
 
 
 def _as_it_was(found: image.Manifest, since: image.Written) -> bool:

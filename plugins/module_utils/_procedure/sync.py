@@ -60,6 +60,12 @@ class Options:
     retries: int = 2
     protect: bool = True
 
+    def __post_init__(self) -> None:
+        """:raises HvmError: for a number that means nothing."""
+        for word in ("stalled", "give_up", "retries"):
+            if getattr(self, word) < 0:
+                raise HvmError(f"{word} is less than 0", "Give 0 or more.")
+
 
 DEFAULTS = Options()
 
@@ -128,6 +134,12 @@ def sync(
     made = made or make_plan(config, mine, theirs, name, options.aside)
     changes = not made.is_empty or unprotected
     result: dict[str, t.Any] = {"changed": changes, "set": name, "bytes": 0, "datasets": {}, "warnings": []}
+    gone = plan.tops(made.extra)
+    if gone:
+        result["warnings"].append(
+            f"{', '.join(gone)} on {config.peer.name}: gone on this host; older sets are incomplete with it, and no VM can be "
+            f"migrated there. hvm_zfs_sync with set_aside [{', '.join(gone)}] puts it aside, where it is kept"
+        )
     result.update(properties=made.properties, renamed=made.renames, resumed=[s.dataset for s in made.steps if s.token])
     if not changes:
         wrong = dict.fromkeys(plan.missing_on_target(mine, theirs, name), f"{name} is not there")

@@ -238,20 +238,25 @@ def find_set(datasets: t.Sequence[str], snapshot: str) -> dict[str, list[t.Any]]
     return found
 
 
+#: Snapshots that are asked for in one argument, which holds 128 KiB at most (Linux, MAX_ARG_STRLEN).
+WRITTEN_AT_ONCE = 400
+
+
 def written_since(datasets: t.Sequence[str], snapshots: t.Sequence[str]) -> dict[str, dict[str, int]]:
     """dataset -> snapshot -> bytes that were written to the dataset since; without what is not there."""
-    properties = ",".join(f"written@{name}" for name in snapshots)
-    try:
-        out = run(["zfs", "get", "-Hp", "-o", "name,property,value", properties, *datasets])
-    except CommandError as exc:
-        if "does not exist" not in exc.stderr:
-            raise
-        out = str(exc.details.get("stdout", ""))  # the other datasets are told of all the same
     found: dict[str, dict[str, int]] = {}
-    for line in out.splitlines():
-        dataset, name, value = line.split("\t")
-        if value.isdigit():  # "-" where there is no such snapshot
-            found.setdefault(dataset, {})[name.removeprefix("written@")] = int(value)
+    for start in range(0, len(snapshots), WRITTEN_AT_ONCE):
+        properties = ",".join(f"written@{name}" for name in snapshots[start : start + WRITTEN_AT_ONCE])
+        try:
+            out = run(["zfs", "get", "-Hp", "-o", "name,property,value", properties, *datasets])
+        except CommandError as exc:
+            if "does not exist" not in exc.stderr:
+                raise
+            out = str(exc.details.get("stdout", ""))  # the other datasets are told of all the same
+        for line in out.splitlines():
+            dataset, name, value = line.split("\t")
+            if value.isdigit():  # "-" where there is no such snapshot
+                found.setdefault(dataset, {})[name.removeprefix("written@")] = int(value)
     return found
 
 

@@ -135,7 +135,8 @@ def mounted(name: str) -> t.Iterator[str]:
 
 @contextlib.contextmanager
 def _clone(dataset: str, snapshot: str) -> t.Iterator[int]:
-    name = f"{dataset.split('/', 1)[0]}/{READING}-{hashlib.sha256(f'{dataset}@{snapshot}'.encode()).hexdigest()[:12]}"
+    # whatever the set: the next run may be about another one, and has to find what a crash left
+    name = f"{dataset.split('/', 1)[0]}/{READING}-{hashlib.sha256(dataset.encode()).hexdigest()[:12]}"
     if existing([name]):
         _drop(name)
     # volmode=dev: a device for us, and no look for partitions in it by the host

@@ -118,6 +118,16 @@ def read_snapshots(roots: t.Sequence[str], into: Inventory, execute: Run = run) 
     parse_snapshots(execute([*listing, *(root for root in roots if root in into)]), into)
 
 
+def read_times(roots: t.Sequence[str], execute: Run = run) -> dict[str, int]:
+    """Name of a snapshot -> when it was taken last below these roots: seconds since 1970, by the clock of who took it."""
+    found: dict[str, int] = {}
+    for line in execute(["zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,creation", *roots]).splitlines():
+        name, seconds = line.split("\t")
+        snapshot = name.split("@", 1)[1]
+        found[snapshot] = max(int(seconds), found.get(snapshot, 0))
+    return found
+
+
 def read_ivsets(into: Inventory, datasets: t.Collection[str], execute: Run = run) -> None:
     """Of the encrypted ones among `datasets`, which differ in this when raw and plain increments were mixed (OpenZFS #18784)."""
     encrypted = [name for name, entry in into.items() if name in datasets and is_encrypted(entry) and entry["snapshots"]]

@@ -128,7 +128,9 @@ def plan(
         if copy is None:
             steps += _first(dataset, entry, wanted)
             continue
-        finding = None if going_on and not copy["snapshots"] else _diverged(dataset, entry, copy, peer)
+        finding = None if going_on and not copy["snapshots"] else _diverged(dataset, entry, copy, peer) or _gone_on(
+            dataset, entry, copy, wanted, peer
+        )
         if finding:
             findings.append(finding)
         elif going_on:
@@ -200,6 +202,11 @@ def outside(inventory: Inventory, tops: t.Collection[str]) -> Inventory:
     """Without `tops` and all below them."""
     below = tuple(f"{top}/" for top in tops)
     return {name: entry for name, entry in inventory.items() if not f"{name}/".startswith(below)}
+
+
+def tops(names: t.Sequence[str]) -> list[str]:
+    """Those that lie below none of the others."""
+    return [name for name in names if not any(name.startswith(f"{other}/") for other in names)]
 
 
 def renamed(source: Inventory, target: Inventory) -> tuple[list[tuple[str, str]], Inventory]:
@@ -277,6 +284,15 @@ def _diverged(dataset: str, entry: Entry, copy: Entry, peer: str) -> Finding | N
             f"If nobody needs that, go back there by hand (zfs rollback {dataset}@{last[0]}). {keep}",
         )
     return None
+
+
+def _gone_on(dataset: str, entry: Entry, copy: Entry, wanted: Snap, peer: str) -> Finding | None:
+    """A replica never goes back: a set that it has had, and lets go of, does not come again."""
+    name, guid, dummy = copy["snapshots"][-1]
+    if any(snap[1] == wanted[1] for snap in copy["snapshots"]) or _bases(entry)[guid][1] <= wanted[2]:
+        return None
+    what = f"dataset {dataset} on {peer} has no snapshot {wanted[0]} any more, and is at {name} already"
+    return Finding(what, "Nothing older is sent after that. Leave the set out, and the newest is sent.")
 
 
 def _no_room(source: Inventory, target: Inventory, steps: t.Sequence[Step], peer: str) -> list[Finding]:

@@ -109,6 +109,7 @@ def decide(
     protected: t.Mapping[str, str],
     pair: str,
     zone: datetime.tzinfo = datetime.UTC,
+    taken: t.Mapping[str, int] | None = None,
 ) -> list[Decision]:
     """One decision for each of `sets` (names behind the @), sorted by name, which is by age.
 
@@ -117,6 +118,8 @@ def decide(
     :param protected: set -> why it must stay. Beside these the newest one stays, the newest with VM states (B), and the newest B
         that is not newer than one of these: the newest B may be half received.
     :param zone: of the days and of `Rules.except_at`.
+    :param taken: set -> seconds since 1970, which count where they are earlier than the name says: each name sorts behind the one
+        before, so one from a clock that was ahead puts off all that come after it.
     """
     ordered = sorted(set(sets))
     stay: dict[str, str] = {}
@@ -129,6 +132,8 @@ def decide(
         elif moment is None:
             stay[name] = "its name has no valid time"
         else:
+            if taken and name in taken:
+                moment = min(moment, datetime.datetime.fromtimestamp(taken[name], datetime.UTC))
             ours.append(_Set(name, parsed.mark == names.MARKS["state"], moment, moment.astimezone(zone)))
     past = [one for one in ours if one.time <= now]
     reasons = [
@@ -150,6 +155,12 @@ def _moment(parsed: names.SetName) -> datetime.datetime | None:
         return parsed.time if 1970 <= parsed.time.year < 9999 else None
     except ValueError:
         return None
+
+
+def ahead(sets: t.Iterable[str], now: datetime.datetime) -> list[str]:
+    """Those whose names are of the future."""
+    moments = {name: _moment(parsed) for name in sets if (parsed := names.parse(name))}
+    return [name for name, moment in moments.items() if moment and moment > now]
 
 
 def _needed(past: list[_Set], protected: t.Mapping[str, str]) -> dict[str, str]:

@@ -239,18 +239,27 @@ def set_names(tree: Tree, tops_: t.Iterable[str], pair: str) -> list[str]:
     return sorted(found)
 
 
-def choose(to: str, tree: Tree, roots: t.Sequence[str], pair: str) -> str:
+def choose(to: str, tree: Tree, roots: t.Sequence[str], pair: str, verified: t.Collection[str] = ()) -> str:
     """The set that `to` means: `last`, `last_state`, a timestamp, or its whole name.
 
+    :param verified: sets that were complete here when a sync ended: what lacks one of these was gone on the ACTIVE host by then.
     :raises HvmError: when there is no such set, or it is not complete.
     """
     known = set_names(tree, roots, pair)
+
+    def lacking(name: str) -> list[str]:
+        return [one for one in members(tree, roots, name).lacking if name not in verified or one in roots]
+
     if to in ("last", "last_state"):
-        for name in reversed(known):
-            if (to == "last" or name.endswith("_B")) and not members(tree, roots, name).lacking:
+        possible = [name for name in known if to == "last" or name.endswith("_B")]
+        for name in reversed(possible):
+            if not lacking(name):
                 return name
         what = "with VM states (B) " if to == "last_state" else ""
-        raise HvmError(f"there is no complete snapshot set {what}of the pair {pair} on this host", "See 'status' for the sets.")
+        why = f": {', '.join(lacking(possible[-1]))} did exist at {possible[-1]} and has no such snapshot" if possible else ""
+        raise HvmError(
+            f"there is no complete snapshot set {what}of the pair {pair} on this host{why}", "See 'status' for the sets."
+        )
     found = [name for name in known if to in (name, name.split("_")[1])]
     if not found:
         for one in reversed(kept_trees(tree, roots, pair)):
@@ -260,10 +269,10 @@ def choose(to: str, tree: Tree, roots: t.Sequence[str], pair: str) -> str:
                     f"Bring it back first: hvm_zfs_rollback state=undone kept={one.stamp}.",
                 )
         raise HvmError(f"there is no snapshot set {to} of the pair {pair} on this host", "See 'status' for the sets.")
-    lacking = members(tree, roots, found[-1]).lacking
-    if lacking:
+    missing = lacking(found[-1])
+    if missing:
         raise HvmError(
-            f"the set {found[-1]} is not complete: {', '.join(lacking)} did exist then and has no such snapshot",
+            f"the set {found[-1]} is not complete: {', '.join(missing)} did exist then and has no such snapshot",
             "Take another set; see 'status'.",
         )
     return found[-1]
@@ -724,10 +733,12 @@ def aim(
     now: datetime.datetime,
     others: t.Iterable[str] = (),
     untouched: t.Callable[[str, str], bool] = lambda *dummy: False,
+    verified: t.Collection[str] = (),
 ) -> Aim:
     """:param to: of a rollback, what `choose` takes; of an undo, the stamp or "".
     :param others: datasets of the other host: a new stamp is behind those too.
     :param untouched: (dataset, its newest snapshot) -> proven to hold no write since, although it shows some bytes as written.
+    :param verified: as `choose` has it.
     :raises HvmError: when it cannot be had, or another swap must be finished first.
     """
     left = unfinished(tree, roots)
@@ -748,7 +759,7 @@ def aim(
             f"the rollback to {left.set} did not end",
             f"Finish it first (hvm_zfs_rollback to={left.set}), or go back (state=undone).",
         )
-    name = choose(to, tree, roots, pair)
+    name = choose(to, tree, roots, pair, verified)
     modified = [dataset for dataset, entry in in_use(tree, roots).items() if _written(entry) and not untouched(dataset, name)]
     return Aim("", name, "", "") if is_there(tree, roots, name, modified) else Aim("rollback", name, new, "")
 

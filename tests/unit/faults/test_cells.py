@@ -9,6 +9,7 @@ import pathlib
 import re
 
 import _cells
+import _table
 import pytest
 from _cells import BACKUP, CONTROL, FAILOVER, FULL, LIBVIRTD, LINK, MIGRATE, MOVE, POWER_SOURCE, POWER_TARGET, SOURCE, TARGET
 
@@ -137,12 +138,21 @@ def test_a_sample_is_of_everything_and_the_same_for_the_same_seed():
 
 
 @pytest.mark.parametrize(
-    ("result", "same"),
+    ("result", "chosen"),
     [
-        ({"vms": 5}, False),
-        ({"typed": False, "vms": 5}, True),
-        ({"typed": True, "vms": 3}, False),
+        ({"seconds": 50}, False),
+        ({"typed": False, "seconds": 50}, True),
+        ({"typed": True, "seconds": 100}, True),
+        ({"typed": True, "seconds": 101}, False),
+        ({}, False),
     ],
 )
-def test_make_test_takes_its_cells_from_those_that_passed_with_all_vms_and_as_they_are_run_now(result, same):
-    assert _cells.as_now(result, 5) is same
+def test_make_test_takes_its_cells_from_the_short_ones_that_passed_as_they_are_run_now(result, chosen):
+    assert _cells.for_all(result) is chosen
+
+
+def test_make_test_has_cells_of_more_than_one_procedure_to_take_from():
+    known = {name: one for name, one in _table.load(_table.KNOWN).items() if one["passed"] and _cells.for_all(one)}
+    assert {"backup_secure", "migrate_secure"} <= {name.split("-")[0] for name in known}
+    for seed in range(20):
+        assert len({name.split("-")[0] for name in _cells.sample(known, 2, seed)}) == 2

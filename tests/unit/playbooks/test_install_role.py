@@ -78,7 +78,8 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
     """One after the other: each run of Ansible takes long."""
     keys = pair.directory / "hv2/root/.ssh/authorized_keys"
     keys.parent.mkdir(parents=True, exist_ok=True)
-    keys.write_text('restrict,command="/usr/lib/hvm/hvm-agent" ssh-ed25519 OLD hvm-pair office hv9\n')  # hv1 has taken its place
+    agents = 'restrict,command="/usr/lib/hvm/hvm-agent"'  # of hosts whose place hv1 has taken
+    keys.write_text(f"{agents} ssh-ed25519 OLDER hv8\nssh-ed25519 ADMIN\n{agents},no-pty ssh-ed25519 OLD hvm-pair office hv9\n")
     run = pair.install()
     assert not run.failed, run.text
     # both ask it whether it may be installed; whoever comes second gives the roles, or both
@@ -91,7 +92,8 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
     described = config.parse(pair.text("hv2", "etc/hvm/pair.json"))
     assert (described.me.name, described.peer.name, described.datasets) == ("hv2", "hv1", ("ssd/shared",))
     assert pair.text("hv1", "etc/hvm/known_hosts") == "hv2 ssh-ed25519 KEY-OF-hv2\n"
-    (line,) = pair.text("hv2", "root/.ssh/authorized_keys").splitlines()
+    admin, line = pair.text("hv2", "root/.ssh/authorized_keys").splitlines()
+    assert admin == "ssh-ed25519 ADMIN"
     assert line.startswith('restrict,command="/usr/lib/hvm/hvm-agent" ssh-ed25519 ') and line.endswith(" hvm-pair office hv1")
     again = pair.install()
     assert not again.failed and again.text.count("changed=0") == 2

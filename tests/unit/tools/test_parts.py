@@ -83,8 +83,9 @@ def test_it_gives_way_and_one_alone_does_not(place: pathlib.Path) -> None:
     assert int((place / "nice").read_text()) == os.nice(0)
 
 
-def test_nothing_goes_on_when_it_is_ended(place: pathlib.Path) -> None:
-    process = subprocess.Popen([sys.executable, str(PARTS), "waits", "long", "--beside=long"], cwd=place)
+@pytest.mark.parametrize("words", [["waits", "long", "--beside=long"], ["long", "good"]])
+def test_nothing_goes_on_when_it_is_ended(place: pathlib.Path, words: list[str]) -> None:
+    process = subprocess.Popen([sys.executable, str(PARTS), *words], cwd=place, stdout=subprocess.DEVNULL)
     for dummy in range(200):
         if (place / "pid").exists() and (place / "pid").read_text().strip():
             break
@@ -96,4 +97,4 @@ def test_nothing_goes_on_when_it_is_ended(place: pathlib.Path) -> None:
         if not pathlib.Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.05)
-    raise AssertionError("what ran beside goes on")
+    raise AssertionError("what it has begun goes on")

@@ -34,6 +34,11 @@ def test_what_is_asked_reaches_the_procedure(module: Module, monkeypatch: pytest
     assert calls == [("p", Options(), False), ("p", Options("quiesce", (), 5), True)]
 
 
+@pytest.mark.parametrize("limit", [-2, 0])
+def test_a_limit_for_ever_is_none(module: Module, limit: int) -> None:
+    assert module(method="quiesce", quiesce_limit=limit)["msg"] == "quiesce_limit is less than 1. Give 1 second or more."
+
+
 @pytest.mark.parametrize("options", [{"method": "snapshot"}, {"fallback": ["kill"]}])
 def test_only_what_there_is(module: Module, options: dict[str, t.Any]) -> None:
     assert module(**options)["failed"]

@@ -19,6 +19,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._command import french, w
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.report import report
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import preflight
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.rollback import AGAIN, FOLLOW
 from ansible_collections.hvm.pair.plugins.module_utils._report.rollback import rollback
 from ansible_collections.hvm.pair.plugins.module_utils._report.steps import steps
 
@@ -93,6 +94,14 @@ PARTS = {
         "When it answers, run hvm_network state=applied.",
     ],
     "_procedure/cancelling.py": [" and ", "would be told", "is told", "the other host", "{} {} to end; {}"],
+    "_procedure/rollback.py": [
+        *(", ", "; ", "{} on {}", "no {}", "the new base", "{}, begun {}, did not end", "{}: {}"),
+        *(FOLLOW, AGAIN),
+    ],
+    "_procedure/checkpoint.py": [
+        *(", ", "; ", "{}: {}", "{}; {}", "failed, VMs restored"),
+        *("not every VM could be saved: ", "not every VM could be restored: "),
+    ],
     "_procedure/vms.py": ["VMs are {}", "{}  {}", "the VMs are not known: {}"],
 }
 

@@ -80,11 +80,12 @@ def test_a_target_that_could_not_take_the_shared_ip_is_no_target() -> None:
     assert guards.landing({**empty, "host": "hv1"}, {**target, "no_shared_ip": []}) == []
 
 
-@pytest.mark.parametrize("others", ["", *guards.MOVING, "sync", "checkpoint", "prune"])
+@pytest.mark.parametrize("others", ["", *guards.MOVING, *guards.BACKUPS, "sync", "prune"])
 @pytest.mark.parametrize("verb", ["started", "saved", "restored", "frozen", "unfrozen", "shutdown", "poweredoff"])
-def test_a_vm_is_not_started_while_all_of_them_move_and_may_always_end(verb: str, others: str) -> None:
+def test_a_vm_is_not_started_while_all_of_them_move_nor_saved_during_a_backup_and_may_always_end(verb: str, others: str) -> None:
     found = guards.vms({"host": "hv1", "lock": f"{others} by bob since then"}, verb, others)
-    if others in guards.MOVING and verb in ("started", "saved", "restored"):
+    images = verb in ("saved", "restored")
+    if (others in guards.MOVING and verb == "started") or (others in (*guards.MOVING, *guards.BACKUPS) and images):
         assert [one.sentence() for one in found] == [
             f"hv1: another operation is running: {others} by bob since then. Wait until it has ended."
         ]

@@ -149,3 +149,15 @@ def test_a_network_of_a_host_that_is_no_longer_in_the_pair_hinders_no_other() ->
     assert names(networks.parse(text, HOSTS).book) == ["br-a", "br-out"]
     found = networks.parse(text.replace('"hv2"', '"old"'), HOSTS)
     assert "br-out" not in names(found.book)
+
+
+def test_it_is_kept_until_somebody_says_what_becomes_of_it() -> None:
+    text = networks.dump(Kept(networks.declare({}, [OUT, V10], NOON))).replace('"hv2"', '"old"')
+    found = networks.parse(text, HOSTS)
+    assert [one["name"] for one in found.undecided()] == ["br-out"]
+    again = networks.dump(found)
+    assert networks.parse(again, HOSTS) == found and networks.parse(again, ("hv1", "old")).others == ()
+    for book, dummy in (networks.put(found.book, OUT, later(1)), networks.take_out(found.book, "br-out", later(1))):
+        assert "br-out" in book
+        said = networks.parse(networks.dump(found._replace(book=book)), HOSTS)
+        assert (said.book, said.undecided()) == (book, [])

@@ -741,6 +741,10 @@ class Connection:
             raise Error(f"Domain not found: {name}", _NO_DOMAIN)
         return Domain(self, name)
 
+    def listAllDomains(self) -> list[Domain]:
+        self._ask()
+        return [Domain(self, name) for name in self.host.vms]
+
     def domainListGetStats(self, doms: t.Sequence[Domain], stats: int, flags: int) -> list[tuple[Domain, dict[str, int]]]:
         self._ask()
         assert (stats, flags) == (dirty.STATS_DIRTYRATE, dirty.NOWAIT)

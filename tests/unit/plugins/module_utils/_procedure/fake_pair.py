@@ -377,6 +377,7 @@ class Lab:
         patch.setattr(actions, "written_since", since)
         patch.setattr(bases, "reopen", lambda dummy: [])  # nothing is shut
         patch.setattr(protect, "hold", hold)
+        patch.setattr(protect, "held", lambda *dummy: {name: [] for name in lab.at.held})
         patch.setattr(inventory, "read", in_use)
         patch.setattr(inventory, "read_datasets", in_use)
         patch.setattr(kept, "read", lambda dummy: copy.deepcopy(lab.at.tree))

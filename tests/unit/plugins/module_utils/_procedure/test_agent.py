@@ -105,6 +105,13 @@ def test_what_was_sent_is_settled_also_by_the_host_that_has_taken_over(tell: Tol
     assert tell.done == [("protect", CONFIG, present, A)]
 
 
+def test_what_has_come_in_part_is_not_protected_and_lets_go_of_nothing(tell: Told) -> None:
+    tell("lock", operation="sync", owner="root", epoch=3)
+    asked = {**ASKED["settle"], "datasets": ["d/r", "e/s"]}
+    assert tell("settle", **asked) == {"found": {"d/r": ["1", 7]}, "warnings": []}
+    assert tell.done == []
+
+
 def test_a_look_at_a_set_protects_nothing_by_itself(tell: Told) -> None:
     assert tell("settle", set=A, datasets=["e/s/a"], protect=False) == {"found": {"e/s/a": ["1", 7]}, "warnings": []}
     assert tell.done == []

@@ -332,6 +332,21 @@ def test_one_that_goes_on_during_the_snapshot_makes_the_set_a_false_promise(host
     assert host.world.states() == {"web": RUNNING, "db": RUNNING}
 
 
+def test_an_image_that_somebody_else_makes_when_the_vms_go_on_is_not_removed(host_with: t.Callable[..., Host1]) -> None:
+    """libvirt lets a save wait until the pass has ended, and begins it then."""
+    host = host_with(VM("web"))
+
+    def saved(call: str, vm: str) -> None:
+        if call == "resume":
+            for name in ("web.state", "web.state.json"):
+                (host.directory / name).write_text("the operator's")
+
+    host.world.fault = saved
+    host.backup()
+    assert host.files() == ["web.state", "web.state.json"]
+    assert {(host.directory / name).read_text() for name in host.files()} == {"the operator's"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_in_good_order(host_with: t.Callable[..., Host1], number: int) -> None:
     host = host_with(VM("web", 8192), VM("db", 8192))
@@ -389,6 +404,55 @@ def test_a_late_agent_is_thawed_all_the_same(host_with: t.Callable[..., Host1]) 
     host.world.fault = late
     result = host.backup(method="quiesce")
     assert (result["set"][-1], web.state, web.fs_frozen) == ("F", RUNNING, False)
+
+
+def mute(host: Host1, *calls: str) -> None:
+    """The agent of web answers none of these; nobody waits for a minute here."""
+
+    def silent(call: str, vm: str) -> None:
+        if call in calls and vm == "web":
+            raise Error(86, "Guest agent is not responding")
+
+    host.world.fault = silent
+
+
+@pytest.fixture(name="impatient")
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    hasty = functools.partial(backup.quiesce.thaw, limit=0.3, sleep=lambda dummy: time.sleep(0.05))
+    monkeypatch.setattr(backup.quiesce, "thaw", hasty)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_agent_that_never_answers_fails_no_backup(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True), VM("db", agent=True))
+    mute(host, "fs freeze", "fs thaw")
+    result = host.backup(method="quiesce")
+    assert (result["set"][-1], host.sets[result["set"]]["states"]) == ("F", {"web": PAUSED, "db": RUNNING})
+    assert result["warnings"][:2] == [
+        "the filesystems of VM web are not frozen, so it is paused instead: Guest agent is not responding",
+        (
+            "VM web is not seen thawed: Guest agent is not responding. "
+            "It may hang. Look into it; 'virsh domfsthaw web' thaws it, or resetting it."
+        ),
+    ]
+    assert (host.world.states(), operation.pending()) == ({"web": RUNNING, "db": RUNNING}, None)
+    # nor the next one, when the process was killed
+    entry = json.loads(pathlib.Path(host.journal).read_text())
+    assert entry["deaf"] == ["web"]
+    pathlib.Path(host.journal).write_text(json.dumps({**entry, "done": False}))
+    host.world.vms["web"].state = PAUSED
+    assert "VM web is not seen thawed: Guest agent is not responding" in backup.cure(host.config, Progress())[1]
+    assert (host.world.states(), operation.pending()) == ({"web": RUNNING, "db": RUNNING}, None)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_that_has_frozen_and_is_not_seen_thawed_is_an_error(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web", agent=True))
+    mute(host, "fs thaw")
+    for dummy in range(2):
+        with pytest.raises(HvmError, match="not every VM goes on: web: VM web is not seen thawed"):
+            host.backup(method="quiesce")
+    assert (operation.pending() or {})["operation"] == "backup_unsecure"
 
 
 def test_a_guest_that_thawed_by_itself_is_told(host_with: t.Callable[..., Host1]) -> None:
@@ -495,9 +559,30 @@ def test_a_verb_lets_go_first_what_a_killed_backup_has_paused(host_with: t.Calla
     operation.Journal("backup_unsecure", vms=["ice", "web"], ran=["web"], method="freeze").step("freeze")
     assert backup.cure_before(host.config, {**host.observe(), "lock": "backup by alice"}) == []
     assert host.world.states() == {"web": PAUSED, "ice": PAUSED}
-    assert len(backup.cure_before(host.config, host.observe())) == 1
+    ended, clock = backup.cure_before(host.config, host.observe())
+    assert ended.endswith("did not end: its VMs go on") and clock.startswith("the clock of web is not set: no channel")
     assert host.world.states() == {"web": RUNNING, "ice": PAUSED}
     assert operation.pending() is None
+
+
+def test_plain_saves_too_let_go_first_what_a_killed_backup_has_paused(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they are saved as paused, and come back so, with nobody left who knows that they ran."""
+    host = host_with(VM("web"), VM("ice", frozen=True))
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("checkpoint", vms=["ice", "web"], ran=["web"], method="checkpoint").step("memory")
+    seen: list[t.Any] = []
+
+    def saves(*dummy: t.Any) -> dict[str, t.Any]:
+        seen.append((host.world.states(), operation.pending()))
+        return {"vms": {"web": {"interruption": 1.0}}, "warnings": ["late"]}
+
+    monkeypatch.setattr(backup.checkpoint, "checkpoint", saves)
+    result = host.backup(method=backup.SAVE)
+    assert seen == [({"web": RUNNING, "ice": PAUSED}, None)]
+    assert "did not end: its VMs go on" in result["warnings"][0] and result["warnings"][1:] == ["late"]
+    assert host.backup(method=backup.SAVE)["warnings"] == ["late"]
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -557,3 +642,26 @@ def test_clocks_of_the_vms_that_stood_still_are_set_when_all_go_on(
     monkeypatch.setattr(backup, "BRIEF", 0.0)
     host.backup()
     assert asked[1][1] == []
+    del asked[:]
+    host.fault = lambda what: what == "snapshot" and (_ for _ in ()).throw(OSError(28, "No space left on device"))  # type: ignore[func-returns-value]
+    with pytest.raises(OSError, match="No space left"):
+        host.backup()
+    assert asked == [(["a", "b"], [], {RUNNING, OFF})]
+    assert "the clock of b is not set" in host.sentences
+
+
+def test_clocks_are_set_of_what_a_killed_backup_has_left_paused(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def set_clock(conn: t.Any, names: t.Iterable[str], brief: t.Collection[str] = ()) -> list[str]:
+        asked.append((list(names), list(brief)))
+        return ["the clock of web is not set"]
+
+    monkeypatch.setattr(backup.checkpoint.guest_agent, "set_clock", set_clock)
+    host = host_with(VM("web"), VM("db"))
+    host.world.vms["web"].state = PAUSED
+    operation.Journal("backup_unsecure", vms=["db", "web"], ran=["db", "web"], method="freeze").step("freeze")
+    assert backup.cure(host.config, Progress())[1:] == ["the clock of web is not set"]
+    assert asked == [(["web"], [])]

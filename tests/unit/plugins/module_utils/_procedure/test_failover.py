@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import sys
 import typing as t
@@ -269,6 +270,26 @@ def test_a_set_that_is_complete_by_now_is_the_last(lab: Lab, when: str) -> None:
     result = run(lab)
     assert (result["set"], result["lost"]["set"], lab.hv1.sets()) == (NEW, NEW, [OLD, NEW])
     assert not [one for one in lab.did if one.startswith("hv1 zfs")]
+
+
+def test_what_is_gone_on_the_other_host_keeps_no_verified_set_from_being_the_last(lab: Lab) -> None:
+    """A VM was removed there with its dataset, and its replica is left here, as ever."""
+    for root in ("ssd/a", "rot/b"):
+        lab.hv1.tree[root]["snapshots"] = [[OLD, f"{OLD} {root}", 11], [NEW, f"{NEW} {root}", 99]]
+    lab.hv1.create("ssd/a/gone")
+    lab.hv1.tree["ssd/a/gone"].update(snapshots=[[OLD, "gone", 11]])
+    with pytest.raises(Refused, match=f"{NEW} is not complete: ssd/a/gone did exist then"):
+        run(lab, DEAD, NEW)
+    lab.hv1.held = [NEW]
+    for dies_at in (14, None):  # the ledger goes when the way back begins
+        lab.again()
+        lab.dies_at = dies_at
+        with pytest.raises(Killed) if dies_at else contextlib.nullcontext():
+            result = run(lab)
+    assert (result["set"], lab.hv1.sets(), lab.hv1.role()[0]) == (NEW, [OLD, NEW], "ACTIVE")
+    assert "ssd/a/gone" not in lab.hv1.tree
+    (aside,) = (name for name in lab.hv1.tree if name.endswith("/gone"))
+    assert aside.startswith("ssd/a-hvm-kept-") and lab.hv1.sets(aside) == [OLD]
 
 
 def test_an_older_set_on_request(lab: Lab) -> None:

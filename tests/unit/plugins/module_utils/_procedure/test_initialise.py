@@ -218,6 +218,29 @@ def test_a_large_disk_may_take_hours_to_be_copied(monkeypatch: pytest.MonkeyPatc
     assert given == [24 * 3600.0]
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+def test_what_a_killed_one_has_left_mounted_is_in_nobodys_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, mounted: bool
+) -> None:
+    did: list[str] = []
+    there = {str(tmp_path / "new")} if mounted else set()
+
+    def run(command: t.Sequence[str], **dummy: t.Any) -> str:
+        did.append(command[0])
+        if command[0] == "mount":
+            assert not there, "filesystem is busy"
+            there.add(command[-1])
+        elif command[0] == "umount":
+            there.remove(command[-1])
+        return ""
+
+    monkeypatch.setattr(initialise, "run", run)
+    monkeypatch.setattr(initialise.role, "RUN", str(tmp_path))
+    monkeypatch.setattr(initialise.os.path, "ismount", there.__contains__)
+    initialise._take_over("rot/b/img", str(tmp_path / "img"), 0o711)
+    assert did == [*(["umount"] if mounted else []), "mount", "cp", "umount"]
+
+
 def test_what_the_inventory_has_gained_is_made_beside_running_vms(here: Here) -> None:
     here.role, here.there = role.ACTIVE, {"ssd/hvm", "ssd/hvm/a"}
     planned = here(check=True)

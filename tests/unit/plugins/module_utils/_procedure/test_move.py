@@ -1090,7 +1090,8 @@ def test_one_that_wins_in_the_midst_of_its_way_back_goes_on_from_what_it_had_lef
 
 
 def test_overlays_that_no_journal_knows_are_merged_on_the_active_host(lab: Moving) -> None:
-    killed_at(lab, "hv1 sync", migrate)
+    killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
+    assert lab.hv1.vms["web"]["conf"]["vda"] == overlays.overlay.overlay_path("web", "vda")
     lab.again()
     for dummy in range(2):
         (lab.hv1.place / "journal.json").unlink(missing_ok=True)
@@ -1098,6 +1099,36 @@ def test_overlays_that_no_journal_knows_are_merged_on_the_active_host(lab: Movin
         lab.again()
     assert done["do"] == "" and list((lab.hv1.place / "overlays").iterdir()) == []
     lab.whole(lab.hv1, OFF)
+
+
+@pytest.mark.parametrize("of", ["web", "gone"])
+def test_an_overlay_that_no_vm_uses_stands_in_no_backups_way(lab: Moving, of: str) -> None:
+    """A power cut undid its unlink, or its VM was undefined: nothing else would ever take it away."""
+    (lab.hv1.place / "overlays" / f"{of}.vda.qcow2").write_text("writes")
+    with lab.on(lab.hv1):
+        assert "overlays are left" in guards.backup_unsecure(lab.observe(), None)[0].what
+    done = recovered(lab, lab.hv1)
+    with lab.on(lab.hv1):
+        assert guards.backup_unsecure(lab.observe(), None) == []
+    kept = [one.read_text() for one in (lab.hv1.place / "overlays").glob(f"kept-*/{of}.vda.qcow2")]
+    assert kept == ["writes"]
+    assert [f"overlays of {of}, which no VM uses, are kept in " in text for text in done["warnings"]] == [True]
+    assert recovered(lab, lab.hv1)["do"] == ""
+
+
+def test_the_source_forgets_its_overlays_also_when_nothing_had_mounted_them(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they are there again one day, and no journal knows them."""
+    killed_at(lab, "hv2 journal ended", migrate)
+    lab.power_cut(lab.hv1)
+    mounted = [lab.hv2]
+    monkeypatch.setattr(overlays, "is_mounted", lambda: lab.at in mounted)
+    monkeypatch.setattr(overlays, "directory", lambda *dummy, **more: mounted.append(lab.at))
+    forget = overlays.forget
+    monkeypatch.setattr(overlays, "forget", lambda found: forget(found) if overlays.is_mounted() else None)
+    recovered(lab, lab.hv2)
+    assert list((lab.hv1.place / "overlays").iterdir()) != []
+    assert recovered(lab, lab.hv1)["role"] == "PASSIVE"
+    assert list((lab.hv1.place / "overlays").iterdir()) == []
 
 
 def test_without_its_target_the_source_goes_on_by_two_words(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

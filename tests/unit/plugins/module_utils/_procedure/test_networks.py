@@ -115,6 +115,43 @@ def test_added_and_removed_on_either_host_is_so_on_both(pair: Pair, name: str, l
         pair.run("take_out", ["br-x"], at=at)
 
 
+def old(pair: Pair, origin: str = "command") -> None:
+    """hv2 has come instead of a host of another name, with which br-out was declared."""
+    pair.run("put", [{**OUT, "addresses": {"hv2": ["10.9.0.2/24"]}}, V10])
+    kept = pair.hv1.place / "networks.json"
+    kept.write_text(kept.read_text().replace('"hv2"', '"old"').replace('"command"', f'"{origin}"'))
+    (pair.hv1.place / "networks-peer.json").unlink()
+    (pair.hv2.place / "networks.json").unlink()
+    pair.machines["hv2"] = Machine()
+
+
+def test_a_network_that_was_declared_for_a_host_that_is_gone_is_not_one_that_is_to_go(pair: Pair) -> None:
+    old(pair)
+    for dummy in range(2):  # also after it has been written again
+        done = pair.run("put", [{"name": "br-new"}])
+        assert "br-out" not in str(done["actions"]) and any("br-out stays as it is" in text for text in done["warnings"])
+        assert pair.there()[0] == ["br-new", "br-out", "br-v10"]
+    with pair.on(pair.hv1) as host:
+        assert networks._plan(host.config, networks.networks_file.read(host.config)).actions == ()
+    done = pair.run("put", [OUT])
+    assert done["actions"]["hv1"] == [] and "made" in done["actions"]["hv2"][0] and done["warnings"] == []
+    assert pair.there()[0] == pair.there()[1]
+
+
+def test_it_is_removed_when_that_is_said(pair: Pair) -> None:
+    old(pair)
+    assert pair.run("take_out", ["br-out"])["actions"]["hv1"] == ["br-out: removed (eno2)"]
+    assert pair.there()[0] == ["br-v10"] and not pair.run("reapply")["warnings"]
+    with pytest.raises(HvmError, match="there is no network br-x"):
+        pair.run("take_out", ["br-x"])
+
+
+def test_what_the_inventory_had_declared_for_it_goes_when_it_declares_it_no_more(pair: Pair) -> None:
+    old(pair, "inventory")
+    assert pair.run("reapply")["actions"]["hv1"] == []
+    assert pair.run("declare", [V10])["actions"]["hv1"] == ["br-out: removed (eno2)"]
+
+
 @pytest.mark.parametrize("name", ["hv1", "hv2"])
 def test_what_one_host_refuses_is_done_on_neither(pair: Pair, name: str) -> None:
     pair.machines[name].kernel.set("eno2", addresses=("192.0.2.77/24",))

@@ -98,6 +98,49 @@ def test_where_nobody_can_look_what_the_journal_knows_counts_as_there(
     assert (overlays.left(), overlays.sizes()) == ({"web": []}, {})
 
 
+@pytest.mark.parametrize("act", [overlays.forget, lambda found: overlays.fold(Libvirt(), found, Progress())])
+def test_what_goes_is_gone_before_any_journal_says_so(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch, act: t.Callable[[t.Any], object]
+) -> None:
+    """The journal is on another filesystem, and on disk at once."""
+    monkeypatch.setattr(overlay, "fold", lambda conn, name, listed, *more: overlays.forget({name: listed}))
+    path = pathlib.Path(PATH("web", "vda"))
+    path.touch()
+    synced: list[tuple[str, bool]] = []
+    monkeypatch.setattr(overlays, "sync_directory", lambda directory: synced.append((directory, path.exists())))
+    act(overlays.disks({"web": [raw()]}))
+    assert synced and synced[-1] == (str(place), False)
+    monkeypatch.undo()
+    overlays.forget({})  # also where no such directory is
+
+
+@pytest.mark.parametrize(
+    ("live", "inactive", "saved", "unused"),
+    [
+        ("", "", [], {"web": ["web.vda.qcow2"]}),
+        ("<source file='{}'/>", "", [], {}),
+        ("", "<source file='{}'/>", [], {}),
+        ("<backingStore><source file='{}'/></backingStore>", "", [], {}),
+        ("", "", ["{}"], {}),
+    ],
+)
+def test_what_a_definition_or_an_image_names_is_in_use(
+    place: pathlib.Path, live: str, inactive: str, saved: list[str], unused: dict[str, list[str]]
+) -> None:
+    path = PATH("web", "vda")
+    pathlib.Path(path).touch()
+
+    class Dom:
+        def XMLDesc(self, flags: int) -> str:
+            return (inactive if flags & overlay.INACTIVE else live).format(path)
+
+    class Conn:
+        def listAllDomains(self) -> list[Dom]:
+            return [Dom()]
+
+    assert overlays.unused(Conn(), [one.format(path) for one in saved]) == unused
+
+
 def test_kept_they_are_beside_and_the_rest_goes(place: pathlib.Path) -> None:
     for name in ("web.vda.qcow2", "web.vda.qcow2.old", "db.vda.qcow2.partial"):
         (place / name).write_text(name)

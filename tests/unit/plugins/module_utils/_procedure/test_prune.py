@@ -57,6 +57,7 @@ class FakeHost:
         self.blocked: dict[str, str] = {}
         self.stubborn: dict[str, str] = {}
         self.health = {"tank": "ONLINE"}
+        self.times: dict[str, int] = {}
         self.asked = 0
 
     def take(self, number: int, *datasets: str, mark: str = "C") -> str:
@@ -102,6 +103,7 @@ class FakeHost:
 
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(prune.inventory, "read", lambda dummy: copy.deepcopy(self.datasets))
+        monkeypatch.setattr(prune.inventory, "read_times", lambda dummy: self.times)
         monkeypatch.setattr(prune.protect, "held", lambda *dummy: copy.deepcopy(self.held))
         monkeypatch.setattr(prune.protect, "destroy", self.destroy)
         monkeypatch.setattr(prune.protect, "destroy_bookmarks", self.destroy_bookmarks)
@@ -165,6 +167,26 @@ def test_after_a_verified_sync_the_host_knows_alone_what_may_go() -> None:
     again = host.prune(keep_last=2)
     assert not again["changed"] and again["destroyed"] == [] and again["bookmarks"] == []
     assert again["diff"]["before"] == again["diff"]["after"]
+
+
+def test_one_set_of_the_future_does_not_end_it() -> None:
+    host = synced(*range(2), base=0)
+    ahead = [f"hvm_2999010{number}T000000Z_p_C" for number in range(1, 7)]
+    for number, one in enumerate(ahead):
+        host.datasets["tank/vm"]["snapshots"].append([one, f"guid {one}", 100 + number])
+        host.times[one] = int((START + datetime.timedelta(hours=number)).timestamp())
+    host.times[ahead[0]] = int(datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC).timestamp())
+    host.hold(ahead[5])
+    host.ledger = {ahead[5]: True}
+    del host.held[S[0]]
+    done = host.prune(keep_last=2)
+    assert host.on("tank/vm") == [ahead[0], *ahead[4:]]
+    assert done["warnings"] == [
+        (
+            f"hv1: {ahead[0]} is dated in the future, and stays: was the clock ahead when it was taken, or is it behind now? "
+            f"If the clock is right and nobody needs it: hvm_zfs_snapshot state=absent name={ahead[0]}"
+        )
+    ]
 
 
 def test_without_a_rule_nothing_goes() -> None:

@@ -156,3 +156,11 @@ def test_words_of_another_state_are_not_ignored(state: str, to: str, kept: str, 
             rollback.aim_of(state, to, kept)
     else:
         assert rollback.aim_of(state, to, kept) == aim
+
+
+def test_a_set_beside_undone_is_to_be_left_out_and_not_gone_back_to() -> None:
+    """As after one that was cut off: the advice is to go back, and the set is in the words of before."""
+    for state, said in (("undone", "Leave the set out"), ("followed", "To go back: hvm_zfs_rollback state=rolled_back")):
+        with pytest.raises(HvmError) as caught:
+            rollback.aim_of(state, "20261124T081500Z", "")
+        assert caught.value.remedy.startswith(said)

@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, readiness
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
@@ -141,6 +141,38 @@ def test_an_image_that_does_not_fit_is_put_beside_and_the_vm_starts_from_its_dis
     assert said.startswith(f"web started from its disks, without its memory: VM web: disk vda ({one.at}/web.img) has changed")
     assert said.endswith(f"The image is kept as {one.dir}/{kept}")
     assert (one.state(), image.saved_names(one.dir)) == ("running", [])  # nobody takes it for the VM's state
+
+
+def test_an_image_of_a_machine_that_is_not_offered_here_stays_where_it_is(one: VMs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is good with another QEMU, and without one the VM would not start from its disks either."""
+    one.save()
+    monkeypatch.setattr(image, "_unfit", lambda *dummy: "unsupported machine type")
+    with pytest.raises(Refused, match="which is not offered here"):
+        one.bring()
+    assert (one.state(), one.files()) == ("stopped", ["web.state", "web.state.json"])
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_where_the_image_lies_is_told_when_the_vm_does_not_start_either(
+    one: VMs, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    one.save()
+    if written:
+        (one.at / "web.img").write_bytes(b"it ran on, and wrote")
+    else:
+        (one.at / "images/web.state.json").unlink()
+
+    def fail(*dummy: t.Any) -> None:
+        raise libvirt.libvirtError("no such network")
+
+    monkeypatch.setattr(libvirt.virDomain, "create", fail)
+    said = r"VM web goes on neither from its image \(.+\) nor from its disks \(no such network\)"
+    with pytest.raises(HvmError, match=said) as caught:
+        one.bring()
+    image_file = one.files()[0]
+    assert caught.value.remedy == f"The image is kept as {one.dir}/{image_file}."
+    assert image_file.startswith("unfit-") is written  # it may still be good where nothing says otherwise
+    assert image.saved_names(one.dir) == ([] if written else ["web"])
 
 
 def test_an_image_that_does_not_fit_stays_where_it_is_when_libvirt_does_not_know_the_vm(one: VMs) -> None:

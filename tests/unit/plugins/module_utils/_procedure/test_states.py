@@ -68,6 +68,16 @@ def test_an_older_image_gets_a_new_anchor_while_the_old_one_holds(lab: Lab) -> N
     assert sorted(lab.sets("db")) == [FIRST, SECOND]
 
 
+def test_an_anchor_that_has_been_pruned_is_dropped_when_the_next_one_is_given(lab: Lab) -> None:
+    third = FIRST.replace("20261125", "20261126")
+    states.anchor(lab.dir, FIRST, ["web", "db"])
+    lab.size = {"ssd/db": {FIRST: 0}}
+    states.anchor(lab.dir, SECOND)
+    lab.size = {"ssd/db": {SECOND: 0}}
+    assert states.anchor(lab.dir, third) == ["db", "web"]
+    assert (sorted(lab.sets("db")), sorted(lab.sets("web"))) == ([SECOND, third], [third])
+
+
 def test_an_image_of_the_past_gets_no_anchor(lab: Lab) -> None:
     states.anchor(lab.dir, FIRST, ["web", "db"])
     lab.size = {"ssd/db": {FIRST: 4096}}

@@ -455,6 +455,24 @@ def test_nothing_to_send_asks_nothing_and_holds_nothing(protection: types.Simple
     assert (peer.ops, protection.done) == ([], [])
 
 
+@pytest.mark.parametrize("word", ["retries", "stalled", "give_up"])
+def test_less_than_nothing_is_refused(word: str) -> None:
+    with pytest.raises(HvmError, match=f"{word} is less than 0. Give 0 or more"):
+        Options(**{word: -1})
+
+
+def test_what_is_gone_here_is_told_each_time_until_it_is_put_aside(protection: types.SimpleNamespace) -> None:
+    theirs = {**both(A), "d/r/gone": both(A)["d/r"], "d/r/gone/in": both(A)["d/r"]}
+    result = sync.sync(CONFIG, t.cast("t.Any", agent()), Progress(), None, mine=both(A), theirs=theirs)
+    assert result["extra_on_peer"] == ["d/r/gone", "d/r/gone/in"]
+    assert result["warnings"] == [
+        (
+            "d/r/gone on hv2: gone on this host; older sets are incomplete with it, and no VM can be migrated there. "
+            "hvm_zfs_sync with set_aside [d/r/gone] puts it aside, where it is kept"
+        )
+    ]
+
+
 def test_a_set_that_is_there_and_not_held_is_held(protection: types.SimpleNamespace) -> None:
     peer = agent()
     result = sync.sync(CONFIG, t.cast("t.Any", peer), Progress(), None, mine=both(A), theirs=both(A), unprotected=True)

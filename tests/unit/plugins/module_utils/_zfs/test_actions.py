@@ -426,3 +426,16 @@ def test_what_was_written_since_a_snapshot_and_nothing_of_what_is_not_there(monk
     Host(monkeypatch, zfs_get=failed("no pools"))
     with pytest.raises(CommandError):
         actions.written_since(["d"], ["a"])
+
+
+def test_thousands_of_snapshots_are_more_than_one_argument_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def zfs(command: t.Sequence[str], *dummy: t.Any, **options: t.Any) -> str:
+        asked.append(command[5])
+        return "".join(f"d\t{name}\t0\n" for name in command[5].split(","))
+
+    monkeypatch.setattr(actions, "run", zfs)
+    names = [f"hvm_20261125T040000Z_{'o' * 60}_{number}_B" for number in range(5000)]
+    assert sorted(actions.written_since(["d"], names)["d"]) == sorted(names)
+    assert max(map(len, asked)) < 128 << 10

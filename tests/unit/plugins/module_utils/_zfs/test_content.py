@@ -383,9 +383,10 @@ def test_a_clone_that_a_crash_has_left_is_made_anew(volume: bytes, monkeypatch: 
     content.digest("d/r/disk", "s", volume=True)
     name = host.commands[0][-1]
     host = Host(monkeypatch, name)
-    content.digest("d/r/disk", "s", volume=True)
+    content.digest("d/r/disk", "t", volume=True)  # the next sync is of another set
     assert [command[1] for command in host.commands] == ["destroy", "clone", "destroy"]
-    content.digest("d/r/disk", "t", volume=True)
+    assert {command[-1] for command in host.commands} == {name}
+    content.digest("d/r/other", "t", volume=True)
     assert host.commands[-1][-1] != name
 
 

@@ -188,3 +188,11 @@ def test_a_root_that_is_not_there_is_left_out() -> None:
 def test_any_other_error_is_not_taken_for_an_empty_pool() -> None:
     with pytest.raises(CommandError, match="permission denied"):
         inventory.read(["ssd/shared"], Zfs("cannot open 'ssd/shared': permission denied"))
+
+
+def test_when_sets_were_taken() -> None:
+    """Within one command the second may differ from dataset to dataset (OpenZFS #18220)."""
+    lines = f"ssd/shared@{B1}\t1795000001\nssd/shared/my vms@{B1}\t1795000002\nssd/shared@{C2}\t1795000900\n"
+    asked = ["zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,creation", "ssd/shared"]
+    found = inventory.read_times(["ssd/shared"], lambda command: lines if list(command) == asked else "")
+    assert found == {B1: 1795000002, C2: 1795000900}

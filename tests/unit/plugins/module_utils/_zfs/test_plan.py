@@ -86,6 +86,17 @@ def test_a_replica_beyond_the_set_takes_nothing() -> None:
     assert steps({"d/a": entry(a1, b2, c3)}, {"d/a": entry(a1, b2, c3)}, B) == []
 
 
+def test_a_set_that_the_replica_has_pruned_does_not_come_again() -> None:
+    source = {"d/a": entry(a1, b2, c3)}
+    assert refusal(source, {"d/a": entry(a1, c3)}, B) == [
+        (
+            f"dataset d/a on hv2 has no snapshot {B} any more, and is at {C} already. "
+            "Nothing older is sent after that. Leave the set out, and the newest is sent."
+        )
+    ]
+    assert steps(source, {"d/a": entry(("renamed-there", "guid-b", 20), c3)}, B) == []
+
+
 def test_parents_come_before_children() -> None:
     source = {name: entry(c3) for name in ("d/a/b/c", "e", "d/a", "d/a/b")}
     assert [dataset for dataset, *dummy in steps(source, {})] == ["e", "d/a", "d/a/b", "d/a/b/c"]

@@ -228,6 +228,24 @@ def test_sets_of_the_future_stay_and_make_no_right_one_old() -> None:
         assert {found[one] for one in future} == {"it is dated in the future"}
 
 
+def test_what_comes_after_one_of_the_future_goes_by_when_it_was_taken() -> None:
+    """Each name is a second behind the one before, so the rules would never let one go again."""
+    sets = ["hvm_20990101T000000Z_office_C"]
+    taken = {sets[0]: int(utc("2099-01-01 00:00").timestamp())}
+    for hour in range(100):
+        moment = utc("2026-11-01 00:00") + datetime.timedelta(hours=hour)
+        sets.append(str(names.new_name("office", "crash", moment, sets)))
+        taken[sets[-1]] = int(moment.timestamp())
+
+    def staying(rules: Rules, now: str) -> list[str]:
+        return [one.name for one in retention.decide(sets, rules, utc(now), {}, "office", taken=taken) if one.keep]
+
+    assert retention.ahead([*sets, at("2026-11-01 00:00"), "manual"], utc("2026-11-23 00:00")) == sets
+    assert staying(Rules(keep_last=3), "2026-11-23 00:00") == [sets[0], *sets[-3:]]
+    assert staying(Rules(keep_daily=2), "2026-11-23 00:00") == [sets[0], sets[-5], sets[-1]]  # 96 hours are four days
+    assert staying(Rules(keep_last=3), "2026-10-01 00:00") == sets  # this clock is behind
+
+
 def test_a_set_of_this_second_is_none_of_the_future() -> None:
     assert kept([at("2026-11-23 12:00")], OLD, "2026-11-23 12:00") == {at("2026-11-23 12:00"): "it is the newest set"}
 

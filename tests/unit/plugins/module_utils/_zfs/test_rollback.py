@@ -304,6 +304,28 @@ def test_a_dataset_that_was_there_and_lacks_the_set() -> None:
     assert finding.sentence() == f"dataset ssd/a/vol did exist at the time of {S2} and has no such snapshot. Take another set."
 
 
+def test_one_that_was_gone_by_the_time_of_a_verified_set_goes_aside_with_what_it_has() -> None:
+    pool = small()
+    pool.datasets["ssd/a/vol"].snaps.pop()
+    assert rollback.choose("last", pool.tree(), A, PAIR) == S2
+    assert rollback.choose("last", pool.tree(), A, PAIR, [S3]) == rollback.choose(S3, pool.tree(), A, PAIR, [S3]) == S3
+    snaps = pool.datasets["ssd/a/vol"].snaps
+    pool.do(rollback.plan(pool.tree(), A, PAIR, S3, NOW, replica=True))
+    assert "ssd/a/vol" not in pool.datasets
+    assert pool.datasets[f"ssd/a-hvm-kept-{NOW}/vol"].snaps == snaps
+    assert rollback.choose("last", pool.tree(), A, PAIR) == S3
+
+
+def test_a_root_that_lacks_a_verified_set_is_no_dataset_that_is_gone() -> None:
+    pool = small()
+    pool.create("rot/b")
+    pool.datasets["ssd/a/vol"].snaps = []
+    with pytest.raises(HvmError, match=f"on this host: rot/b, ssd/a/vol did exist at {S3} and has no such snapshot"):
+        rollback.choose("last", pool.tree(), ["rot/b", "ssd/a"], PAIR)
+    with pytest.raises(HvmError, match=f"on this host: rot/b did exist at {S3}"):
+        rollback.choose("last", pool.tree(), ["rot/b", "ssd/a"], PAIR, [S3])
+
+
 def test_a_dataset_that_was_moved_below_a_younger_one() -> None:
     pool = small()
     pool.datasets["ssd/a/new/vol"] = pool.datasets.pop("ssd/a/vol")
