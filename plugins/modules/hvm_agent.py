@@ -35,6 +35,12 @@ options:
       - Without it, the interface that the description of the pair on the host has.
     type: str
     default: ''
+  shared_ips:
+    description:
+      - The shared addresses that the pair is to have. It is refused while the host has another one of the description that is
+        there, which nobody would take off any more. Without this option nothing is asked.
+    type: list
+    elements: str
   despite_pending:
     description:
       - Whether another version may be installed while an operation is pending that did not end. The version that began it knows
@@ -81,6 +87,8 @@ def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
     if p["state"] == "absent":
         return install.remove(module.check_mode, installed.files())
+    if p["shared_ips"] is not None:
+        install.refuse_left_over(p["shared_ips"])
     return install.install(
         module.check_mode,
         {**installed.files(), **address.files(p["interface"])},
@@ -96,6 +104,7 @@ def main() -> None:
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "wait": {"type": "int", "default": 60},
             "interface": {"type": "str", "default": ""},
+            "shared_ips": {"type": "list", "elements": "str"},
             "despite_pending": {"type": "bool", "default": False},
         }
     ).run(work)

@@ -123,7 +123,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 networks:
-  description: All that are declared, by name.
+  description: All that are declared, by name; with O(state=query) also those whose removal has not ended.
   returned: success
   type: list
   elements: dict

@@ -34,7 +34,8 @@ options:
   state:
     description:
       - V(enabled) puts the addresses on the interface. It fails when another machine answers for one of them, when the interface
-        has no carrier, or when the gateway does not answer.
+        has no carrier, or when the gateway does not answer; also on a host that is not ACTIVE, and while an operation moves the
+        addresses or the role. It does not wait for a sync or a backup.
       - V(disabled) takes them off this host, whatever interface they are on. It fails when the connection that runs the
         module goes to one of them. If the other host has them too, it tells the neighbours once more.
     type: str

@@ -154,10 +154,8 @@ plan:
 
 import typing as t
 
-from ansible.module_utils.common.text.formatters import human_to_bytes
-
 from ansible_collections.hvm.pair.plugins.module_utils._ansible import HvmModule
-from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, bytes_of
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
 
@@ -165,12 +163,13 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import early
 def work(module: HvmModule) -> dict[str, t.Any]:
     p = module.params
     pair = config.load(p["config"])
+    rate = bytes_of(p["rate"])
     ahead = early.ahead(pair)
     from ansible_collections.hvm.pair.plugins.module_utils._procedure import sync  # loaded while both hosts look
 
     options = sync.Options(
         streams=p["streams"],
-        rate=human_to_bytes(p["rate"]),
+        rate=rate,
         compress=p["compress"],
         stalled=p["stalled"],
         give_up=p["give_up"],

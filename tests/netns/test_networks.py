@@ -169,6 +169,19 @@ def test_the_file_of_ifupdown_does_at_the_next_boot_what_was_done_now(
     assert lan.a.call(plan, host, *wanted).actions == ()
 
 
+@pytest.mark.parametrize("off", ["0", "1"])
+def test_a_whole_interface_has_ipv6_again_when_its_network_has_gone_if_the_host_has_it(
+    lan: t.Any, eth1: None, tmp_path: pathlib.Path, off: str
+) -> None:
+    place = pathlib.Path("/proc/sys/net/ipv6/conf")
+    lan.a.call((place / "default/disable_ipv6").write_text, off)
+    host = Host(tmp_path)
+    lan.a.call(make, host, OUT)
+    assert lan.a.call((place / "eth1/disable_ipv6").read_text) == "1\n"
+    lan.a.call(make, host)
+    assert lan.a.call((place / "eth1/disable_ipv6").read_text) == f"{off}\n"
+
+
 class Vm:
     """A network namespace with one interface, whose other end is in a bridge of a host: what QEMU's is, but for the wire."""
 

@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, arp, shared_ip
-from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import parse_shared
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.wire import Wire
 
 V4, V6 = "10.77.0.10/24", "fd77::10/64"

@@ -12,12 +12,11 @@ Each is loaded when it is called: `hvm status` needs hardly anything. Those that
 
 from __future__ import annotations
 
-import re
 import shlex
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, bytes_of
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 
 Result = dict[str, t.Any]
@@ -245,20 +244,6 @@ def _sync(call: Call, name: str | None) -> Result:
         retries=values["retries"],
     )
     return sync.run(call.config, call.progress, name, call.check, options, ahead)
-
-
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-
-
-def bytes_of(text: str) -> int:
-    """20M is 20 MiB, as Ansible reads it.
-
-    :raises HvmError: for anything else.
-    """
-    found = _RATE.fullmatch(text.strip())
-    if not found:
-        raise HvmError(f"--rate: {text!r} is no number of bytes", "Write it as 20M; 0 is no limit.")
-    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def snap_purge(call: Call) -> Result:

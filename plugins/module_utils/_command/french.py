@@ -45,6 +45,9 @@ SENTENCES = {
     "If {} is lost: hvm.pair.failover shows what would be lost with it. If it is only silent: wait for it.": (
         "Si {} est perdu: 'hvm failover' montre ce qui serait perdu avec lui. S'il ne fait que se taire: l'attendre."
     ),
+    "If {} is only silent, it goes on. If it is lost: hvm.pair.failover shows what would be lost with it.": (
+        "Si {} ne fait que se taire, il continue. S'il est perdu: 'hvm failover' montre ce qui serait perdu avec lui."
+    ),
     "this host and {} were both ACTIVE, in epoch {}": "cet hôte et {} ont été ACTIFS tous les deux, en époque {}",
     "this host has no role yet": "cet hôte n'a pas encore de rôle",
     "Run the playbook hvm.pair.install on both hosts.": "Lancer le playbook hvm.pair.install sur les deux hôtes.",
@@ -112,6 +115,9 @@ SENTENCES = {
         "arrière."
     ),
     "Decide about them first.": "En décider d'abord.",
+    "{} by {}, begun {} on {}, did not end: it was last at '{}'": (
+        "{} par {}, lancée le {} sur {}, ne s'est pas terminée: elle en était à '{}'"
+    ),
     "{}, begun {}, did not end: it was last at '{}'": "{}, lancée le {}, ne s'est pas terminée: elle en était à '{}'",
     "{} is ACTIVE too (epoch {}; {} has epoch {})": "{} est ACTIF aussi (époque {}; {} est en époque {})",
     "Two ACTIVE hosts, and {} was it before the other: stop the VMs there, before anything else.": (
@@ -177,6 +183,9 @@ SENTENCES = {
         "Ses données sont plus anciennes que celles d'ici: rien n'en est pris."
     ),
     "VMs run here: {}": "des VMs tournent ici: {}",
+    "VMs run here: {}, although it is not the host that goes on with them": (
+        "des VMs tournent ici: {}, alors que ce n'est pas l'hôte qui continue avec elles"
+    ),
     "Shut them down first; they run on a copy.": "Les arrêter d'abord; elles tournent sur une copie.",
     "this host is {} in epoch {} and cannot become ACTIVE in {}": "cet hôte est {} en époque {} et ne peut devenir ACTIF en {}",
     "the hypervisor or VMs are running already": "l'hyperviseur ou des VMs sont déjà en marche",
@@ -660,6 +669,12 @@ SENTENCES = {
     "{} without its memory: paused": "{} sans sa mémoire: figée",
     "{} filesystems frozen by its agent": "{} systèmes de fichiers figés par son agent",
     "{} was shut down meanwhile": "{} arrêtée entre-temps",
+    "VM {} ended during the backup: its disks are in the set as after a power cut": (
+        "la VM {} s'est arrêtée pendant la sauvegarde: ses disques sont dans le jeu comme après une coupure"
+    ),
+    "VM {} was started during the backup: its disks are in the set as after a power cut": (
+        "la VM {} a été démarrée pendant la sauvegarde: ses disques sont dans le jeu comme après une coupure"
+    ),
     "{} its disks are in the set as after a power cut": "{} ses disques sont dans le jeu comme après une coupure",
     "{} left out: autobackup=no": "{} laissée de côté: autobackup=no",
     "Snapshot set: {} (B: VM states inside)": "Jeu de snapshots: {} (B: avec l'état des VMs)",
@@ -791,7 +806,13 @@ SENTENCES = {
     "{} could not be saved, and run: in the set as after a power cut": (
         "{} n'ont pu être sauvegardées, et tournent: dans le jeu comme après une coupure de courant"
     ),
+    "the clock of {} is not set: {}. It may be behind by the time of the pause": (
+        "l'horloge de {} n'est pas réglée: {}. Elle peut retarder du temps de la pause"
+    ),
     "the clock of {} is not set: {}": "l'horloge de {} n'est pas réglée: {}",
+    "the set {} is not complete: {} did exist then and has no such snapshot": (
+        "le jeu {} n'est pas complet: {} existait alors et n'a pas un tel snapshot"
+    ),
     "the set {} is not complete: it is not on {}": "le jeu {} n'est pas complet: il manque sur {}",
     "the set {} was not taken at once in pool {}: transaction groups {}": (
         "le jeu {} n'a pas été pris d'un coup dans le pool {}: groupes de transactions {}"
@@ -841,7 +862,82 @@ SENTENCES = {
     ),
     "Name it: --discard NAME. The hosts are {} and {}.": "Le nommer: --discard NOM. Les hôtes sont {} et {}.",
     "this host does not belong to a pair: {}": "cet hôte n'appartient à aucune paire: {}",
+    # which host must be ACTIVE: `_pair.constraint`
+    "{} must be ACTIVE on {}": "{} doit être ACTIF le {}",
+    "{} must be ACTIVE from {} to {} inclusive": "{} doit être ACTIF du {} au {} inclus",
+    "{}; today, {}, is day {} of {}.": "{}; aujourd'hui, {}, est le jour {} sur {}.",
+    "No constraint is in force today, {}. The next one: {}.": (
+        "Aucune contrainte n'est en vigueur aujourd'hui, {}. La prochaine: {}."
+    ),
+    "No constraint is in force. The last one is over since {}.": (
+        "Aucune contrainte n'est en vigueur. La dernière est terminée depuis le {}."
+    ),
+    "No constraint is set.": "Aucune contrainte n'est fixée.",
+    "There is no such constraint.": "Il n'y a pas de telle contrainte.",
+    "This is set already: {}.": "C'est déjà fixé: {}.",
+    "Unset: {}.": "Supprimé: {}.",
+    "{} (set {})": "{} (fixé {})",
+    "* {} (set {})": "* {} (fixé {})",
+    "Its hosts are {}.": "Ses hôtes sont {}.",
+    "{} and {}": "{} et {}",
+    "{} is not a day": "{} n'est pas un jour",
+    "{} is not a day: {}": "{} n'est pas un jour: {}",
+    "The day comes first: 20/12/2026 is December 20.": "Le jour vient d'abord: 20/12/2026 est le 20 décembre.",
+    "Write today, tomorrow, D/M/YYYY (20/12/2026) or YYYY-MM-DD (2026-12-20).": (
+        "Ecrire today, tomorrow, J/M/AAAA (20/12/2026) ou AAAA-MM-JJ (2026-12-20)."
+    ),
+    "{} is not a moment: {}": "{} n'est pas un moment: {}",
+    "it has no time zone": "il n'a pas de fuseau horaire",
+    "Write it as 2026-12-20T18:00:00Z.": "L'écrire ainsi: 2026-12-20T18:00:00Z.",
+    "the constraint ends on {}, before it begins on {}": "la contrainte finit le {}, avant de commencer le {}",
+    "Give the first day, then the last one.": "Donner le premier jour, puis le dernier.",
+    "{}: that is over, today is {}": "{}: c'est passé, aujourd'hui est le {}",
+    "Give a last day that is today or later.": "Donner un dernier jour qui n'est pas passé.",
+    "{}: that overlaps another constraint ({}): {}": "{}: ceci chevauche une autre contrainte ({}): {}",
+    "{} to {}": "{} au {}",
+    "Unset that one first, or choose other days.": "Supprimer d'abord celle-là, ou choisir d'autres jours.",
+    "the hosting constraints cannot be read: {}": "les contraintes d'hébergement ne peuvent être lues: {}",
+    "it has the format {}, this version reads {}": "elles ont le format {}, cette version lit {}",
+    "{} is missing": "{} manque",
+    "Delete the file and set them anew.": "Effacer le fichier et les fixer à nouveau.",
     # VMs: `_procedure.verbs`, `_procedure.vms`, `_libvirt.domains`
+    "parallel is {}": "parallel vaut {}",
+    "It is 1 or more: VMs of one priority at once.": "C'est 1 ou plus: des VMs d'une même priorité à la fois.",
+    "rate: {} is no number of bytes": "rate: {} n'est pas un nombre d'octets",
+    "Write it as 20M; 0 is no limit.": "L'écrire ainsi: 20M; 0 est sans limite.",
+    "no VM is named": "aucune VM n'est nommée",
+    "Give 'name', or 'all: true'.": "Donner le nom d'une VM, ou les prendre toutes (hvm vms).",
+    "not all VMs are {}: {}; not tried: {}": "échec sur une partie des VMs ({}): {}; pas essayées: {}",
+    "Mend that, then run this again: what is done stays.": "Y remédier, puis relancer: ce qui est fait reste.",
+    "not all VMs are {}: {}": "échec sur une partie des VMs ({}): {}",
+    "there is no VM {}": "il n'y a pas de VM {}",
+    "Did you mean {}?": "S'agit-il de {}?",
+    "VM {} has a saved state; starting it would make that useless": (
+        "la VM {} a une sauvegarde d'état; la démarrer la rendrait inutile"
+    ),
+    "Restore it first (hvm_vm state=restored).": "La restaurer d'abord (hvm vm restore).",
+    "python3-libvirt is not installed on this host": "python3-libvirt n'est pas installé sur cet hôte",
+    "libvirt does not answer at {}: {}": "libvirt ne répond pas à {}: {}",
+    "On the ACTIVE host start it with hvm_hypervisor state=started.": "Sur l'hôte ACTIF, le démarrer par hvm hv start.",
+    "{} does not start: {}": "{} ne démarre pas: {}",
+    # what VMs' descriptions say: `_procedure.vm_settings`
+    "change VMs": "modifier les VMs",
+    "ready is {}": "ready vaut {}",
+    "It is 'agent', 'tcp:HOST:PORT' in lower case, or empty.": "C'est 'agent', 'tcp:HOTE:PORT' en minuscules, ou rien.",
+    "added": "ajouté",
+    "removed": "supprimé",
+    "It goes from {} to {}.": "Cela va de {} à {}.",
+    "VM {} is transient: it has no definition to change": "la VM {} est transitoire: elle n'a pas de définition à modifier",
+    "Define it (virsh define).": "La définir (virsh define).",
+    "VM {} has a state image, which brings its own definition back": (
+        "la VM {} a une sauvegarde d'état, qui ramène sa propre définition"
+    ),
+    "VM {} runs: the channel for its agent changes when it is shut down and started again": (
+        "la VM {} tourne: le canal de son agent change quand elle est arrêtée puis redémarrée"
+    ),
+    "{}: channel for an agent {}": "{}: canal pour un agent {}",
+    "{}: description is now {}": "{}: la description est maintenant {}",
+    "{}: description of the running VM is now {}": "{}: la description de la VM en marche est maintenant {}",
     "VM {} has a process, although libvirt does not call it running": (
         "la VM {} a un processus, alors que libvirt ne la dit pas en marche"
     ),
@@ -954,6 +1050,9 @@ SENTENCES = {
     "{} cannot be removed: {}": "{} ne peut être supprimé: {}",
     "{} cannot be removed: {} need it": "{} ne peut être supprimé: {} en ont besoin",
     "{} cannot be removed: {} are connected to it": "{} ne peut être supprimé: {} y sont connectés",
+    "libvirt does not run, so nobody knows whether VMs need {}": (
+        "libvirt ne tourne pas: on ne sait pas si des VMs ont besoin de {}"
+    ),
     "Connect these VMs to another bridge first (virsh edit), also those that do not run.": (
         "Connecter d'abord ces VMs à un autre pont (virsh edit), aussi celles qui ne tournent pas."
     ),
@@ -987,6 +1086,7 @@ SENTENCES = {
     ),
     "{} is on {} already": "{} est déjà sur {}",
     "Take it away there, or choose another address.": "L'y supprimer, ou choisir une autre adresse.",
+    "there is no interface {} for the shared address": "il n'y a pas d'interface {} pour l'adresse partagée",
     "there is no interface {} for {}": "il n'y a pas d'interface {} pour {}",
     "The interfaces of this host: {}.": "Les interfaces de cet hôte: {}.",
     "{} cannot carry {}: it is no Ethernet interface of the host": (
@@ -1033,6 +1133,7 @@ SENTENCES = {
     ),
     "{} is not as it was declared: {}": "{} n'est pas conforme à sa déclaration: {}",
     "{} is not there": "{} n'est pas là",
+    "it is not there": "il n'est pas là",
     "{} is no bridge": "{} n'est pas un pont",
     "{} has its spanning tree protocol switched on": "{} a son protocole spanning tree activé",
     "{} lacks the address {}": "il manque à {} l'adresse {}",
@@ -1072,6 +1173,7 @@ SENTENCES = {
     ),
     "{} cannot be asked: {}. This is what {} knows.": "{} ne peut être interrogé: {}. Voici ce que sait {}.",
     "not known": "inconnu",
+    "{} is to be removed, and is still there": "{} doit être supprimé, et est encore là",
     "not declared there": "n'y est pas déclaré",
     "declared as {}": "déclaré comme {}",
     "there is no network {}": "il n'y a pas de réseau {}",
@@ -1139,23 +1241,39 @@ SENTENCES = {
 _ROLES = {"ACTIVE": "ACTIF", "PASSIVE": "PASSIF", "UNKNOWN": "UNKNOWN", "DIVERGED": "DIVERGED"}
 
 
+#: Below so many letters of its own a sentence is so general that it would take others for itself ("{} is in {}").
+_GENERAL = 16
+#: What a general one is filled in with: names, a quantity, a moment. Not a part of a sentence that is not known.
+_PLAIN = re.compile(r"\S+(?:(?:,|;| and) \S+)*|[\d.]+ \w+|\S+ \([^ ]*\)|\d\S+ \d\S+")
+
+
 @functools.cache
-def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The most literal text first: "{}: {}" would take what belongs to others."""
+def _compiled() -> tuple[tuple[re.Pattern[str], str, int], ...]:
+    """The most literal text first: "{}: {}" would take what belongs to others.
+
+    Each with how many of its gaps must be plain: all those of a general one, but what comes last, after a colon: a reason.
+    """
     by_length = sorted(SENTENCES.items(), key=lambda pair: len(pair[0].replace("{}", "")), reverse=True)
-    patterns = ("(.+?)".join(map(re.escape, english.split("{}"))) for english, _french in by_length)
-    return tuple((re.compile(pattern, re.DOTALL), pair[1]) for pattern, pair in zip(patterns, by_length, strict=True))
+    return tuple(
+        (
+            re.compile("(.+?)".join(map(re.escape, english.split("{}"))), re.DOTALL),
+            said,
+            0 if sum(map(str.isalpha, english)) >= _GENERAL else english.count("{}") - english.endswith(": {}"),
+        )
+        for english, said in by_length
+    )
 
 
 def french(text: str, depth: int = 3) -> str | None:
     """The whole sentence, and what is filled in, as far as they are known; None when the sentence is not. Pure."""
     if text in _ROLES:
         return _ROLES[text]
-    for pattern, sentence in _compiled():
+    for pattern, sentence, plain in _compiled():
         match = pattern.fullmatch(text)
         if match:
-            filled = [(french(one, depth - 1) if depth else None) or one for one in match.groups()]
-            return sentence.format(*filled)
+            filled = [(one, french(one, depth - 1) if depth else None) for one in match.groups()]
+            if all(said or _PLAIN.fullmatch(one) for one, said in filled[:plain]):
+                return sentence.format(*(said or one for one, said in filled))
     return None
 
 

@@ -79,8 +79,9 @@ def _run(parsed: Parsed, typed: list[str], words: Words) -> int:
     values = parsed.values
     if values.get("help") or parsed.node.action == "help":
         return _help(parsed, words)
-    if (parsed.node.changes or parsed.node.root) and os.geteuid() != 0:
-        _say(f"hvm: {words('not root', path=parsed.path)}")
+    everything = parsed.node.action == "status" and values.get("all")
+    if (parsed.node.changes or parsed.node.root or everything) and os.geteuid() != 0:
+        _say(f"hvm: {words('not root', path=f'{parsed.path} --all' if everything else parsed.path)}")
         return REFUSED
     if parsed.node.action == "follow":
         return _follow(values, words)

@@ -63,7 +63,7 @@ def kept_list(result: Result, told: tuple[str, ...], values: dict[str, t.Any], c
 def net_list(result: Result, told: tuple[str, ...], values: dict[str, t.Any], check: bool, words: Words) -> list[str]:
     lines = []
     for one in result["networks"]:
-        lines.append(one["sentence"])
+        lines.append(words.said(one["sentence"]))
         for host, wrong in one["hosts"].items():
             lines.append(f"  {host}: {'; '.join(map(words.said, wrong)) or words('as declared')}")
     return lines or [words("no network")]

@@ -47,7 +47,8 @@ class Node(t.NamedTuple):
     """A word of the command line, with what may follow it; without children it is a command.
 
     :ivar action: name of the function in `_command.actions`. :ivar words: what it is told besides what was typed.
-    :ivar changes: whether it changes anything: it wants root then, and runs detached. :ivar root: it wants root all the same.
+    :ivar changes: whether it changes anything: it wants root then, and runs detached. :ivar root: it wants root all the same: it
+        asks libvirt, the state images, which are root's alone, or the other host, with root's key.
     :ivar ours: not in the manual.
     """
 
@@ -209,7 +210,7 @@ _MIGRATE = Node(
 _CONSTRAINT = Node(
     "constraint",
     (
-        Node("show", action="constraint_show"),
+        Node("show", action="constraint_show", root=True),
         Node(
             "set",
             action="constraint",
@@ -257,7 +258,8 @@ _VMS = Node(
         Node(
             "list",
             tuple(
-                Node(word, action="vms_list", words=(word,), aliases=("frozen",) if word == "freezed" else ()) for word in _LISTS
+                Node(word, action="vms_list", words=(word,), aliases=("frozen",) if word == "freezed" else (), root=True)
+                for word in _LISTS
             ),
         ),
         *_verbs(),
@@ -316,7 +318,7 @@ _BRIDGE = Argument("BRIDGE", "name", kinds=NETWORKS)
 _NET = Node(
     "net",
     (
-        Node("list", action="net_list"),
+        Node("list", action="net_list", root=True),
         Node(
             "add",
             action="net_add",
@@ -402,7 +404,7 @@ TREE = Node(
         _MIGRATE,
         _CONSTRAINT,
         _HV,
-        Node("vm", (Node("status", action="vm_status", arguments=(_VM,)), *_verbs(_VM), _SET)),
+        Node("vm", (Node("status", action="vm_status", arguments=(_VM,), root=True), *_verbs(_VM), _SET)),
         _VMS,
         _ZFS,
         _NET,

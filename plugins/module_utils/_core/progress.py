@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import typing as t
+
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 
 
 class Progress:
@@ -62,6 +65,20 @@ class Stopwatch:
         self.steps.append({"step": name, "at": round(self._last - self._start, 3), "seconds": round(now - self._last, 3)})
         seconds, self._last = now - self._last, now
         return seconds
+
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def bytes_of(text: str) -> int:
+    """20M is 20 MiB, as Ansible reads it.
+
+    :raises HvmError: for anything else.
+    """
+    found = _RATE.fullmatch(text.strip())
+    if not found:
+        raise HvmError(f"rate: {text!r} is no number of bytes", "Write it as 20M; 0 is no limit.")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 def human(count: float) -> str:

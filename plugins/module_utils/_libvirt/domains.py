@@ -132,10 +132,14 @@ def start(conn: t.Any, name: str, state_dir: str) -> str | None:
         dom.resume()
         return f"{name} goes on"
     if image.exists(state_dir, name):
-        what = f"VM {name} has a saved state; starting it would make that useless"
-        raise HvmError(what, "Restore it first (hvm_vm state=restored).")
+        raise has_saved_state(name)
     dom.create()
     return f"{name} started"
+
+
+def has_saved_state(name: str) -> HvmError:
+    what = f"VM {name} has a saved state; starting it would make that useless"
+    return HvmError(what, "Restore it first (hvm_vm state=restored).")
 
 
 def freeze(conn: t.Any, name: str, dummy: str = "") -> str | None:
@@ -175,13 +179,15 @@ def for_each(
     done: t.Callable[[str, str | None, float, float], None] = lambda *dummy: None,
     parallel: int = PARALLEL,
     between: t.Callable[[t.Sequence[str], bool], None] = lambda *dummy: None,
+    to_the_end: bool = False,
     **kwargs: t.Any,
 ) -> dict[str, str]:
     """One verb on groups of VMs: group after group, the VMs of a group at the same time.
 
     :param done: called with (name, sentence, monotonic time before, after) for each VM that succeeded.
     :param between: called after each group without errors, with (names on which something was done, was it the last group?).
-    :return: name -> error of those that failed; a failure ends the work after its group.
+    :param to_the_end: all groups are tried, whatever happens in one.
+    :return: name -> error of those that failed; a failure ends the work after its group (see `failures`).
     """
     errors: dict[str, str] = {}
     touched: set[str] = set()
@@ -200,10 +206,18 @@ def for_each(
     for number, group in enumerate(ordered, 1):
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             list(pool.map(one, group))
-        if errors:
+        if errors and not to_the_end:
             break
         between([name for name in group if name in touched], number == len(ordered))
     return errors
+
+
+def failures(errors: t.Mapping[str, str], ordered: t.Sequence[t.Sequence[str]], to_the_end: bool = False) -> str:
+    """What became of `for_each`, for a sentence: each error, and whom it has kept from being tried. Pure."""
+    said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
+    last = next((number for number, group in enumerate(ordered) if not errors.keys().isdisjoint(group)), len(ordered))
+    left = [] if to_the_end else [name for group in ordered[last + 1 :] for name in group]
+    return f"{said}; not tried: {', '.join(left)}" if left else said
 
 
 def order(infos: dict[str, dict[str, t.Any]], names: t.Iterable[str], descending: bool) -> list[list[str]]:

@@ -555,8 +555,10 @@ def save(conn: t.Any, name: str, state_dir: str, durable: bool = True) -> str | 
         raise HvmError(f"VM {name} is transient: nothing of it would be left but its image", "Define it (virsh define).")
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     path, partial = image_path(state_dir, name), partial_path(state_dir, name)
-    if exists(state_dir, name) and not _finished(state_dir, name, dom):
-        raise _runs_and_has_one(name, path if os.path.exists(path) else partial)
+    if exists(state_dir, name):
+        if not _came_from_it(state_dir, name, dom):
+            raise _runs_and_has_one(name, path if os.path.exists(path) else partial)
+        remove(state_dir, name)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)  # half an image of a save that did not end; libvirt resumed that VM
     vm, disks = facts(conn, dom)
@@ -581,7 +583,7 @@ def look(
     conn: t.Any, name: str, state_dir: str, found: Manifest | None, written: Written | None = None, fresh: bool = False
 ) -> Seen:
     """What `check` asks for. :param written: of the zvols; None when they are not known."""
-    path = image_path(state_dir, name)
+    path = _place(state_dir, name)
     header, xml = read_header(path)
     defined = {dom.name(): dom.UUIDString() for dom in conn.listAllDomains()}
     return Seen(
@@ -628,18 +630,13 @@ def restore(
     if not exists(state_dir, name):
         return None
     path = image_path(state_dir, name)
-    dom = next((dom for dom in conn.listAllDomains() if dom.name() == name), None)
-    if dom is not None and state_of(dom) != STOPPED:
-        if _finished(state_dir, name, dom):
-            return f"{name} was restored before; its image is removed"
-        raise _runs_and_has_one(name, path)
-    if not os.path.exists(path):
+    if not os.path.exists(path) and _active(conn, name) is None:
         os.rename(partial_path(state_dir, name), path)
-    found = read_manifest(state_dir, name)
-    seen = look(conn, name, state_dir, found, written, name in fresh)
-    findings = check(name, found, seen, force)
-    if findings:
-        raise Refused(f"restoring VM {name}", findings)
+    fitting = may_restore(conn, name, state_dir, written, fresh, force)
+    if fitting is None:
+        remove(state_dir, name)
+        return f"{name} was restored before; its image is removed"
+    found, seen = fitting
     if found:
         # whoever finds the image and the running VM knows then that the one came from the other
         begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -657,11 +654,39 @@ def restore(
     return f"{name} restored"
 
 
-def _finished(state_dir: str, name: str, dom: t.Any) -> bool:
-    """Remove the image that the running VM came from, if that is known: a restore was cut before it could."""
+def may_restore(
+    conn: t.Any, name: str, state_dir: str, written: Written | None = None, fresh: t.Collection[str] = (), force: bool = False
+) -> tuple[Manifest | None, Seen] | None:
+    """What `restore` goes by, with its arguments; None when the VM runs from its image already. Changes nothing.
+
+    :raises HvmError: as `restore`.
+    """
+    dom = _active(conn, name)
+    if dom is not None:
+        if _came_from_it(state_dir, name, dom):
+            return None
+        raise _runs_and_has_one(name, image_path(state_dir, name))
+    found = read_manifest(state_dir, name)
+    seen = look(conn, name, state_dir, found, written, name in fresh)
+    findings = check(name, found, seen, force)
+    if findings:
+        raise Refused(f"restoring VM {name}", findings)
+    return found, seen
+
+
+def _active(conn: t.Any, name: str) -> t.Any:
+    """The domain, unless it is stopped or not known."""
+    return next((dom for dom in conn.listAllDomains() if dom.name() == name and state_of(dom) != STOPPED), None)
+
+
+def _place(state_dir: str, name: str) -> str:
+    """Where the image lies that `exists` has found: a save may have been cut before its last step."""
+    path = image_path(state_dir, name)
+    return path if os.path.exists(path) else partial_path(state_dir, name)
+
+
+def _came_from_it(state_dir: str, name: str, dom: t.Any) -> bool:
+    """The VM that runs came from the image that is there: a restore was cut before it could remove it."""
     found = read_manifest(state_dir, name)
     # VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_RESTORED: libvirt's word, which a start by hand changes
-    known = bool(found and found["begun"]) and os.path.exists(image_path(state_dir, name)) and list(dom.state()) == [1, 3]
-    if known:
-        remove(state_dir, name)
-    return known
+    return bool(found and found["begun"]) and os.path.exists(image_path(state_dir, name)) and list(dom.state()) == [1, 3]

@@ -28,10 +28,7 @@ import json
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-
-# A string: ansible-test checks these files for older Pythons too, which cannot join classes by |.
-Address: t.TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
-Interface: t.TypeAlias = "ipaddress.IPv4Interface | ipaddress.IPv6Interface"
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import Address, Interface
 
 ENABLED, DISABLED, NOT_CONFIGURED = "Shared IP is enabled", "Shared IP is disabled", "Shared IP is not configured"
 
@@ -99,28 +96,6 @@ class Status:
     def text(self) -> str:
         """What is there, a line for each, as a diff shows it."""
         return "".join(f"{found}\n" for where in self.addresses for found in where.found)
-
-
-def parse_shared(addresses: t.Sequence[str]) -> tuple[Interface, ...]:
-    """:raises HvmError: for what is no ADDR/PREFIX of one host, and for one that is named twice."""
-    remedy = "Give each shared address once, as ADDR/PREFIX, for example 192.0.2.10/24 or 2001:db8::10/64."
-    shared: list[Interface] = []
-    for text in addresses:
-        try:
-            if "/" not in text:
-                raise ValueError(f"{text!r} has no prefix length")
-            one = ipaddress.ip_interface(text)
-        except ValueError as exc:
-            raise HvmError(f"shared address: {exc}", remedy) from exc
-        if one.ip.is_multicast or one.ip.is_unspecified or one.ip.is_loopback or one.ip.is_link_local:
-            raise HvmError(f"{one.ip} cannot be a shared address: it cannot be reached from elsewhere", remedy)
-        net = one.network
-        if one.version == 4 and net.prefixlen < 31 and one.ip in (net.network_address, net.broadcast_address):
-            raise HvmError(f"{one} cannot be a shared address: it is the network's own or its broadcast address", remedy)
-        if one.ip in [other.ip for other in shared]:
-            raise HvmError(f"shared address {one.ip} is named twice", remedy)
-        shared.append(one)
-    return tuple(shared)
 
 
 def parse_links(text: str) -> dict[str, Link]:

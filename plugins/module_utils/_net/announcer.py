@@ -24,6 +24,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses as pure
 from ansible_collections.hvm.pair.plugins.module_utils._net import arp, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.wire import Wire
 
 #: Seconds after taking the addresses: for a neighbour that missed the first ones, a switch that was learning, a spanning tree.
@@ -99,7 +100,7 @@ class Watch:
 
     def __init__(self, addresses: t.Sequence[str], interface: str, moments: Moments, say: Say) -> None:
         self._addresses, self._interface, self._moments, self._say = addresses, interface, moments, say
-        self._shared = pure.parse_shared(addresses)
+        self._shared = parse_shared(addresses)
         self._wire: Wire | None = None
         self._ours: set[str] = set()
         self._held: list[arp.Address] = []

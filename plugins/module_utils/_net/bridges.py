@@ -119,6 +119,8 @@ class Host:
 
     @staticmethod
     def _proc(path: str, value: str) -> None:
+        if value.startswith("/"):
+            value = (read_text(value) or "0").strip()
         try:
             with open(path, "w", encoding="ascii") as handle:
                 handle.write(value)

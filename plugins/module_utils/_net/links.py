@@ -23,10 +23,13 @@ from ansible_collections.hvm.pair.plugins.module_utils._net.networks import Brid
 RUN, TRY, PROC, WRITE, LINK, REMOVE = "run", "try", "proc", "write", "link", "remove"
 #: The MTU that an interface has when nobody says otherwise.
 ETHERNET = 1500
+IPV6_OFF = "/proc/sys/net/ipv6/conf/{}/disable_ipv6"
 
 
 class Step(t.NamedTuple):
-    """:ivar what: path of a file; "" for a command. :ivar words: the command; or one: what is written, where a link leads."""
+    """:ivar what: path of a file; "" for a command. :ivar words: the command; or one: what is written (PROC: or the path of what
+    has it), where a link leads.
+    """
 
     do: str
     what: str
@@ -252,6 +255,8 @@ def take_apart(made: Bridge, links: Links, only_port: bool = False) -> list[Step
     elif port is not None and not made.vlan and port.master in ("", made.name):
         if port.master:
             steps.append(command("ip", "link", "set", "dev", made.port, "nomaster"))
+        # `_quiet` and ifupdown's file have switched IPv6 off; back to what an interface of this host begins with
+        steps.append(Step(PROC, IPV6_OFF.format(made.port), (IPV6_OFF.format("default"),)))
         if made.mtu and port.mtu == made.mtu != ETHERNET:
             steps.append(command("ip", "link", "set", "dev", made.port, "mtu", str(ETHERNET)))
     own = links.get(made.name)

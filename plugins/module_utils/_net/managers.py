@@ -226,6 +226,12 @@ def _ifupdown(bridge: Bridge) -> list[str]:
     lines.append(f"{missing(name)} name {name} type bridge stp_state 0 forward_delay 0")
     lines.append(ipv6(name, "accept_ra", 0) if bridge.has_ipv6 else ipv6(name, "disable_ipv6", 1))
     if port:
+        # `ifup -a` goes by the order in which interfaces are named, and our files may be read before what the parent is made by,
+        # or gets its MTU by. ifup(8) of another interface is allowed there: each has its own lock. But a parent whose stanza
+        # brings up this bridge would wait for it for ever: so the limit, and -k, since ifup outlives SIGTERM while it waits.
+        wide = bridge.mtu if bridge.vlan and bridge.mtu else 1
+        mtu = f"$(cat /sys/class/net/{bridge.parent}/mtu 2> /dev/null || echo 0)"
+        lines.append(f'    pre-up [ "{mtu}" -ge {wide} ] || timeout -k 5 60 ifup {bridge.parent} || true')
         if bridge.vlan:
             lines.append(f"{missing(port)} link {bridge.parent} name {port} type vlan id {bridge.vlan}")
             lines.append(f"    pre-up ip link set dev {bridge.parent} up")

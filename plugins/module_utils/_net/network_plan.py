@@ -125,16 +125,19 @@ def _steps(
         if made.bridge.vlan and any(path.startswith(SYSTEM) for path in made.paths):
             steps.append(Step(TRY, "", ("systemctl", "stop", managers.unit_name(made.bridge.name))))
         steps += link.take_apart(made.bridge, world.links)
-    for bridge, made_as in changed:
-        if made_as is None or made_as.bridge == bridge:
-            continue
+    others = [(bridge, made_as) for bridge, made_as in changed if made_as is not None and made_as.bridge != bridge]
+    for bridge, made_as in others:  # all of them first: a VLAN can have no greater MTU than an interface that is let go here
         if (made_as.bridge.port, made_as.bridge.vlan) != (bridge.port, bridge.vlan):
             steps += link.take_apart(made_as.bridge, world.links, only_port=True)
+    for bridge, made_as in others:
         own = world.links.get(bridge.name)
         if made_as.bridge.mtu and not bridge.mtu:
+            most = link.ETHERNET
+            if bridge.vlan and bridge.parent in world.links and _with_mtu(bridge.parent, most) not in steps:
+                most = min(most, world.links[bridge.parent].mtu)
             for name in (bridge.port if bridge.port == made_as.bridge.port else "", bridge.name):
-                if name in world.links and world.links[name].mtu != link.ETHERNET:
-                    steps.append(command("ip", "link", "set", "dev", name, "mtu", str(link.ETHERNET)))
+                if name in world.links and world.links[name].mtu != most:
+                    steps.append(_with_mtu(name, most))
         old = [one for one in made_as.bridge.addresses if one not in bridge.addresses and own and one in own.addresses]
         steps += [command("ip", "addr", "del", one, "dev", bridge.name) for one in old]
     touched = []
@@ -157,6 +160,10 @@ def _steps(
             steps.append(command("systemctl", "restart", "--no-block", managers.unit_name(bridge.name)))
     steps += [Step(RUN, "", ("ifup", bridge.name)) for bridge, dummy in changed if chosen[bridge.name] == IFUPDOWN]
     return steps
+
+
+def _with_mtu(name: str, mtu: int) -> Step:
+    return command("ip", "link", "set", "dev", name, "mtu", str(mtu))
 
 
 # ---- what is refused

@@ -19,7 +19,7 @@ import typing as t
 import zlib
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import parse_shared
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 
 #: IFNAMSIZ without its null.
 LONGEST = 15

@@ -26,6 +26,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses as pure
 from ansible_collections.hvm.pair.plugins.module_utils._net import arp
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import Address, Interface, parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.wire import Wire, answers_ping, send
 
 PROBES, PROBE_INTERVAL = 3, 0.3
@@ -42,7 +43,7 @@ class Prepared:
     """What `take` needs; plain data. `missing` is empty when there is nothing to do, `useless` goes before they come."""
 
     link: pure.Link
-    missing: tuple[pure.Interface, ...]
+    missing: tuple[Interface, ...]
     useless: tuple[pure.Entry, ...]
     before: pure.Status
 
@@ -58,14 +59,21 @@ class Change:
 
 def status(addresses: t.Sequence[str], interface: str) -> pure.Status:
     """How the shared addresses stand on this host."""
-    return pure.status(read_links(), pure.parse_shared(addresses), interface)
+    return pure.status(read_links(), parse_shared(addresses), interface)
 
 
-def enable(addresses: t.Sequence[str], interface: str, gateway: str = "", check: bool = False) -> Change:
+def enable(
+    addresses: t.Sequence[str],
+    interface: str,
+    gateway: str = "",
+    check: bool = False,
+    sure: t.Callable[[], None] = lambda: None,
+) -> Change:
     """Make this host the holder of the shared addresses, when nobody else is. Takes about a second; with IPv6 three.
 
     In check mode it looks and asks all the same: probes change nothing on this host and in nobody's cache.
 
+    :param sure: asked when nothing is left but to take them: looking takes seconds. It raises when they are not to be taken.
     :raises HvmError: when that cannot be done; nothing has been changed then.
     """
     prepared = prepare(addresses, interface, gateway)
@@ -74,6 +82,7 @@ def enable(addresses: t.Sequence[str], interface: str, gateway: str = "", check:
     if check:
         after = pure.Status(True, True, pure.ENABLED, tuple(_would_be(prepared, where) for where in prepared.before.addresses))
         return Change(tuple(map(str, prepared.missing)), prepared.before, after)
+    sure()
     added = take(prepared, dad=True, interval=ANNOUNCE_INTERVAL)
     return Change(added, prepared.before, status(addresses, interface))
 
@@ -91,7 +100,7 @@ def prepare(
     :param peer_holds: the other host has the addresses still, and gives them up before `take`: nobody is asked for them.
     :raises HvmError: when the addresses cannot or must not be taken here.
     """
-    shared = pure.parse_shared(addresses)
+    shared = parse_shared(addresses)
     links = read_links()
     before = pure.status(links, shared, interface)
     missing = tuple(pure.missing(links, shared, interface))
@@ -135,7 +144,7 @@ def take_back(addresses: t.Sequence[str], interface: str) -> tuple[str, ...]:
     :returns: what was added, as ADDR/PREFIX.
     :raises HvmError: when it cannot be added. That it cannot be announced now is none.
     """
-    shared = pure.parse_shared(addresses)
+    shared = parse_shared(addresses)
     links = read_links()
     missing = pure.missing(links, shared, interface)
     if not missing:
@@ -154,7 +163,7 @@ def disable(addresses: t.Sequence[str], interface: str, check: bool = False) -> 
 
     :raises HvmError: when the session that runs this goes to one of them; nothing has been changed then.
     """
-    shared = pure.parse_shared(addresses)
+    shared = parse_shared(addresses)
     links = read_links()
     before = pure.status(links, shared, interface)
     entries = [entry for one in shared for entry in pure.having(links, one.ip)]
@@ -182,7 +191,7 @@ def announce(
     :returns: what was announced, as ADDR/PREFIX.
     """
     links = read_links()
-    shared = pure.parse_shared(addresses)
+    shared = parse_shared(addresses)
     places = pure.status(links, shared, interface).addresses
     held = [one for one, where in zip(shared, places, strict=True) if where.enabled]
     if held:
@@ -195,7 +204,7 @@ def holders(addresses: t.Sequence[str], interface: str, probes: int = PROBES, in
 
     :returns: ADDR/PREFIX -> aa:bb:cc:dd:ee:ff; what nobody answers for is left out.
     """
-    shared = pure.parse_shared(addresses)
+    shared = parse_shared(addresses)
     links = read_links()
     found = _probe(links, pure.ready(links, interface), [one.ip for one in shared], probes, interval)
     return {str(one): found[one.ip] for one in shared if one.ip in found}
@@ -203,11 +212,11 @@ def holders(addresses: t.Sequence[str], interface: str, probes: int = PROBES, in
 
 def over_shared_ip(addresses: t.Sequence[str], pid: int | None = None, proc: str = "/proc") -> str | None:
     """The shared address that the ssh session goes to in which this runs; None when it goes elsewhere, or there is none."""
-    shared = {one.ip for one in pure.parse_shared(addresses)}
+    shared = {one.ip for one in parse_shared(addresses)}
     return next((str(server) for server in session_servers(pid, proc) if server in shared), None)
 
 
-def session_servers(pid: int | None = None, proc: str = "/proc") -> list[pure.Address]:
+def session_servers(pid: int | None = None, proc: str = "/proc") -> list[Address]:
     """The address of this host that the ssh session goes to in which this runs; none when it runs in no such session.
 
     sudo drops SSH_CONNECTION, so the processes above are looked at too, the nearest first. A task that runs detached has
@@ -222,7 +231,7 @@ def session_servers(pid: int | None = None, proc: str = "/proc") -> list[pure.Ad
     session = _read(f"{proc}/{me}/sessionid").strip()
     if session in ("", _NO_SESSION):
         return []
-    found: list[pure.Address] = []
+    found: list[Address] = []
     for other in filter(str.isdigit, os.listdir(proc)):
         if _read(f"{proc}/{other}/sessionid").strip() == session:
             server = pure.ssh_server(_read(f"{proc}/{other}/environ"))
@@ -266,7 +275,7 @@ def _delete(links: dict[str, pure.Link], entries: t.Sequence[pure.Entry]) -> Non
     _batch(pure.deleting(entries))
 
 
-def _give_back(link: pure.Link, shared: t.Sequence[pure.Interface]) -> None:
+def _give_back(link: pure.Link, shared: t.Sequence[Interface]) -> None:
     links = read_links()
     entries = [entry for one in shared for entry in pure.having(links, one.ip) if entry.interface == link.name]
     if entries:
@@ -294,7 +303,7 @@ def _probe(
     return found
 
 
-def _check_gateway(links: dict[str, pure.Link], link: pure.Link, shared: t.Sequence[pure.Interface], gateway: str) -> None:
+def _check_gateway(links: dict[str, pure.Link], link: pure.Link, shared: t.Sequence[Interface], gateway: str) -> None:
     """A host whose gateway does not answer is the one that is cut off, and must not take the address."""
     try:
         address = ipaddress.ip_address(gateway)

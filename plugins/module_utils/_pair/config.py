@@ -139,11 +139,8 @@ def _mistakes(raw: dict[str, t.Any]) -> t.Iterator[str]:
     if not isinstance(shared, list) or not all(isinstance(address, str) for address in shared):
         yield "'shared_ips' must be a list of addresses, each with its prefix length"
     else:
-        for address in shared:
-            try:
-                ipaddress.ip_interface(address)
-            except ValueError as exc:
-                yield f"shared address: {exc}"
+        # each by itself, to name them all; together, for one that is there twice
+        yield from [*filter(None, (_unusable([one]) for one in shared))] or filter(None, [_unusable(shared)])
     if raw.get("shared_ips") and not _INTERFACE.match(str(raw.get("interface", ""))):
         yield f"'interface' must name the interface of the shared address, not {raw.get('interface')!r}"
     if raw.get("gateway"):
@@ -151,6 +148,17 @@ def _mistakes(raw: dict[str, t.Any]) -> t.Iterator[str]:
             ipaddress.ip_address(raw["gateway"])
         except ValueError as exc:
             yield f"gateway: {exc}"
+
+
+def _unusable(shared: t.Sequence[str]) -> str:
+    """By the rule of those who take them."""
+    from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
+
+    try:
+        parse_shared(shared)
+    except HvmError as exc:
+        return exc.what
+    return ""
 
 
 def load(path: str = PATH) -> PairConfig:

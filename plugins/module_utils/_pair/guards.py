@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding
-from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving
+from ansible_collections.hvm.pair.plugins.module_utils._pair import compat, modes, moving, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import ACTIVE, DIVERGED, PASSIVE, UNKNOWN
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kernel
 
@@ -241,7 +241,7 @@ def _network(bridge: str, vms: str, me: Observation, peer: Observation) -> list[
         return [Finding(f"bridge {bridge} is not there, and {vms} need it", remedy, peer["host"])]
     if mine and theirs and mine != theirs:
         return [Finding(f"bridge {bridge} is declared as another network there, and {vms} need it", apply, peer["host"])]
-    if wrong:
+    if theirs and wrong:
         what = f"bridge {bridge} is not as it was declared ({'; '.join(wrong)}), and {vms} need it"
         return [Finding(what, "Mend it there: hvm_network state=applied.", peer["host"])]
     return []
@@ -657,7 +657,7 @@ def unmount(me: Observation) -> list[Finding]:
 
 
 #: What the lock calls operations that move all VMs of a host, or the hypervisor from under them.
-MOVING = ("migrate_secure", moving.OPERATION, "backup_secure", "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+MOVING = (*operation.MOVE_THE_ROLE, "backup_secure")
 #: Verbs on VMs that would come between: they start one, or leave an image that is not the operation's.
 _COMES_BETWEEN = ("started", "restored", "saved")
 #: Those that would make or use up an image while a backup has images of its own there. A start only costs its mark.

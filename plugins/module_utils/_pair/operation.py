@@ -28,6 +28,11 @@ from ansible_collections.hvm.pair.plugins.module_utils._pair.role import RUN, ST
 LOCK = f"{RUN}/lock"
 JOURNAL = f"{STATE}/journal.json"
 SOURCE = moving.SOURCE
+#: What the lock calls operations that move the role of a host, or its hypervisor, and the shared IP with them.
+MOVE_THE_ROLE = ("migrate_secure", moving.OPERATION, "hv start", "hv stop", "rollback", "recover", "failover", "rejoin")
+SHARED_IP = "hvm_shared_ip"
+#: Beside these nobody takes the shared IP. An installation may give a host its first role.
+_MOVE_THE_ADDRESS = (*MOVE_THE_ROLE, SHARED_IP, "install")
 
 
 def _now() -> str:
@@ -63,10 +68,7 @@ class Lock:
                 text = handle.read()
                 if text or attempt == 9:
                     handle.close()
-                    raise HvmError(
-                        f"another operation is running on {os.uname().nodename}: {describe(text)}",
-                        "Wait until it has ended, then run this again.",
-                    ) from exc
+                    raise _running(text) from exc
                 time.sleep(0.1)  # nobody's name: somebody only looks who holds it
         handle.seek(0)
         handle.truncate()
@@ -93,6 +95,11 @@ class Lock:
             self.release()
 
 
+def _running(text: str) -> HvmError:
+    what = f"another operation is running on {os.uname().nodename}: {describe(text)}"
+    return HvmError(what, "Wait until it has ended, then run this again.")
+
+
 def describe(text: str) -> str:
     try:
         raw = json.loads(text)
@@ -114,6 +121,20 @@ def others_operation(path: str = LOCK) -> str:
         return str(raw["operation"]) if raw["pid"] != os.getpid() else ""
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def none_moves(path: str = LOCK) -> None:
+    """:raises HvmError: when another process than this one moves the shared IP or the role, or does not say what it does."""
+    text = _held_by(path)
+    if text is None:
+        return
+    try:
+        raw = json.loads(text)
+        if raw["pid"] == os.getpid() or raw["operation"] not in _MOVE_THE_ADDRESS:
+            return
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise _running(text)
 
 
 def is_lent(path: str = LOCK) -> bool:

@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._net import announcer, bridges, shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
@@ -25,6 +26,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 #: Laid down by `_procedure.install`.
 ANNOUNCER = "/usr/lib/hvm/hvm-announce"
 UNIT = "hvm-announce.service"
+#: Below `role.RUN`: its time is when the addresses were last taken off.
+OFF = "shared-ip-off"
 ENABLE = "have the shared IP"
 #: Seconds for systemd to answer. Nothing waits for the announcer itself.
 _TIMEOUT = 10.0
@@ -89,19 +92,15 @@ def apply(
     """
     warnings: list[str] = []
     if state == "enabled":
-        with contextlib.ExitStack() as stack:
-            if pair is not None and not shared_ip.status(addresses, interface).enabled:
-                now = role.load().now(role.boot_id())
-                findings = guards.is_active({"role": {"now": now}, "host": pair.me.name, "peer": pair.peer.name}, ENABLE)
-                if findings:
-                    raise Refused("enabling the shared IP", findings)
-                if not check:
-                    stack.enter_context(operation.Lock().held("hvm_shared_ip", operation.owner()))
+        if pair is None or shared_ip.status(addresses, interface).enabled:
             change = shared_ip.enable(addresses, interface, gateway, check=check)
+        else:
+            with taking(pair, operation.SHARED_IP, check) as sure:
+                change = shared_ip.enable(addresses, interface, gateway, check=check, sure=sure)
         if change.changed and not check:
             warnings = keep_announcing(addresses, interface)
     else:
-        change = shared_ip.disable(addresses, interface, check=check)
+        change = shared_ip.disable(addresses, interface, check=True) if check else _off(addresses, interface)
         if change.changed and pair and not check:
             tell_peer(pair)
     return {
@@ -112,6 +111,33 @@ def apply(
         "addresses": [dataclasses.asdict(where) for where in change.after.addresses],
         "diff": {"before": change.before.text, "after": change.after.text},
     }
+
+
+@contextlib.contextmanager
+def taking(config: PairConfig, name: str, check: bool = False) -> t.Iterator[t.Callable[[], None]]:
+    """The shared IP may be taken here: under the lock where it can be had, else beside what does not move it. A sync takes hours.
+
+    :param name: of the operation, for the lock. In check mode it is only looked at.
+    :return: what asks once more, for whoever has no lock and was busy for seconds.
+    :raises Refused: when this host is not ACTIVE. :raises HvmError: while an operation moves the address, or the role.
+    """
+
+    def sure() -> None:
+        operation.none_moves()
+        now = role.load().now(role.boot_id())
+        findings = guards.is_active({"role": {"now": now}, "host": config.me.name, "peer": config.peer.name}, ENABLE)
+        if findings:
+            raise Refused("enabling the shared IP", findings)
+
+    lock = operation.Lock()
+    if not check:
+        with contextlib.suppress(HvmError):
+            lock.take(name, operation.owner())
+    try:
+        sure()
+        yield sure
+    finally:
+        lock.release()
 
 
 def hindrance(config: PairConfig) -> list[str]:
@@ -145,7 +171,23 @@ def take_back(config: PairConfig, addresses: t.Sequence[str]) -> list[str]:
 
 def give_up(config: PairConfig) -> bool:
     """:return: whether there was anything to give up."""
-    return bool(config.shared_ips and shared_ip.disable(config.shared_ips, config.interface).changed)
+    return bool(config.shared_ips and _off(config.shared_ips, config.interface).changed)
+
+
+def _off(addresses: t.Sequence[str], interface: str) -> shared_ip.Change:
+    """Written down before they go: who misses them then (`networks`) must not put them back."""
+    with contextlib.suppress(OSError):
+        os.makedirs(role.RUN, mode=0o755, exist_ok=True)
+        write_atomic(f"{role.RUN}/{OFF}", "", 0o644)
+    return shared_ip.disable(addresses, interface)
+
+
+def last_off() -> int:
+    """Whether this differs from what it was says whether somebody has taken the addresses off on purpose meanwhile."""
+    try:
+        return os.stat(f"{role.RUN}/{OFF}").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def tell_peer(config: PairConfig) -> None:

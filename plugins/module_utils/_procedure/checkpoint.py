@@ -96,7 +96,7 @@ def save_all(
     groups = domains.order(infos, running, descending=True)
     errors = domains.for_each(domains.save, conn, groups, config.state_dir, done, durable=False)
     if errors:
-        raise HvmError("not every VM could be saved: " + "; ".join(f"{name}: {text}" for name, text in sorted(errors.items())))
+        raise HvmError(f"not every VM could be saved: {domains.failures(errors, groups)}")
     return running
 
 

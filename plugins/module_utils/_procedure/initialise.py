@@ -72,6 +72,7 @@ def initialise(
     :param create: whether datasets are made at all; else a missing one is refused.
     """
     config.host(active)
+    _judge(filesystems)
     current = role.load()
     if current.role != role.UNKNOWN:
         return _complete(config, current, filesystems, check, create)
@@ -95,6 +96,9 @@ def initialise(
         )
     _refuse_standing(config, wanted, their_datasets)
     lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create, _half_copied(config))
+    if wanted == role.ACTIVE and config.shared_ips:
+        # a wrong interface, another holder: it would be ACTIVE when that is found, and never be here again
+        shared_ip.prepare(config.shared_ips, config.interface, config.gateway)
     result = {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0, "datasets": lacking.all()}
     if check:
         return result
@@ -176,8 +180,12 @@ def _complete(
     now = current.now(role.boot_id())
     result: dict[str, t.Any] = {"changed": False, "role": now, "epoch": current.epoch, "datasets": []}
     ready = now == role.PASSIVE or (now == role.ACTIVE and role.gate_is_open())
+    if not ready or operation.pending() or operation.lock_holder():
+        return result
+    if now == role.ACTIVE:
+        result = {**result, **_address_too(config, current, check)}
     # in the midst of a rollback a root is away under another name; without its pool nothing can be said
-    if not (create and ready) or operation.pending() or operation.lock_holder() or _pools_gone(config):
+    if not create or _pools_gone(config):
         return result
     lacking = _missing_here(config, filesystems, now == role.ACTIVE, create)
     _refuse_moved(config, filesystems, lacking)
@@ -196,7 +204,30 @@ def _complete(
                 _make_filesystem(dataset, what)
                 run(["zfs", "mount", dataset])
                 os.chmod(what["mountpoint"], _mode(what))
-    return {**result, "changed": bool(lacking.all()), "datasets": lacking.all()}
+    return {**result, "changed": result["changed"] or bool(lacking.all()), "datasets": lacking.all()}
+
+
+def _address_too(config: PairConfig, current: role.Role, check: bool) -> dict[str, t.Any]:
+    """The shared addresses of an ACTIVE host that lacks them: the first installation could not take them, or they are new ones.
+
+    That they cannot be taken is a warning: the VMs run here in any case, and another version comes all the same.
+    """
+    if not config.shared_ips:
+        return {}
+    try:
+        if shared_ip.status(config.shared_ips, config.interface).enabled:
+            return {}
+        with contextlib.ExitStack() as stack:
+            if not check:
+                _wait_for_lock(stack)
+                if role.load() != current or operation.pending():
+                    return {}
+            change = shared_ip.enable(config.shared_ips, config.interface, config.gateway, check)
+    except HvmError as exc:
+        return {"warnings": [f"the shared IP is not enabled on {config.me.name}: {exc}"]}
+    if check or not change.changed:
+        return {"changed": bool(change.changed)}
+    return {"changed": True, "warnings": address.keep_announcing(config.shared_ips, config.interface)}
 
 
 def _pools_gone(config: PairConfig) -> list[str]:
@@ -276,8 +307,31 @@ def _make_filesystem(dataset: str, what: t.Mapping[str, t.Any]) -> None:
     run(["zfs", "create", "-p", *words, dataset])
 
 
+def _judge(filesystems: t.Mapping[str, t.Any]) -> None:
+    """:raises HvmError: for what cannot be made, before anything is."""
+    for name, what in filesystems.items():
+        point = what.get("mountpoint") if isinstance(what, dict) else None
+        if not isinstance(point, str) or not point.startswith("/"):
+            raise HvmError(f"dataset {name}: its mountpoint is {point!r}, and no absolute path", "Correct hvm_filesystems.")
+        try:
+            _mode(what)
+        except ValueError:
+            raise HvmError(
+                f"dataset {name}: its mode is {what['mode']!r}, and no mode of a directory",
+                'Write it with quotes in hvm_filesystems, as in mode: "0711".',
+            ) from None
+
+
 def _mode(what: t.Mapping[str, t.Any]) -> int:
-    return int(str(what.get("mode", "0755")), 8)
+    """As Ansible's own modules have it: YAML has read an unquoted 0711 as octal already, so a number is what it is.
+
+    :raises ValueError: for none, and for an unquoted 711: that is 01307, and nobody means that.
+    """
+    given = what.get("mode", "0755")
+    mode = given if isinstance(given, int) else int(given, 8) if isinstance(given, str) else -1
+    if isinstance(given, bool) or not 0 <= mode <= 0o7777 or (isinstance(given, int) and mode & 0o700 != 0o700):
+        raise ValueError(given)
+    return mode
 
 
 def _take_over(dataset: str, mountpoint: str, mode: int) -> None:

@@ -24,6 +24,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import build
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, write_atomic
+from ansible_collections.hvm.pair.plugins.module_utils._net import addresses, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, RUN, STATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import LOOK, RELAY
@@ -191,6 +193,25 @@ def install(
         if any(path.endswith(".conf") for path in (*outdated, *old)):
             run(["systemctl", "daemon-reload"])
     return result
+
+
+def refuse_left_over(wanted: t.Sequence[str]) -> None:
+    """:param wanted: the shared addresses that the pair is to have, each as ADDR/PREFIX.
+    :raises HvmError: for another one that this host still has: with a description that lacks it, nobody would take it off.
+    """
+    try:
+        before = configs.load()
+    except HvmError:
+        return  # none yet, or one that nobody can go by
+    stay = {one.ip for one in addresses.parse_shared(wanted)}
+    gone = [one.ip for one in addresses.parse_shared(before.shared_ips) if one.ip not in stay]
+    links = shared_ip.read_links() if gone else {}
+    left = [str(one) for one in gone if addresses.having(links, one)]
+    if left:
+        raise HvmError(
+            f"{before.me.name} has the shared address {', '.join(left)}, which hvm_shared_ip has no more",
+            f"Take it off first: 'hvm hv sharedIP disable' on {before.me.name}; then install again.",
+        )
 
 
 @contextlib.contextmanager

@@ -18,19 +18,22 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import socket
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core import log
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._net import bridges, links, managers, network_plan, networks, shared_ip
-from ansible_collections.hvm.pair.plugins.module_utils._net.addresses import parse_shared
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._net.network_plan import Plan, World
 from ansible_collections.hvm.pair.plugins.module_utils._pair import networks as books
 from ansible_collections.hvm.pair.plugins.module_utils._pair import networks_file, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._pair.networks import Book, Kept
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running
 
 #: What the other host is asked to do with what it is told.
@@ -60,13 +63,17 @@ def query(config: PairConfig) -> Result:
             networks_file.save_peer(theirs)
     except HvmError as exc:
         warnings.append(f"{config.peer.name} cannot be asked: {exc.what}. This is what {config.me.name} knows.")
-    here = _wrong(config, kept.book)
+    here = _wrong(config, kept)
     known = books.meet(kept.book, theirs or {})
     rows = [_row(config, network, kept.book, theirs, here, there) for network in books.there(known)]
     for name in books.differing(kept.book, theirs or {}):
         if known[name].network is None:  # removed on one of them, and still there on the other
             left = next(book[name].network for book in (kept.book, theirs or {}) if name in book and book[name].network)
             rows += [_row(config, left, kept.book, theirs, here, there)] if left else []
+    for name in {*here, *there} - {row["name"] for row in rows}:  # its removal has not ended
+        entry = known.get(name)
+        hosts = {config.me.name: here.get(name, []), config.peer.name: ["not known"] if theirs is None else there.get(name, [])}
+        rows.append({"name": name, "sentence": f"{name} is removed.", "origin": entry.origin if entry else "", "hosts": hosts})
     return {"changed": False, "networks": sorted(rows, key=lambda row: str(row["name"])), "warnings": warnings}
 
 
@@ -83,7 +90,7 @@ def _row(
             return ["not known"]
         entry = book.get(network.name)
         if entry is None or entry.network is None:
-            return ["not declared there"]
+            return ["not declared there", *wrong.get(network.name, ())]
         other = [] if entry.network == network else [f"declared as {entry.network.sentence()}"]
         return other + list(wrong.get(network.name, ()))
 
@@ -300,7 +307,7 @@ def told(config: PairConfig, do: str, text: str) -> Result:
                 _do_here(config, kept, plan)
     return {
         "book": books.dump(Kept(kept.book)),
-        "wrong": _wrong(config, kept.book),
+        "wrong": _wrong(config, kept),
         "plan": {
             "findings": [list(one) for one in plan.findings],
             "actions": list(plan.actions),
@@ -320,47 +327,80 @@ def _plan(config: PairConfig, kept: Kept) -> Plan:
     made = managers.made(host.files())
     stay = [str(one["name"]) for one in kept.undecided() if one["name"] in made]
     wanted = [*(one.on(config.me.name) for one in there), *(made[name].bridge for name in stay)]
-    world = _world(config, host, with_users=bool(set(made).difference(one.name for one in wanted)))
+    gone = set(made).difference(one.name for one in wanted)
+    world = _world(config, host, with_users=bool(gone))
     done = network_plan.plan(wanted, world, kept.manager, config.me.name)
     said = [
         f"{name} stays as it is, since it was declared for a host that is not in the pair any more. "
         "Declare it anew, or remove it (hvm_network state=absent)."
         for name in stay
     ]
-    return done._replace(left=(*done.left, *said))
+    return done._replace(left=(*done.left, *said), findings=(*done.findings, *_nobody_knows(config, gone)))
+
+
+def _nobody_knows(config: PairConfig, gone: t.Collection[str]) -> list[Finding]:
+    """Without libvirt there is nobody to say which bridges VMs need. A PASSIVE host has none, and the other one is asked."""
+    record = role.load()
+    if not gone or hypervisor_running() or record.role == role.PASSIVE or not record.since:
+        return []
+    what = f"libvirt does not run, so nobody knows whether VMs need {', '.join(sorted(gone))}"
+    return [Finding(what, "Start it: hvm_hypervisor state=started.", config.me.name)]
 
 
 def _do_here(config: PairConfig, kept: Kept, plan: Plan) -> None:
-    """What is declared is written first: a failure, or a crash, then leaves something to be mended, and `status` says so."""
-    networks_file.save(kept)
-    if not plan.changes:
-        return
+    """What is declared is written before anything is done: a failure, or a crash, leaves something to be mended, and `status`
+    says so. But not before the lock: what it refuses has not begun.
+    """
     host = bridges.Host()
     with operation.Lock().held("network", operation.owner()) if _removes(plan) else contextlib.nullcontext():
-        before = host.links()
+        networks_file.save(kept)
+        if not plan.changes:
+            return
+        off, before = address.last_off(), host.links()
         reasons = links.protected(before, _reasons(config, host, before))
         try:
             bridges.carry_out(plan, host)
         finally:
-            _still_reached(config, before, host.links(), reasons)
+            _still_reached(config, before, host, reasons, off)
     for action in plan.actions:
         log.say(f"network {action}")
 
 
-def _still_reached(config: PairConfig, before: links.Links, after: links.Links, names: t.Iterable[str]) -> None:
+def _still_reached(config: PairConfig, before: links.Links, host: bridges.Host, names: t.Collection[str], off: int) -> None:
     """What must not be touched is as it was; the shared IP, if something took it away, is put back.
 
+    Not before the host's own addresses are there again: a reload may make networkd give an interface its addresses anew, which
+    takes it a moment, and how the shared IP is added depends on them.
+
+    :param off: of before, when the shared IP was last taken off on purpose.
     :raises HvmError: naming what is gone.
     """
-    lost = bridges.lost(before, after, names)
     shared = {one.ip: str(one) for one in parse_shared(config.shared_ips)}
+    end = time.monotonic() + bridges.SETTLE
+    while True:
+        lost = bridges.lost(before, host.links(), names)
+        if all(_ip(one) in shared for one in lost) or time.monotonic() >= end:
+            break
+        time.sleep(0.2)
     back = [shared[ip] for ip in (_ip(one) for one in lost) if ip in shared]
     if back:
-        shared_ip.take_back(back, config.interface)
+        _put_back(config, back, off)
     left = [one for one in lost if _ip(one) not in shared]
     if left:
         remedy = "Something else reconfigured it at the same time: see the journal of this host (journalctl -b)."
         raise HvmError(f"after the change of the networks this is gone: {', '.join(left)}", remedy)
+
+
+def _put_back(config: PairConfig, addresses: t.Sequence[str], off: int) -> None:
+    """Unless this host has given it up: the other one may have it by now, or is about to."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(address.taking(config, "network"))
+        except HvmError:
+            return
+        if address.last_off() == off:
+            for warning in address.take_back(config, addresses):
+                log.say(warning)
 
 
 def _ip(text: str) -> t.Any:
@@ -384,9 +424,38 @@ def _reasons(config: PairConfig, host: bridges.Host, found: links.Links) -> dict
         reasons.setdefault(name, "has the default route")
     if config.shared_ips:
         reasons.setdefault(config.interface, "is that of the shared IP")
-    for name in links.with_address(found, {_ip(config.me.address)} - {None}):
+    for name in links.with_address(found, _reached_at(config)):
         reasons.setdefault(name, f"has the address at which {config.peer.name} reaches this host")
     return reasons
+
+
+def _reached_at(config: PairConfig) -> set[t.Any]:
+    """Where the other host reaches this one. Its name is mostly that of a loopback address in its own /etc/hosts (Debian): then
+    what it would be seen with there.
+    """
+    found = _addresses(config.me.address)
+    if found and all(one.is_loopback for one in found):
+        found |= {_source(one) for one in _addresses(config.peer.address)}
+    return found - {None}
+
+
+def _addresses(host: str) -> set[t.Any]:
+    """Nothing for a name that nobody knows."""
+    try:
+        return {_ip(str(info[4][0]).partition("%")[0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+def _source(target: t.Any) -> t.Any:
+    """This host's address on the way to `target`; nothing is sent."""
+    family = socket.AF_INET if target.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((str(target), 9))
+            return _ip(str(sock.getsockname()[0]).partition("%")[0])
+    except OSError:
+        return None
 
 
 def _users(config: PairConfig) -> dict[str, list[str]]:
@@ -410,13 +479,16 @@ def _users(config: PairConfig) -> dict[str, list[str]]:
     return found
 
 
-def _wrong(config: PairConfig, book: Book) -> dict[str, list[str]]:
+def _wrong(config: PairConfig, kept: Kept) -> dict[str, list[str]]:
     """Network -> what is not as it was declared, on this host."""
-    there = books.there(book)
-    if not there:
-        return {}
-    found = bridges.Host().links()
-    wrong = {one.name: links.faults(one.on(config.me.name), found) for one in there}
+    host, there = bridges.Host(), books.there(kept.book)
+    left = set(managers.made(host.files())).difference(
+        (one.name for one in there), (str(one["name"]) for one in kept.undecided())
+    )
+    wrong = {name: [f"{name} is to be removed, and is still there"] for name in sorted(left)}
+    if there:
+        found = host.links()
+        wrong |= {one.name: links.faults(one.on(config.me.name), found) for one in there}
     return {name: faults for name, faults in wrong.items() if faults}
 
 
@@ -426,9 +498,10 @@ def summary(config: PairConfig) -> Result:
     :ivar notes: what the other host was not told, as far as this one knows without asking it.
     """
     try:
-        book = networks_file.read(config).book
+        kept = networks_file.read(config)
+        book = kept.book
         declared = {one.name: one.record() for one in books.there(book)}
-        wrong = _wrong(config, book)
+        wrong = _wrong(config, kept)
         other = networks_file.read_peer(config)
     except HvmError as exc:
         return {"declared": {}, "wrong": {}, "notes": [str(exc)]}

@@ -69,9 +69,9 @@ def _address_too(config: PairConfig, me: dict[str, t.Any], check: bool) -> dict[
     if not config.shared_ips or me["shared_ip"]["enabled"]:
         return _result(False, now, epoch, now)
     warnings: list[str] = []
-    if not check:
-        with operation.Lock().held("hv start", operation.owner()):
-            shared_ip.enable(config.shared_ips, config.interface, config.gateway)
+    with address.taking(config, "hv start", check) as sure:
+        if not check:
+            shared_ip.enable(config.shared_ips, config.interface, config.gateway, sure=sure)
             warnings = address.keep_announcing(config.shared_ips, config.interface)
     return _result(True, now, epoch, now, plan=start_plan(config, epoch)[-1:], warnings=warnings)
 

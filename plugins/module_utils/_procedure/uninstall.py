@@ -47,11 +47,11 @@ CONFIGURATION = (dial.KEY, f"{dial.KEY}.pub", dial.KNOWN_HOSTS, scheduled.PATH, 
 RECORDS = (
     *(operation.JOURNAL, holds.LEDGER, constraint_file.PATH, f"{constraint_file.PATH}.lock", begun.WORDS),
     # the networks themselves stay: VMs are on them
-    networks_file.PATH,
+    *(networks_file.PATH, networks_file.PEER, networks_file.LOCK),
 )
 #: Of the running system. Never the directory as a whole: a dataset may be mounted below it (`initialise`).
 NEW = f"{role.RUN}/new"
-RUNNING = (f"{role.RUN}/commands", NEW)
+RUNNING = (f"{role.RUN}/commands", f"{role.RUN}/{address.OFF}", NEW)
 LAST = (role.RECORD, role.GATE, configs.PATH)
 DIRECTORIES = (install.CONFIG, role.STATE)
 

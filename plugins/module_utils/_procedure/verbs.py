@@ -13,10 +13,10 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, readiness, stopping
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image, readiness, stopping
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import backup, saving, states
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
 
@@ -30,6 +30,9 @@ AFTER = {
     "shutdown": "stopped",
     "poweredoff": "stopped",
 }
+
+#: One VM does not wait for another there; and on a bad night each counts.
+TO_THE_END = ("poweredoff", "restored")
 
 
 def candidates(verb: str, infos: dict[str, dict[str, t.Any]], saved: t.Sequence[str]) -> list[str]:
@@ -107,6 +110,8 @@ def apply(
     :return: ``{changed, actions, vms, diff, warnings}``
     :raises HvmError: when a VM is unknown (before anything is done), or the verb failed on some.
     """
+    if options.parallel < 1:
+        raise HvmError(f"parallel is {options.parallel}", "It is 1 or more: VMs of one priority at once.")
     me = observe(config)
     need_hypervisor(me, "run VMs")
     findings = guards.vms(me, verb, operation.others_operation())
@@ -130,9 +135,31 @@ def apply(
         raise Refused("this", findings)
     before = {name: infos[name]["state"] if name in infos else "saved" for name in wanted}
     if check or not todo:
+        errors = _would_fail(config, verb, infos, todo, options.force)
+        if errors:
+            groups = domains.order(infos, todo, domains.VERBS[verb][1])
+            raise _not_all(verb, errors, groups, {"actions": [], "vms": before, "changed": False, "warnings": []})
         after = {name: AFTER[verb] if name in todo else state for name, state in before.items()}
         return {"changed": bool(todo), "actions": [], "vms": after, "diff": {"before": before, "after": after}}
     return _work(config, verb, infos, todo, before, options, progress or Progress())
+
+
+def _would_fail(config: PairConfig, verb: str, infos: dict[str, t.Any], todo: list[str], force: bool) -> dict[str, str]:
+    """What the verb itself refuses because of a state image, found without doing anything. :return: name -> error."""
+    errors: dict[str, str] = {}
+    if verb == "started":
+        stopped = [name for name in todo if infos[name]["state"] != domains.FROZEN and infos[name]["saved"]]
+        errors = {name: str(domains.has_saved_state(name)) for name in stopped}
+    elif verb == "restored" and todo:
+        written = states.written(states.manifests(config.state_dir).values())
+        conn = domains.connect()
+        for name in todo:
+            try:
+                image.may_restore(conn, name, config.state_dir, written, force=force)
+            except Exception as exc:  # noqa: BLE001  as `domains.for_each`
+                errors[name] = str(exc)
+        conn.close()
+    return errors
 
 
 def _cured(config: PairConfig, me: dict[str, t.Any], verb: str) -> bool:
@@ -176,7 +203,9 @@ def _work(
         extra = {"processes": qemu_processes, "limits": options.limits}
     groups = domains.order(infos, todo, descending)
     with saving.around(config, verb, infos, todo, options.force, actions.append) as more:
-        errors = domains.for_each(function, conn, groups, config.state_dir, done, options.parallel, wait, **extra, **more)
+        errors = domains.for_each(
+            function, conn, groups, config.state_dir, done, options.parallel, wait, verb in TO_THE_END, **extra, **more
+        )
     if verb in ("started", "restored"):
         # an image brings its VM's definition along, and somebody may have set it since the hypervisor was started
         actions += [f"libvirt's own autostart of {name} switched off" for name in domains.neutralise_autostart(conn)]
@@ -186,9 +215,8 @@ def _work(
     # a transient VM is not known any more when it has ended
     after = {name: after_all.get(name, "saved" if verb == "restored" else domains.STOPPED) for name in before}
     if errors:
-        said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
         facts = {"actions": actions, "vms": after, "changed": bool(actions), "warnings": warnings}
-        raise HvmError(f"not all VMs are {verb}: {said}", "", **facts)
+        raise _not_all(verb, errors, groups, facts)
     return {
         "changed": bool(actions),
         "actions": actions,
@@ -196,3 +224,8 @@ def _work(
         "diff": {"before": before, "after": after},
         "warnings": warnings,
     }
+
+
+def _not_all(verb: str, errors: dict[str, str], groups: list[list[str]], facts: dict[str, t.Any]) -> HvmError:
+    said = domains.failures(errors, groups, verb in TO_THE_END)
+    return HvmError(f"not all VMs are {verb}: {said}", "Mend that, then run this again: what is done stays.", **facts)

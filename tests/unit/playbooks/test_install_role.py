@@ -53,7 +53,8 @@ class Installation(World):
             for place in ("etc/hvm", "etc/ssh", "root/.ssh", "etc/systemd/system"):
                 (directory / host / place).mkdir(parents=True)
             (directory / host / "etc/ssh/ssh_host_ed25519_key.pub").write_text(f"ssh-ed25519 KEY-OF-{host} root@{host}\n")
-        self.says(hvm_pair="office", hvm_hosts=["hv1", "hv2"], hvm_datasets=["ssd/shared"])
+        common = {"hvm_pair": "office", "hvm_hosts": ["hv1", "hv2"], "hvm_datasets": ["ssd/shared"]}
+        self.says(**common, hvm_shared_ip="192.0.2.10/24", hvm_service_iface="br0")
 
     def says(self, **variables: t.Any) -> None:
         """The inventory's variables."""
@@ -85,7 +86,9 @@ def test_two_hosts_meet_then_nothing_changes_then_one_is_off_and_the_other_one_g
     # both ask it whether it may be installed; whoever comes second gives the roles, or both
     calls = [name for host, name in run.calls() if host == "hv1" and name not in FOREIGN]
     assert calls[:3] == ["agent"] * 3 and set(calls[3:]) == {"role"}
-    assert sorted(check for host, name, _told, check in run.asked if name == "hvm_agent" and host == "hv1") == [False, True, True]
+    asked = [(check, told["shared_ips"]) for host, name, told, check in run.asked if name == "hvm_agent" and host == "hv1"]
+    assert sorted(check for check, _shared in asked) == [False, True, True]
+    assert [shared for check, shared in asked if check] == [["192.0.2.10/24"]] * 2
     role, *more = [told for host, name, told, _check in run.asked if (host, name) == ("hv2", "hvm_role")]
     assert [role] * len(more) == more
     assert role["active"] == "hv1" and role["create_datasets"] is True and "ssd/shared/libvirt/qemu" in role["filesystems"]

@@ -320,6 +320,8 @@ def test_an_installation_gives_roles_when_both_hosts_of_a_pair_have_come_so_far(
             [("a", "hvm_info"), ("b", "hvm_info"), ("a", "hvm_rejoin")],
         ),
         ("hv_start", {"hvm_start_host": "p003b"}, [("b", "hvm_hypervisor")]),
+        ("hv_start", {"hvm_peer_is_down": "p003b"}, [("a", "hvm_preflight"), ("a", "hvm_hypervisor")]),
+        ("recover", {"hvm_peer_is_down": "p003b", "hvm_give_up": "p003b"}, [("a", "hvm_recover"), ("b", "hvm_recover")]),
         ("shutdown", {"hvm_shutdown_host": "p003b"}, [("b", "hvm_info"), ("b", "hvm_info"), ("b", "command")]),
     ],
 )

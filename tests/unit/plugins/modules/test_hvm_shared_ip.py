@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses, shared_ip
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address
 from ansible_collections.hvm.pair.plugins.modules import hvm_shared_ip
 
@@ -31,12 +32,12 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[tuple
     def change(wanted: list[str], interface: str, on: bool) -> shared_ip.Change:
         states = []
         for there in (not on, on):
-            entry = addresses.Entry(interface, *addresses.parse_shared(wanted)) if there else None
+            entry = addresses.Entry(interface, *parse_shared(wanted)) if there else None
             link = addresses.Link(interface, "52:54:00:00:00:01", True, True, True, (entry,) if entry else ())
-            states.append(addresses.status({interface: link}, addresses.parse_shared(wanted), interface))
+            states.append(addresses.status({interface: link}, parse_shared(wanted), interface))
         return shared_ip.Change(tuple(wanted), *states)
 
-    def enable(wanted: list[str], interface: str, gateway: str = "", check: bool = False) -> shared_ip.Change:
+    def enable(wanted: list[str], interface: str, gateway: str = "", check: bool = False, **dummy: t.Any) -> shared_ip.Change:
         made.append(("enable", wanted, interface, gateway, check))
         return change(wanted, interface, True)
 
@@ -46,6 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> list[tuple
 
     monkeypatch.setattr(shared_ip, "status", lambda *dummy: types.SimpleNamespace(enabled=False))
     monkeypatch.setattr(address.role, "load", lambda: types.SimpleNamespace(now=lambda dummy: "ACTIVE"))
+    monkeypatch.setattr(address.role, "RUN", str(tmp_path))
     monkeypatch.setattr(address.role, "boot_id", lambda: "b")
     monkeypatch.setattr(address.operation.Lock.__init__, "__defaults__", (str(tmp_path / "lock"),))
     monkeypatch.setattr(shared_ip, "enable", enable)

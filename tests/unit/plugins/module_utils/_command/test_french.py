@@ -28,7 +28,7 @@ LIBRARY = pathlib.Path(str(french.__file__)).parents[1]
 #: What is put together with something else before it is said; each has its whole in the table, or is filled in as it is.
 PARTS = {
     "_pair/guards.py": [
-        *("hv start", "hv stop", " since {}", ", ", "; "),
+        *(" since {}", ", ", "; "),
         "{} does not answer, so it may be ACTIVE; what it wrote{} is only there",
     ],
     "_pair/recovery.py": [
@@ -100,8 +100,14 @@ PARTS = {
     ],
     "_procedure/checkpoint.py": [
         *(", ", "; ", "{}: {}", "{}; {}", "failed, VMs restored"),
-        *("not every VM could be saved: ", "not every VM could be restored: "),
+        *("not every VM could be saved: {}", "not every VM could be restored: "),
     ],
+    "_pair/constraint.py": [
+        *(" ", "    ", " Mo  Tu  We  Th  Fr  Sa  Su", " and ", ", ", "; ", "{} = {}", "{} {}", "{} {} {}", "{} {} (set {})"),
+        "{} is none",
+    ],
+    "_procedure/verbs.py": [],
+    "_procedure/vm_settings.py": ["{} is {}"],
     "_procedure/vms.py": ["VMs are {}", "{}  {}", "the VMs are not known: {}"],
 }
 
@@ -133,6 +139,20 @@ def test_each_sentence_is_in_the_table_or_known_to_be_a_part(name: str) -> None:
     assert missing == set()
 
 
+def test_what_is_not_in_the_table_is_not_made_half_french_by_what_is() -> None:
+    """ "{} is in {}" is for a bridge; "No constraint is in force today" is not "dans force"."""
+    half = {}
+    for path in LIBRARY.glob("_*/*.py"):
+        name = str(path.relative_to(LIBRARY))
+        if name.startswith("_command/"):
+            continue
+        for text in templates(name) - set(french.SENTENCES) - set(PARTS.get(name, ())):
+            said = french.line(text.replace("{}", "x1"))
+            if said is not None and re.search(r"\b(is|was|are|the|and|not|has|of|in|with|it)\b", said):
+                half[f"{name}: {text}"] = said
+    assert half == {}
+
+
 def test_what_is_a_part_is_still_there() -> None:
     assert {name: sorted(set(parts) - templates(name)) for name, parts in PARTS.items() if set(parts) - templates(name)} == {}
 
@@ -156,6 +176,15 @@ def test_each_sentence_fills_in_the_same_things() -> None:
         ("zfs send failed (1). Run the playbook hvm.pair.install.", "zfs send failed (1). Run the playbook hvm.pair.install."),
         ("it could not run on hv2 now: bridge br0 is not there, and web need it",
          "elle ne pourrait tourner maintenant sur hv2: le pont br0 n'est pas là, et web en ont besoin"),
+        ("No constraint is in force today, 2026-11-29. The next one: hv1 must be ACTIVE on 2026-12-01.",
+         "Aucune contrainte n'est en vigueur aujourd'hui, 2026-11-29. La prochaine: hv1 doit être ACTIF le 2026-12-01."),
+        ("* hv1 must be ACTIVE from 2026-12-01 to 2026-12-03 inclusive (set 2026-11-28T10:00:00Z)",
+         "* hv1 doit être ACTIF du 2026-12-01 au 2026-12-03 inclus (fixé 2026-11-28T10:00:00Z)"),
+        ("VM db has a saved state; starting it would make that useless",
+         "la VM db a une sauvegarde d'état; la démarrer la rendrait inutile"),
+        ("VM db has something that is not in the table", "VM db has something that is not in the table"),
+        ("what is new is not known", "what is new is not known"),
+        ("br0 is in /etc/network/interfaces", "br0 est dans /etc/network/interfaces"),
         ("", ""),
     ],
 )  # fmt: skip

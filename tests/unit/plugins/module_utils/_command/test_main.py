@@ -369,7 +369,16 @@ def test_what_changes_something_is_for_root(hvm: t.Any, monkeypatch: pytest.Monk
     assert (ran.code, ran.calls) == (3, []) and "is for root" in ran.err
 
 
-@pytest.mark.parametrize("typed", ["status", "vms list all", "zfs snap list dates", "constraint show"])
+@pytest.mark.parametrize("typed", ["status --all", "vm status web", "vms list all", "net list", "constraint show"])
+def test_what_asks_libvirt_or_the_other_host_is_for_root_too(hvm: t.Any, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    """Root's are the state images, and the key for the other host: it would be called silent."""
+    monkeypatch.setattr(main.os, "geteuid", lambda: 1000)
+    ran = hvm(*typed.split())
+    assert (ran.code, ran.calls, ran.out) == (3, [], "")
+    assert ran.err == f"hvm: 'hvm {typed.removesuffix(' web')}' is for root. Run it as root, or with sudo.\n"
+
+
+@pytest.mark.parametrize("typed", ["status", "vms status", "zfs snap list dates"])
 def test_who_only_looks_need_not_be_root(hvm: t.Any, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
     monkeypatch.setattr(main.os, "geteuid", lambda: 1000)
     assert hvm(*typed.split()).code == 0

@@ -175,6 +175,19 @@ def test_after_an_error_the_group_is_finished_and_the_next_not_begun(conn: t.Any
     assert states(conn, images)["db"] == "running"
 
 
+def test_what_was_not_tried_after_an_error_is_named() -> None:
+    groups = [["a"], ["b", "c"], ["d"], ["e", "f"]]
+    assert domains.failures({"c": "full", "b": "no"}, groups) == "b: no; c: full; not tried: d, e, f"
+    assert domains.failures({"e": "no"}, groups) == "e: no"
+    assert domains.failures({"a": "no"}, groups, to_the_end=True) == "a: no"
+
+
+def test_to_the_end_all_groups_are_tried(conn: t.Any, images: str) -> None:
+    errors = domains.for_each(domains.freeze, conn, [["nobody"], ["web"]], images, to_the_end=True)
+    assert errors == {"nobody": "Domain not found"}
+    assert states(conn, images)["web"] == "frozen"
+
+
 def test_between_two_groups_it_is_said_what_was_done_in_the_first() -> None:
     told: list[tuple[list[str], bool]] = []
 

@@ -51,7 +51,9 @@ class Kernel:
         elif step.do == PROC:
             name = step.what.split("/")[6]
             assert name in self.links, step
-            if step.what.endswith("/disable_ipv6"):
+            if step.what.endswith("/disable_ipv6") and step.words[0] != "1":
+                self.quiet.discard(name)
+            elif step.what.endswith("/disable_ipv6"):
                 self.set(name, local=())
                 self.quiet.add(name)
         elif step.do == TRY:

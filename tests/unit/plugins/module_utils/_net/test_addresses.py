@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses as pure
+from ansible_collections.hvm.pair.plugins.module_utils._net.declared import parse_shared
 
 V4, V6 = "192.0.2.10/24", "2001:db8::10/64"
 PARTLY = "Shared IP is partly enabled: 192.0.2.10 is on br0, "
@@ -33,7 +34,7 @@ def links(*raw: dict[str, t.Any]) -> dict[str, pure.Link]:
 
 
 def sentence(*raw: dict[str, t.Any], wanted: tuple[str, ...] = (V4, V6)) -> str:
-    return pure.status(links(*raw), pure.parse_shared(wanted), "br0").sentence
+    return pure.status(links(*raw), parse_shared(wanted), "br0").sentence
 
 
 LO = link(info("127.0.0.1/8"), name="lo", kind="loopback")
@@ -76,14 +77,14 @@ def test_parse_what_iproute2_prints() -> None:
 )
 def test_addresses_that_cannot_be_shared(wanted: list[str], fault: str) -> None:
     with pytest.raises(HvmError) as caught:
-        pure.parse_shared(wanted)
+        parse_shared(wanted)
     assert fault in caught.value.what
     assert "ADDR/PREFIX" in caught.value.remedy
 
 
 def test_addresses_of_any_prefix_length_are_shared() -> None:
     for text in (V4, V6, "192.0.2.10/32", "192.0.2.0/31", "2001:db8::/128"):
-        assert str(pure.parse_shared([text])[0]) == text
+        assert str(parse_shared([text])[0]) == text
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_status_in_words(infos: list[dict[str, t.Any]], said: str) -> None:
 def test_status_knows_other_interfaces_and_no_addresses_at_all() -> None:
     other = link(info(V4), name="eth1")
     assert sentence(link(), other, wanted=(V4,)) == "Shared IP is partly enabled: 192.0.2.10 is on eth1, not on br0"
-    status = pure.status(links(link(), other), pure.parse_shared([V4]), "br0")
+    status = pure.status(links(link(), other), parse_shared([V4]), "br0")
     assert (status.enabled, status.held, status.text) == (False, True, "192.0.2.10/24 on eth1\n")
     assert sentence(LO, wanted=()) == "Shared IP is not configured"
     assert not pure.status({}, (), "").enabled
@@ -135,7 +136,7 @@ def test_interfaces_that_cannot_carry_it(raw: list[dict[str, t.Any]], fault: str
 
 
 def test_missing_counts_what_can_be_used_and_refuses_another_interface() -> None:
-    shared = pure.parse_shared([V4, V6])
+    shared = parse_shared([V4, V6])
     assert pure.missing(links(link(info(V4))), shared, "br0") == [shared[1]]
     failed = links(link(info(V4), info(V6, dadfailed=True)))
     assert pure.missing(failed, shared, "br0") == [shared[1]]
@@ -158,7 +159,7 @@ def test_missing_counts_what_can_be_used_and_refuses_another_interface() -> None
     ],
 )
 def test_how_an_address_is_added(infos: list[dict[str, t.Any]], name: str, address: str, dad: bool, line: str) -> None:
-    (one,) = pure.parse_shared([address])
+    (one,) = parse_shared([address])
     assert pure.adding(links(link(*infos, name=name))[name], one, dad) == line
 
 

@@ -124,6 +124,7 @@ def test_files_of_ifupdown() -> None:
         "iface br-san inet manual",
         "    pre-up ip link show dev br-san > /dev/null 2>&1 || ip link add name br-san type bridge stp_state 0 forward_delay 0",
         "    pre-up [ ! -e /proc/sys/net/ipv6/conf/br-san/accept_ra ] || echo 0 > /proc/sys/net/ipv6/conf/br-san/accept_ra",
+        '    pre-up [ "$(cat /sys/class/net/eno1/mtu 2> /dev/null || echo 0)" -ge 9000 ] || timeout -k 5 60 ifup eno1 || true',
         "    pre-up ip link show dev eno1.20 > /dev/null 2>&1 || ip link add link eno1 name eno1.20 type vlan id 20",
         "    pre-up ip link set dev eno1 up",
         "    pre-up [ ! -e {0} ] || echo 1 > {0}".format("/proc/sys/net/ipv6/conf/eno1.20/disable_ipv6"),
@@ -217,3 +218,34 @@ def test_whose_file_it_is() -> None:
         "/etc/systemd/network/01-hvm-.network",
     ]
     assert [managers.name_of(path) for path in strange] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("bridge", "mtu", "asked"),
+    [
+        (Bridge("br-a", "bond0", 10), None, True),
+        (Bridge("br-a", "bond0"), None, True),
+        (Bridge("br-a", "bond0", 10, 9000), 1500, True),
+        (Bridge("br-a", "bond0", 10, 9000), 9000, False),
+        (Bridge("br-a", "bond0", 10), 1500, False),
+        (Bridge("br-a", "bond0", 0, 9000), 1500, False),  # its MTU is raised by our own file
+    ],
+)
+def test_ifupdown_brings_up_the_parent_first_only_where_it_is_missing_or_too_narrow(
+    tmp_path: pathlib.Path, bridge: Bridge, mtu: int | None, asked: bool
+) -> None:
+    """At boot our files come by their names, mostly before what makes the parent. With a real ifup it has been seen by hand."""
+    (text,) = managers.files(bridge, IFUPDOWN).values()
+    lines = [line.strip().removeprefix("pre-up ") for line in text.splitlines() if "pre-up" in line]
+    (at,) = (number for number, line in enumerate(lines) if " ifup " in line)
+    assert all(bridge.port not in line for line in lines[:at]) and any(f"{bridge.port} " in line for line in lines[at + 1 :])
+    said = tmp_path / "said"
+    stub = tmp_path / "ifup"
+    stub.write_text(f"#!/bin/sh\necho $@ > {said}\nexit 1\n")  # as for an interface that ifupdown does not know
+    stub.chmod(0o755)
+    if mtu is not None:
+        (tmp_path / "bond0").mkdir()
+        (tmp_path / "bond0/mtu").write_text(f"{mtu}\n")
+    line = lines[at].replace("/sys/class/net", str(tmp_path))
+    subprocess.run(["/bin/sh", "-c", line], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert (said.read_text() if said.exists() else "") == ("bond0\n" if asked else "")

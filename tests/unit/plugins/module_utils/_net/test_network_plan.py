@@ -15,7 +15,7 @@ import sys
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._net import links, managers, network_plan
@@ -216,6 +216,18 @@ def whole(kernel: Kernel, wanted: t.Sequence[Bridge], manager: str) -> None:
 
 
 @settings(max_examples=60)
+@example(
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11, 1400)],
+    [Bridge("br-b", "eno1", 10), Bridge("br-a", "eno2", 11)],
+    IFUPDOWN,
+    IFUPDOWN,
+)
+@example(
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11, 1400)],
+    [Bridge("br-b", "eno2", 0, 1400), Bridge("br-a", "eno2", 11)],
+    IFUPDOWN,
+    IFUPDOWN,
+)
 @given(sets(), sets(), MANAGERS, MANAGERS)
 def test_from_any_networks_to_any_others_and_the_second_run_changes_nothing(
     old: list[Bridge], new: list[Bridge], before: str, after: str
@@ -292,6 +304,14 @@ def test_what_ip_prints_is_read() -> None:
     assert found["br0"] == Seen("br0", "bridge", up=False, stp=True, addresses=("192.0.2.1/24", "fd00::1/64"))
     assert found["eno1.10"] == Seen("eno1.10", "vlan", below="eno1", vlan=10)
     assert found["vnet0"].of_a_vm and not found["br0"].of_a_vm
+
+
+def test_a_whole_interface_gets_its_ipv6_back() -> None:
+    kernel = Kernel(Seen("eno2", up=False, max_mtu=9000))
+    kernel.settle([OUT], IFUPDOWN)
+    assert "eno2" in kernel.quiet
+    kernel.settle([], IFUPDOWN)
+    assert "eno2" not in kernel.quiet
 
 
 def test_default_routes() -> None:

@@ -60,6 +60,15 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     return made
 
 
+def test_whoever_is_not_sure_any_more_after_the_look_takes_nothing(host: Host) -> None:
+    def sure() -> None:
+        raise HvmError("it is being moved")
+
+    with pytest.raises(HvmError, match="it is being moved"):
+        shared_ip.enable([V4], "br0", sure=sure)
+    assert host.batches == []
+
+
 def test_enable_then_again_then_disable_then_again(host: Host) -> None:
     change = shared_ip.enable([V4, V6], "br0")
     assert (change.changed, change.before.sentence, change.after.sentence) == (

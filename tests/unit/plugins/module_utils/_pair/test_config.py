@@ -79,6 +79,16 @@ ONE: dict[str, tuple[dict[str, t.Any], str]] = {
         {"shared_ips": ["192.0.2.300/24"]},
         "shared address: '192.0.2.300/24' does not appear to be an IPv4 or IPv6 interface",
     ),
+    "shared bare": ({"shared_ips": ["192.0.2.10"]}, "shared address: '192.0.2.10' has no prefix length"),
+    "shared twice": ({"shared_ips": ["192.0.2.10/24", "192.0.2.10/25"]}, "shared address 192.0.2.10 is named twice"),
+    "shared local": (
+        {"shared_ips": ["192.0.2.10/24", "fe80::1/64"]},
+        "fe80::1 cannot be a shared address: it cannot be reached from elsewhere",
+    ),
+    "shared network": (
+        {"shared_ips": ["192.0.2.0/24"]},
+        "192.0.2.0/24 cannot be a shared address: it is the network's own or its broadcast address",
+    ),
     "shared text": ({"shared_ips": "192.0.2.10/24"}, "'shared_ips' must be a list of addresses, each with its prefix length"),
     "shared null": ({"shared_ips": None}, "'shared_ips' must be a list of addresses, each with its prefix length"),
     "interface": ({"interface": ""}, "'interface' must name the interface of the shared address, not ''"),

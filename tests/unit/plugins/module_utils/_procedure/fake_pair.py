@@ -53,7 +53,7 @@ BOOT, BEFORE = "this boot", "the boot before"
 #: Whose defaults are the places of records, journals and locks.
 _PLACED = (
     *(role.load, role.record, role.write, role.see, role.stopped_in_order, role.in_use),
-    *(operation.Lock.__init__, operation.lock_holder, operation.others_operation, operation.acknowledge),
+    *(operation.Lock.__init__, operation.lock_holder, operation.others_operation, operation.none_moves, operation.acknowledge),
     *(operation.Journal.__init__, operation.Journal.of_pending.__func__, operation.Journal.of_arrival.__func__),
     operation.pending,
     *(constraint_file.read, constraint_file.load, constraint_file.save, constraint_file.changing.__wrapped__),

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import pathlib
 import types
 import typing as t
@@ -22,11 +24,12 @@ WITHOUT = CONFIG._replace(shared_ips=(), interface="", gateway="")
 class Host1:
     """Commands and calls, in order."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, run: pathlib.Path, patch: pytest.MonkeyPatch) -> None:
         self.did: list[t.Any] = []
         self.installed = True
         self.failures = 0
         self.held: tuple[str, ...] = ()
+        patch.setattr(address.role, "RUN", str(run))
         patch.setattr(address, "run", self.run)
         patch.setattr(address, "succeeds", self.run)
         patch.setattr(address, "time", types.SimpleNamespace(sleep=lambda dummy: None))
@@ -47,8 +50,8 @@ class Host1:
 
 
 @pytest.fixture(name="host")
-def _host(monkeypatch: pytest.MonkeyPatch) -> Host1:
-    return Host1(monkeypatch)
+def _host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host1:
+    return Host1(tmp_path / "run", monkeypatch)
 
 
 START = [
@@ -121,7 +124,8 @@ def test_only_what_is_here_is_announced(host: Host1) -> None:
     host.held = (V4,)
     assert address.announce(CONFIG) == [V4]
     assert host.did == ["systemctl stop", START]
-    assert address.give_up(CONFIG)
+    before = address.last_off()
+    assert before == 0 and address.give_up(CONFIG) and address.last_off() > before
 
 
 def test_the_other_host_is_told_and_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +188,15 @@ def test_a_description_that_cannot_be_used_hinders_no_installation(monkeypatch: 
     assert address.files("") == {}
 
 
+def held(path: str, name: str) -> t.IO[str]:
+    """The lock, as another process holds it."""
+    handle = open(path, "w", encoding="utf-8")  # noqa: SIM115  closing it lets it go
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    handle.write(json.dumps({"operation": name, "owner": "bob", "since": "then", "pid": 0}) if name else "")
+    handle.flush()
+    return handle
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_only_the_active_host_takes_it_and_not_while_it_moves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, check: bool
@@ -191,11 +204,20 @@ def test_only_the_active_host_takes_it_and_not_while_it_moves(
     """In a migration nobody has it for a moment, so nobody answers: both hosts could take it."""
     off = types.SimpleNamespace(enabled=False, sentence="Shared IP is disabled", addresses=(), text="")
     took: list[str] = []
-    change = types.SimpleNamespace(changed=(), before=off, after=off)
+    between: list[t.Callable[[], object]] = []
+
+    def taken(*dummy: t.Any, sure: t.Callable[[], None], **dummy_more: t.Any) -> t.Any:
+        for one in between:  # it looks for seconds
+            one()
+        sure()
+        took.append("it")
+        return types.SimpleNamespace(changed=(), before=off, after=off)
+
     monkeypatch.setattr(address.shared_ip, "status", lambda *dummy: off)
-    monkeypatch.setattr(address.shared_ip, "enable", lambda *dummy, **more: took.append("it") or change)
+    monkeypatch.setattr(address.shared_ip, "enable", taken)
     lock = str(tmp_path / "lock")
-    monkeypatch.setattr(address.operation.Lock.__init__, "__defaults__", (lock,))
+    for function in (address.operation.Lock.__init__, address.operation.none_moves):
+        monkeypatch.setattr(function, "__defaults__", (lock,))
     monkeypatch.setattr(address.role, "boot_id", lambda: "b")
     entry = types.SimpleNamespace(now=lambda dummy: "PASSIVE")
     monkeypatch.setattr(address.role, "load", lambda: entry)
@@ -206,10 +228,19 @@ def test_only_the_active_host_takes_it_and_not_while_it_moves(
     with pytest.raises(Refused, match=r"enabling the shared IP is refused.*only the ACTIVE one can have the shared IP"):
         enable()
     entry.now = lambda dummy: "ACTIVE"
-    with address.operation.Lock().held("migrate_secure", "bob"):
-        if not check:
-            with pytest.raises(HvmError, match="another operation is running"):
-                enable()
+    for name in ("migrate_secure", "migrate_unsecure", "hv stop", "failover", "hvm_shared_ip", ""):
+        with held(lock, name), pytest.raises(HvmError, match="another operation is running"):
+            enable()
     assert took == []
     enable()
-    assert took == ["it"]
+    with held(lock, "sync"):
+        enable()
+    assert took == ["it", "it"]
+    with held(lock, "backup_secure"):
+        between.append(lambda: pathlib.Path(lock).write_text('{"operation": "hv stop", "pid": 0}'))
+        with pytest.raises(HvmError, match="another operation is running"):
+            enable()
+    between[:] = [lambda: setattr(entry, "now", lambda dummy: "PASSIVE")]
+    with pytest.raises(Refused, match="only the ACTIVE one"):
+        enable()
+    assert took == ["it", "it"] and address.operation.lock_holder(lock) is None

@@ -45,6 +45,12 @@ def test_a_filesystem_that_no_backup_would_hold_is_refused() -> None:
         initialise.missing(ROOTS, {"rot/bb/x": {"mountpoint": "/x"}}, (), False)
 
 
+@pytest.mark.parametrize(("given", "mode"), [("0711", 0o711), ("711", 0o711), (0o711, 0o711), ("0o755", 0o755), ("2770", 0o2770)])
+def test_a_mode_is_what_the_inventory_says_with_quotes_or_without(given: t.Any, mode: int) -> None:
+    assert initialise._mode({"mode": given}) == mode
+    assert initialise._mode({}) == 0o755
+
+
 MOUNTED = {"mounted": ["yes", "-"]}
 
 
@@ -147,6 +153,23 @@ def test_the_first_active_host_gets_everything_the_other_one_what_a_replica_need
     ]
     assert here(active="hv2")["datasets"] == ["ssd/hvm"]
     assert here.did[1:] == ["zfs create -o mountpoint=none -o canmount=off ssd/hvm", "stop", "record PASSIVE"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        *(({"mode": mode}, f"rot/b/img: its mode is {mode!r}, and no mode") for mode in (711, 755, "493", "u=rwx", -1, True)),
+        *(({"mountpoint": point}, f"rot/b/img: its mountpoint is {point!r}, and") for point in ("srv/img", "none", "", None, 7)),
+    ],
+)
+@pytest.mark.parametrize("now", [role.UNKNOWN, role.ACTIVE])
+def test_a_filesystem_that_cannot_be_made_is_named_before_anything_is(here: Here, wrong: t.Any, said: str, now: str) -> None:
+    here.role = now
+    here.filesystems["rot/b/img"].update(wrong)
+    for check in (True, False):
+        with pytest.raises(HvmError, match=f"dataset {said}"):
+            here(check=check)
+        assert here.did == []
 
 
 def test_a_pool_that_is_missing_is_refused_before_anything_stops(here: Here) -> None:
@@ -299,6 +322,70 @@ def test_the_host_that_stands_by_itself_does_not_become_a_copy_of_an_old_copy(he
             here(check=check, active="hv2")
         assert here.did == []
     assert here()["role"] == role.ACTIVE
+
+
+# ---- the shared IP
+
+
+class Addresses:
+    """Those of this host; `why` they cannot be taken."""
+
+    def __init__(self, here: Here, patch: pytest.MonkeyPatch) -> None:
+        self.here, self.enabled, self.why = here, False, ""
+        here.config = here.config._replace(shared_ips=("192.0.2.10/24",), interface="br0", gateway="192.0.2.1")
+        patch.setattr(initialise.shared_ip, "status", lambda *dummy: types.SimpleNamespace(enabled=self.enabled))
+        patch.setattr(initialise.shared_ip, "prepare", lambda *words: self.enable(*words, check=True))
+        patch.setattr(initialise.shared_ip, "enable", self.enable)
+        patch.setattr(initialise.address, "keep_announcing", lambda *dummy: here.did.append("announce") or [])
+
+    def enable(self, wanted: t.Sequence[str], interface: str, gateway: str = "", check: bool = False) -> t.Any:
+        if self.why:
+            raise HvmError(self.why, "Correct it.")
+        if not check:
+            self.here.did.append(f"enable {wanted[0]} on {interface}")
+            self.enabled = True
+        return types.SimpleNamespace(changed=wanted)
+
+
+@pytest.fixture(name="shared")
+def _shared(here: Here, monkeypatch: pytest.MonkeyPatch) -> Addresses:
+    return Addresses(here, monkeypatch)
+
+
+def test_a_shared_ip_that_cannot_be_taken_is_found_before_the_host_is_active(here: Here, shared: Addresses) -> None:
+    shared.why = "there is no interface 'br0' for the shared address"
+    for check in (True, False):
+        with pytest.raises(HvmError, match="there is no interface 'br0'"):
+            here(check=check)
+        assert here.did == []
+    assert here(active="hv2")["role"] == role.PASSIVE  # which takes none
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_an_active_host_takes_the_shared_ip_that_it_lacks(here: Here, shared: Addresses, create: bool) -> None:
+    here.role, here.there = role.ACTIVE, {"ssd/hvm", *ROOTS, "rot/b/img"}
+    assert here(check=True, create=create)["changed"] and here.did == []
+    shared.why = "there is no interface 'br0'"
+    for check in (True, False):
+        result = here(check=check, create=create)
+        assert result["warnings"] == ["the shared IP is not enabled on hv1: there is no interface 'br0'. Correct it."]
+        assert not result["changed"] and here.did == []
+    shared.why = ""
+    assert here(create=create)["changed"] and here.did == ["enable 192.0.2.10/24 on br0", "announce"]
+    assert not here(create=create)["changed"] and here.did == []
+
+
+@pytest.mark.parametrize("why", ["passive", "stopped", "pending", "moved meanwhile"])
+def test_who_is_not_active_and_at_rest_takes_no_shared_ip(
+    here: Here, shared: Addresses, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    here.role, here.there = role.PASSIVE if why == "passive" else role.ACTIVE, {"ssd/hvm", *ROOTS, "rot/b/img"}
+    here.gate = why != "stopped"
+    here.pending = {"operation": "migrate"} if why == "pending" else None
+    if why == "moved meanwhile":
+        monkeypatch.setattr(initialise, "_wait_for_lock", lambda dummy: setattr(here, "role", role.PASSIVE))
+    here()
+    assert not shared.enabled and here.did == []
 
 
 # ---- both halves of an installation may come to a host at the same moment

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import sys
 import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._net import addresses
+from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import RELAY
@@ -288,6 +291,39 @@ def test_the_version_that_began_an_operation_ends_it(place: Place) -> None:
         assert "hvm_install_despite_pending=true" in error.value.remedy
         assert operation.lock_holder() is None
     assert install.install(False, despite_pending=True)["changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "left"),
+    [
+        (["192.0.2.11/24"], ["192.0.2.10/32"], "192.0.2.10"),
+        ([], ["192.0.2.10/32", "2001:db8::10/128"], "192.0.2.10, 2001:db8::10"),
+        (["2001:db8:0::10/64"], ["192.0.2.10/32", "2001:db8::10/128"], "192.0.2.10"),
+        (["192.0.2.11/24"], ["10.0.0.1/24"], ""),
+        (["192.0.2.10/16", "2001:db8::10/64"], ["192.0.2.10/32"], ""),
+    ],
+)
+def test_a_shared_ip_that_nobody_would_take_off_is_named_before_it_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, wanted: list[str], here: list[str], left: str
+) -> None:
+    me, peer = configs.Host("hv1", "10.0.0.1"), configs.Host("hv2", "10.0.0.2")
+    before = configs.PairConfig("p", me, peer, ("t/vm",), "/vm", ("192.0.2.10/24", "2001:db8::10/64"), "br0")
+    entries = tuple(addresses.Entry("br0", ipaddress.ip_interface(one), True) for one in here)
+    links = {"br0": addresses.Link("br0", "52:54:00:00:00:01", True, True, True, entries)}
+    monkeypatch.setattr(install.configs, "load", lambda: before)
+    monkeypatch.setattr(install.shared_ip, "read_links", lambda: links)
+    if left:
+        with pytest.raises(HvmError, match=f"hv1 has the shared address {left}, which hvm_shared_ip has no more") as error:
+            install.refuse_left_over(wanted)
+        assert "'hvm hv sharedIP disable' on hv1; then install again" in error.value.remedy
+    else:
+        install.refuse_left_over(wanted)
+
+
+def test_a_host_of_no_pair_has_no_shared_ip_left(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    load = configs.load
+    monkeypatch.setattr(install.configs, "load", lambda: load(str(tmp_path / "none")))
+    install.refuse_left_over(["192.0.2.10/24"])
 
 
 def test_a_hook_that_somebody_has_put_there_is_not_taken_away(place: Place) -> None:

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import pathlib
 import sys
 import typing as t
@@ -22,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "_net"))
 
 from fake_kernel import FACTS, Kernel
-from fake_pair import Host, Lab
+from fake_pair import BEFORE, BOOT, Host, Lab
 
 V10 = {"name": "br-v10", "interface": "eno1", "vlan": 10}
 OUT = {"name": "br-out", "interface": "eno2"}
@@ -71,6 +74,7 @@ class Pair(Lab):
         patch.setattr(networks.bridges, "Host", lambda: self.machines[self.at.name])
         patch.setattr(networks.shared_ip, "session_servers", list)
         patch.setattr(networks, "_users", lambda dummy: self.users.get(self.at.name, {}))
+        patch.setattr(networks, "hypervisor_running", lambda: self.at.daemon)
         self.be(self.hv1, "ACTIVE", 3)
         self.be(self.hv2, "PASSIVE", 3)
 
@@ -173,12 +177,63 @@ def test_a_bridge_that_vms_need_on_the_active_host_is_removed_on_neither(pair: P
     assert pair.there() == (["br-v10"], ["br-v10"])
 
 
+@pytest.mark.parametrize("boot", [BOOT, BEFORE])
+def test_nothing_is_removed_while_nobody_knows_the_vms(pair: Pair, boot: str) -> None:
+    """After hv stop, and after a power cut of both."""
+    pair.run("put", [V10])
+    pair.be(pair.hv1, "ACTIVE", 3, boot=boot)
+    pair.down(pair.hv1)
+    for host in (pair.hv1, pair.hv2):
+        with pytest.raises(Refused) as caught:
+            pair.run("take_out", ["br-v10"], at=host)
+        assert [(one.host, one.what) for one in caught.value.findings] == [
+            ("hv1", "libvirt does not run, so nobody knows whether VMs need br-v10")
+        ]
+    pair.run("put", [OUT])  # which takes nothing from anybody
+    assert pair.there() == (["br-out", "br-v10"], ["br-out", "br-v10"])
+    (pair.hv1.place / "role.json").unlink()  # no pair yet, so no VMs of it
+    pair.run("take_out", ["br-v10"])
+    assert pair.there() == (["br-out"], ["br-out"])
+
+
 def test_the_way_by_which_the_other_host_comes_in_is_not_put_into_a_bridge(pair: Pair) -> None:
     with pytest.raises(Refused) as caught:
         pair.run("put", [{"name": "br-lan", "interface": "eno1"}])
     assert [one.what for one in caught.value.findings] == [
         f"eno1 cannot be put into br-lan: eno1 has the address at which {other} reaches this host" for other in ("hv2", "hv1")
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "protected"),
+    [
+        ({"hv1.example": "10.0.0.1"}, True),
+        ({"hv1.example": "127.0.1.1", "hv2.example": "10.0.0.2"}, True),  # as Debian writes /etc/hosts
+        ({"hv1.example": "127.0.1.1"}, False),
+        ({}, False),
+    ],
+)
+def test_the_way_in_is_known_by_a_name_too(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], protected: bool
+) -> None:
+    me, other = pair.hv1.config.hosts
+    config = pair.hv1.config._replace(me=me._replace(address="hv1.example"), peer=other._replace(address="hv2.example"))
+
+    def resolve(name: str, *dummy: t.Any, **dummy_more: t.Any) -> list[t.Any]:
+        if name not in known:
+            raise OSError("Name or service not known")
+        return [(0, 0, 0, "", (known[name], 0))]
+
+    monkeypatch.setattr(networks.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(networks, "_source", lambda target: networks._ip("10.0.0.1") if str(target) == "10.0.0.2" else None)
+    host = pair.machines["hv1"]
+    reasons = networks._reasons(config, host, host.links())
+    assert reasons.get("eno1") == ("has the address at which hv2 reaches this host" if protected else None)
+
+
+def test_what_this_host_would_be_seen_with() -> None:
+    assert networks._source(networks._ip("127.0.0.1")) == networks._ip("127.0.0.1")
+    assert networks._addresses("no such name.invalid") == set()
 
 
 def test_a_host_that_was_off_is_told_when_it_is_back(pair: Pair) -> None:
@@ -237,6 +292,32 @@ def test_a_removal_waits_for_nobody_and_adding_goes_on_beside_a_backup(pair: Pai
         lock.release()
     pair.run("reapply")
     assert pair.there() == (["br-v10"], ["br-v10"])
+
+
+def test_a_removal_that_the_lock_refuses_has_not_begun(pair: Pair) -> None:
+    pair.run("put", [OUT])
+    with pair.on(pair.hv1), operation.Lock().held("sync", "bob"):
+        with pytest.raises(HvmError, match="another operation is running"):
+            pair.run("take_out", ["br-out"])
+        (row,) = pair.run("query")["networks"]
+    assert row["hosts"] == {"hv1": [], "hv2": []} and pair.run("summary")["declared"] == {"br-out": OUT}
+
+
+@pytest.mark.parametrize("name", ["hv1", "hv2"])
+def test_a_removal_that_did_not_end_is_shown_until_it_does(pair: Pair, name: str) -> None:
+    pair.run("put", [OUT])
+    machine = pair.machines[name]
+    machine.fails = "del"
+    with pytest.raises(HvmError, match="failed"):
+        pair.run("take_out", ["br-out"])
+    wrong = ["br-out is to be removed, and is still there"]
+    at = getattr(pair, name)
+    assert pair.run("summary", at=at)["wrong"] == {"br-out": wrong}
+    (row,) = pair.run("query", at=at)["networks"]
+    assert row["hosts"][name][-1:] == wrong
+    machine.fails = ""
+    assert "br-out: removed (eno2)" in pair.run("reapply", at=at)["actions"][name]
+    assert pair.run("query")["networks"] == [] and pair.run("summary", at=at)["wrong"] == {}
 
 
 def test_two_that_want_the_same_are_refused_also_when_each_host_was_told_one(pair: Pair) -> None:
@@ -321,21 +402,82 @@ def test_the_other_way_to_have_the_files(pair: Pair) -> None:
 # What else
 
 
-def test_what_is_lost_on_the_way_in_is_said_and_the_shared_ip_is_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+HAD = ("10.0.0.1/24", "192.0.2.10/32", "192.0.2.5/24")
+
+
+def reconfigured(
+    pair: Pair, patch: pytest.MonkeyPatch, *left: str, then: t.Callable[[], object] = lambda: None
+) -> list[tuple[list[str], str]]:
+    """Something takes all addresses but these off hv1 while a network is made there, and `then` happens.
+
+    :return: what is put back.
+    """
     machine = pair.machines["hv1"]
-    machine.kernel.set("eno1", addresses=("10.0.0.1/24", "192.0.2.10/32", "192.0.2.5/24"))
+    machine.kernel.set("eno1", addresses=HAD)
     back: list[t.Any] = []
-    monkeypatch.setattr(networks.shared_ip, "take_back", lambda *words: back.append(words))
+    patch.setattr(networks.address.shared_ip, "take_back", lambda *words: back.append(words))
     do = machine.do
 
-    def reconfigured(step: Step) -> None:
+    def did(step: Step) -> None:
         do(step)
-        machine.kernel.set("eno1", addresses=("10.0.0.1/24",))
+        machine.kernel.set("eno1", addresses=left)
+        then()
 
-    monkeypatch.setattr(machine, "do", reconfigured)
+    patch.setattr(machine, "do", did)
+    return back
+
+
+def test_what_is_lost_on_the_way_in_is_said_and_the_shared_ip_is_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24")
+    monkeypatch.setattr(networks.bridges, "SETTLE", 0.0)
     with pytest.raises(HvmError, match=r"this is gone: 192\.0\.2\.5/24 on eno1"):
         pair.run("put", [V10])
-    assert back == [(["192.0.2.10/24"], "br0")]
+    assert back == [(["192.0.2.10/24"], "br0")] and pair.did[-1] == "hv1 announce"
+
+
+def test_addresses_that_networkd_gives_anew_after_a_reload_are_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shared IP too: without the host's own address it would be added as the only one of its network."""
+    back = reconfigured(pair, monkeypatch)
+    kernel, slept = pair.machines["hv1"].kernel, []
+
+    def sleep(seconds: float) -> None:
+        assert back == []
+        slept.append(seconds)
+        if len(slept) == 3:
+            kernel.set("eno1", addresses=("10.0.0.1/24", "192.0.2.5/24"))
+
+    monkeypatch.setattr(networks.time, "sleep", sleep)
+    pair.run("put", [V10])
+    assert back == [(["192.0.2.10/24"], "br0")] and len(slept) == 3
+
+
+@pytest.mark.parametrize("name", ["", "backup_secure", "sync", "migrate_secure", "migrate_unsecure", "hv stop", "hvm_shared_ip"])
+def test_beside_what_moves_the_shared_ip_it_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24")
+    with contextlib.ExitStack() as stack:
+        if name:
+            handle = stack.enter_context((pair.hv1.place / "run/lock").open("w"))
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.write(json.dumps({"operation": name, "owner": "bob", "since": "then", "pid": 0}))
+            handle.flush()
+        pair.run("put", [V10])
+    assert len(back) == (name in ("", "backup_secure", "sync"))
+    assert pair.there() == (["br-v10"], ["br-v10"])
+
+
+def test_a_shared_ip_that_was_given_up_meanwhile_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """hv stop and sharedIP disable leave the role as it is, and hold no lock when they are over."""
+    off = pair.hv1.place / "run" / networks.address.OFF
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24", then=lambda: off.write_text(""))
+    pair.run("put", [V10])
+    assert back == []
+
+
+def test_on_a_host_that_is_not_active_any_more_it_is_not_put_back(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    then = [lambda: pair.be(pair.hv1, "PASSIVE", 4)]
+    back = reconfigured(pair, monkeypatch, "10.0.0.1/24", "192.0.2.5/24", then=lambda: then and then.pop()())
+    pair.run("put", [V10])
+    assert back == []
 
 
 def test_a_file_that_cannot_be_read_hides_nothing_else_of_the_status(pair: Pair) -> None:
@@ -353,6 +495,7 @@ def observed(host: str, bridges: list[str], told: dict[str, t.Any]) -> dict[str,
     [
         (["br-v10"], V10, [], ""),
         (["br-v10"], None, [], ""),
+        (["br-v10"], None, ["br-v10 is to be removed, and is still there"], ""),
         ([], V10, ["br-v10 is not there"], "is not there, and web need it. Bring the two together: hvm_network state=applied."),
         (
             ["br-v10"],

@@ -47,8 +47,12 @@ class Host1:
         patch.setattr(switch, "Peer", self.peer)
         patch.setattr(switch.shared_ip, "prepare", lambda *args: self.do("prepare", *args) or "prepared")
         patch.setattr(switch.shared_ip, "take", lambda *args, **more: self.do("take", *args, more))
-        patch.setattr(switch.shared_ip, "enable", lambda *args: self.do("enable", *args))
+        patch.setattr(switch.shared_ip, "enable", lambda *args, sure: sure() or self.do("enable", *args))
         patch.setattr(switch.address, "keep_announcing", lambda *args: self.do("announce", *args) or ["a warning"])
+        record = types.SimpleNamespace(now=lambda dummy: self.me["role"]["now"])
+        patch.setattr(switch.address.role, "load", lambda: record)
+        patch.setattr(switch.address.role, "boot_id", lambda: "b")
+        patch.setattr(switch.operation.none_moves, "__defaults__", (path,))
         patch.setattr(switch.address, "give_up", lambda dummy: self.do("give up") or True)
         patch.setattr(switch.address, "tell_peer", lambda dummy: self.do("tell"))
         patch.setattr(switch.hypervisor, "start", self.start)
@@ -158,6 +162,25 @@ def test_start_takes_an_address_that_is_missing_although_the_hypervisor_runs(hos
     result = host.apply("started", check=check)
     assert (result["changed"], result["epoch"], result["plan"]) == (True, 3, [f"shared IP on: {V4}"])
     assert host.did == ([] if check else [("enable", (V4,), "br0", "192.0.2.1"), ("announce", (V4,), "br0")])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_missing_address_does_not_wait_for_a_sync_and_is_left_to_a_migration(
+    host: Host1, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    host.me = side("hv1", "ACTIVE", "ACTIVE", 3, running=True)
+    host.me["shared_ip"]["enabled"] = False
+    pid = operation.os.getpid()
+    with operation.Lock().held("sync", "bob"):
+        monkeypatch.setattr(operation.os, "getpid", lambda: pid + 1)
+        assert host.apply("started", check=check)["changed"]
+    monkeypatch.setattr(operation.os, "getpid", lambda: pid)
+    host.did.clear()
+    with operation.Lock().held("migrate_secure", "bob"):
+        monkeypatch.setattr(operation.os, "getpid", lambda: pid + 1)
+        with pytest.raises(HvmError, match="another operation is running"):
+            host.apply("started", check=check)
+    assert host.did == []
 
 
 def test_stop_takes_an_address_off_that_was_left_behind(host: Host1) -> None:

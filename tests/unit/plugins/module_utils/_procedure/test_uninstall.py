@@ -110,6 +110,7 @@ class Host:
         everything = [
             *install.files(), *self.more, *install.UNITS, *uninstall.CONFIGURATION, *uninstall.RECORDS, operation.JOURNAL,
             f"{install.HOME}/lib-1/x.py",
+            f"{role.STATE}/networks-peer.json", f"{role.STATE}/networks.lock", f"{role.RUN}/shared-ip-off",
         ]  # fmt: skip
         for name in everything:
             path = pathlib.Path(name)

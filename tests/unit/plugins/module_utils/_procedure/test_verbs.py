@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, guest_agent, image
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.readiness import Wait
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.stopping import Limits
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
@@ -149,6 +150,31 @@ def test_check_mode_says_it_and_does_nothing(world: World) -> None:
     assert world.states() == before
 
 
+def _said(world: World, verb: str, *names: str, check: bool) -> str:
+    before = world.states()
+    with pytest.raises(HvmError) as caught:
+        world.apply(verb, *names, check=check)
+    assert world.states() == before and not caught.value.details["changed"]
+    return str(caught.value)
+
+
+def test_check_mode_refuses_what_the_run_refuses_because_of_a_state_image(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs.states, "written", lambda dummy: None)
+    os.makedirs(world.dir)
+    for name in ("db", "lab"):
+        pathlib.Path(image.image_path(world.dir, name)).write_bytes(b"no image of libvirt")
+    said = _said(world, "started", "db", "web", check=True)
+    assert said.startswith("not all VMs are started: db: VM db has a saved state;") and "; not tried: web. " in said
+    assert said == _said(world, "started", "db", "web", check=False)
+    planned = world.apply("started", "web", check=True)  # the others are no reason
+    assert planned["vms"] == {"web": "running"}
+    said = _said(world, "restored", check=True)
+    assert "db: restoring VM db is refused" in said and "lab: VM lab runs and yet has a state image" in said
+    assert said == _said(world, "restored", check=False)
+
+
 def test_libvirts_own_autostart_goes_with_a_start(world: World) -> None:
     world.conn.lookupByName("lab").setAutostart(1)
     assert world.apply("started", "api")["actions"] == ["api started", "libvirt's own autostart of lab switched off"]
@@ -200,7 +226,33 @@ def test_an_error_tells_what_was_done_and_what_was_warned_of(world: World, monke
     assert caught.value.details["vms"] == {"db": "running", "lab": "running", "web": "stopped"}
 
 
+def test_a_verb_that_ends_early_names_whom_it_did_not_try_and_on_a_bad_night_it_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(dom: t.Any) -> t.NoReturn:
+        raise HvmError("no memory")
+
+    monkeypatch.setattr(libvirt.virDomain, "create", broken)
+    with pytest.raises(HvmError, match=r"are started: db: no memory; not tried: web\. Mend that, then run this again"):
+        world.apply("started")
+    destroy = verbs.stopping.poweroff
+
+    def hung(conn: t.Any, name: str, *words: t.Any, **more: t.Any) -> t.Any:
+        if name == "lab":
+            raise HvmError("it hangs")
+        return destroy(conn, name, *words, **more)
+
+    world.conn.lookupByName("db").createWithFlags(0)
+    monkeypatch.setitem(domains.VERBS, "poweredoff", (hung, True))
+    with pytest.raises(HvmError, match=r"not all VMs are poweredoff: lab: it hangs\. Mend that"):
+        world.apply("poweredoff")
+    assert (world.states()["db"], world.states()["lab"]) == ("stopped", "running")
+
+
 def test_refusals(world: World) -> None:
+    for check in (True, False):
+        with pytest.raises(HvmError, match=r"parallel is 0\. It is 1 or more"):
+            world.apply("started", options=Options(parallel=0), check=check)
     with pytest.raises(Refused, match="there is no VM wbe"):
         world.apply("started", "wbe")
     with pytest.raises(HvmError, match="no VM is named"):
