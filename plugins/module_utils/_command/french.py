@@ -705,7 +705,6 @@ SENTENCES = {
     "{}: started, ended, frozen or unfrozen since the migration had begun": (
         "{}: démarrée, terminée, figée ou relancée depuis le début de la migration"
     ),
-    "Run it again.": "Relancer.",
     "somebody has cancelled it before any VM moved": "interrompue par quelqu'un avant tout déplacement de VM",
     "somebody has cancelled it before the role moved": "interrompue par quelqu'un avant le changement de rôle",
     "somebody has cancelled it before {} moved": "interrompue par quelqu'un avant le déplacement de {}",
