@@ -64,6 +64,7 @@ options:
     default: 0
   on_failure:
     description: Whether VMs that have moved come V(back) when another one cannot, or V(stay) until somebody goes on or goes back.
+      VMs that were saved to move are off until then.
     type: str
     choices: [back, stay]
     default: back

@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: hvm_operation
 short_description: End an operation that runs, or the mark of one that did not end
 description:
-  - V(cancelled) tells a C(migrate_unsecure) that runs on this host to end. It looks for that before and while it moves a VM; then
-    it undoes what is to be undone, and fails with that reason. This module does not wait for it. Once every VM has moved there
-    is nothing to cancel any more.
+  - V(cancelled) tells a C(migrate_unsecure) that runs on this host to end. It looks for that after the hot sync, before and
+    while it moves a VM, and before the shared IP goes off; then it undoes what is to be undone, and fails with that reason. This
+    module does not wait for it. Once every VM has moved there is nothing to cancel any more, and this is refused.
   - V(acknowledged) removes the mark of an operation that was interrupted, once somebody has looked. Not that of a
     C(migrate_unsecure) - only its journal says on which host each VM is; M(hvm.pair.hvm_recover) ends it.
 version_added: 0.1.0
@@ -25,6 +25,7 @@ options:
     description:
       - For V(cancelled), what becomes of VMs that have moved by then. They come V(back), or they V(stay) on the other host, until
         C(migrate_unsecure) is run again, which goes on with the others, or M(hvm.pair.hvm_recover), which brings them back.
+        With V(stay), VMs that were saved to move are off until then.
       - It counts more than O(hvm.pair.hvm_move#module:on_failure).
     type: str
     choices: [back, stay]

@@ -725,6 +725,27 @@ SENTENCES = {
     "{} direct: paused meanwhile": "{} direct: figée pendant ce temps",
     "{} live, and paused when its time was over": "{} live, puis figée une fois son temps écoulé",
     "{} no interruption in this run": "{} aucune interruption cette fois",
+    "VM {}: its disk {} was detached, and {} holds what was written to it": (
+        "VM {}: son disque {} a été détaché, et {} contient ce qui y a été écrit"
+    ),
+    "Attach it again ({}), then hvm.pair.recover. Or hvm.pair.recover first, then qemu-img commit -d {}, move the file away, and "
+    "hvm.pair.recover again.": (
+        "Le rattacher ({}), puis 'hvm recover'. Ou d'abord 'hvm recover', puis qemu-img commit -d {}, déplacer le fichier, et à "
+        "nouveau 'hvm recover'."
+    ),
+    "VM {}: {} was detached there, and what was written to it would not come back": (
+        "VM {}: {} a été détaché là-bas, et ce qui y a été écrit ne reviendrait pas"
+    ),
+    "If it cannot come while it runs (an older QEMU here): {}": "Si elle ne peut revenir en marche (QEMU plus ancien ici): {}",
+    "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here.": (
+        "Arrêter la VM là-bas, puis 'hvm recover': elle revient sous forme de fichiers, avec tous ses disques, et peut "
+        "démarrer ici."
+    ),
+    "{}: started, ended, frozen or unfrozen since the migration had begun": (
+        "{}: démarrée, terminée, figée ou relancée depuis le début de la migration"
+    ),
+    "somebody has cancelled it before any VM moved": "interrompue par quelqu'un avant tout déplacement de VM",
+    "somebody has cancelled it before the role moved": "interrompue par quelqu'un avant le changement de rôle",
     "somebody has cancelled it before {} moved": "interrompue par quelqu'un avant le déplacement de {}",
     "Memory written in {} s, while the VMs ran": "Mémoire écrite en {} s, pendant que les VMs tournaient",
     "Steps of the interruption ({} s, all in one process, no Ansible task among them):": "Etapes de l'interruption ({} s):",
@@ -1015,11 +1036,21 @@ SENTENCES = {
     "{} is run by {}; here its lock is only lent": "{} est exécutée par {}; ici son verrou n'est que prêté",
     "Cancel it there, on {}.": "L'interrompre là-bas, sur {}.",
     "the move of {} was stopped": "le déplacement de {} a été interrompu",
+    "VM {} did not move: its memory did not converge within {} s": (
+        "la VM {} ne s'est pas déplacée: sa mémoire n'a pas convergé en {} s"
+    ),
+    "Give it more time (hvm_move_limit), or let it be paused (hvm_move_mode=auto and hvm_move_fallback=direct).": (
+        "Lui donner plus de temps (--move-limit), ou permettre qu'elle soit suspendue (--move-mode auto et "
+        "--move-fallback direct)."
+    ),
     "VM {} did not move: {}": "la VM {} ne s'est pas déplacée: {}",
     "{}; so the migration was undone, and {} goes on as the ACTIVE host": (
         "{}; la migration a donc été annulée, et {} continue comme hôte ACTIF"
     ),
     "the migration ended before its time ({}); {} stay on {}": "la migration a pris fin avant l'heure ({}); {} restent sur {}",
+    "the migration ended before its time ({}); {} stay on {}; saved, and off until then: {}": (
+        "la migration a pris fin avant l'heure ({}); {} restent sur {}; sauvegardées, et arrêtées jusque-là: {}"
+    ),
     "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.": (
         "'hvm migrate unsecure' continue avec les autres, 'hvm recover' les fait revenir."
     ),

@@ -83,8 +83,6 @@ def parse_xml(text: str) -> dict[str, t.Any]:
 _BULK = {"persistent": 4, "managed_save": 256, "libvirt_autostart": 1024, "snapshots": 4096}
 #: virDomainStatsTypes VIR_DOMAIN_STATS_STATE; asks no QEMU.
 _STATS_STATE = 1
-#: VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_IOERROR: QEMU's own doing when a pool is full (werror=enospc), and it stays so.
-_IO_ERROR = (3, 5)
 
 
 def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
@@ -105,7 +103,7 @@ def vms(conn: t.Any, state_dir: str) -> dict[str, dict[str, t.Any]]:
             continue  # a transient one that has ended meanwhile
         info.update({key: name in names for key, names in bulk.items()})
         info.update(uuid=dom.UUIDString(), state=vm_state.STATES.get(stats["state.state"], OTHER), saved=name in saved)
-        info["io_error"] = (stats["state.state"], stats.get("state.reason")) == _IO_ERROR
+        info["io_error"] = (stats["state.state"], stats.get("state.reason")) == vm_state.IO_ERROR
         found[name] = info
     return dict(sorted(found.items()))
 

@@ -154,6 +154,10 @@ def move(
         watch.end()
         if has_moved(source, target, name):
             return watch.report()  # only the answer has got lost
+        if watch.aborted and watch.report().late and not way.pause:
+            what = f"VM {name} did not move: its memory did not converge within {way.limit:g} s"
+            remedy = "Give it more time (hvm_move_limit), or let it be paused (hvm_move_mode=auto and hvm_move_fallback=direct)."
+            raise HvmError(what, remedy) from exc
         if watch.aborted:
             raise Aborted(f"the move of {name} was stopped") from exc
         raise HvmError(f"VM {name} did not move: {_why(exc)}") from exc

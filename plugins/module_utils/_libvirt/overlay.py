@@ -22,10 +22,14 @@ import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.files import sync_directory
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 
 DIRECTORY = "/var/lib/hvm/overlays"
+#: Where libvirt has the definitions of VMs. It writes each of them whole (virFileRewrite: fsync, rename), and does nothing for
+#: their directory: after a power cut within seconds the one of before is there.
+DEFINITIONS = "/etc/libvirt/qemu"
 #: A guest's small write copies a subcluster of 4 KiB, not a cluster of 128 (QEMU 5.2, docs/interop/qcow2.txt).
 OPTIONS = "extended_l2=on,cluster_size=128k"
 #: virDomainSnapshotCreateFlags: DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC.
@@ -91,6 +95,26 @@ def make(disk: Disk) -> None:
     os.chmod(disk.overlay, 0o600)
 
 
+@contextlib.contextmanager
+def _standing_still(dom: t.Any, no_room: bool = False) -> t.Iterator[None]:
+    """The VM writes nothing while its disks change, and until it is on disk by which files it starts next time.
+
+    Else a power cut within seconds has it start from the others: what it was told is safe would be in files that nobody reads,
+    or would be hidden by older ones.
+
+    :param no_room: whether it stood since there was no room where it writes, and goes on where there is.
+    """
+    stood = vm_state.state_of(dom) == vm_state.FROZEN
+    if not stood:
+        dom.suspend()
+    try:
+        yield
+        sync_directory(DEFINITIONS)
+    finally:
+        if not stood or no_room:
+            dom.resume()
+
+
 def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
     """From now on the VM writes to its overlays, which have just been made; all of its disks at one moment."""
     root = ET.Element("domainsnapshot")
@@ -105,7 +129,8 @@ def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
         if dev in mine:
             ET.SubElement(entry, "driver", type="qcow2")
             ET.SubElement(entry, "source", file=mine[dev].overlay)
-    dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
+    with _standing_still(dom):
+        dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
 
 
 def in_use(xml: str) -> list[str]:
@@ -116,6 +141,27 @@ def in_use(xml: str) -> list[str]:
         if source is not None and target is not None and (source.get("file") or "").startswith(f"{DIRECTORY}/"):
             found.append(target.get("dev", ""))
     return found
+
+
+def detached(dom: t.Any, listed: t.Sequence[Disk]) -> list[Disk]:
+    """Disks that the VM has not any more, or, while it runs, not until it is started again: libvirt does nothing with those."""
+    targets = [target.get("dev") for target in ET.fromstring(dom.XMLDesc(0)).findall("./devices/disk/target")]
+    return [disk for disk in listed if disk.dev not in targets]
+
+
+def refuse_detached(dom: t.Any, listed: t.Sequence[Disk]) -> None:
+    """:raises HvmError: when an overlay would be left behind, and removed in the end, with what is in it."""
+    for disk in detached(dom, listed):
+        if os.path.lexists(disk.overlay):
+            name, file = dom.name(), disk.overlay
+            where = "--config" if vm_state.state_of(dom) == vm_state.STOPPED else "--live"
+            again = f"virsh attach-disk {name} {file} {disk.dev} --subdriver qcow2 {where}"
+            raise HvmError(
+                f"VM {name}: its disk {disk.dev} was detached, and {file} holds what was written to it",
+                # before recover the disk itself must not be written
+                f"Attach it again ({again}), then hvm.pair.recover. "
+                f"Or hvm.pair.recover first, then qemu-img commit -d {file}, move the file away, and hvm.pair.recover again.",
+            )
 
 
 def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600.0) -> str | None:
@@ -131,9 +177,11 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
     used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(INACTIVE))}
     if not left and not used:
         return None
+    refuse_detached(dom, listed)
     running = vm_state.state_of(dom) in (vm_state.RUNNING, vm_state.FROZEN)
+    gone = detached(dom, listed)  # and somebody has seen to what was in their overlays
     for disk in listed:
-        if disk.dev not in used:
+        if disk.dev not in used or disk in gone:
             continue
         if not os.path.lexists(disk.overlay):
             raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")
@@ -142,6 +190,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
         else:
             run(["qemu-img", "commit", "-q", "-f", "qcow2", "-d", disk.overlay], timeout=timeout)
     _redefine(conn, dom, listed)
+    sync_directory(DEFINITIONS)  # else it may name files that are gone
     for disk in left:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(disk.overlay)
@@ -149,11 +198,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
 
 
 def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
-    """An active commit into the disk below, and nothing further down.
-
-    The VM stands still while QEMU changes over and libvirt writes that down: what it wrote in between would be missing after a
-    crash, when it is started from the overlay once more.
-    """
+    """An active commit into the disk below, and nothing further down."""
     deadline = time.monotonic() + timeout
     if disk.dev not in in_use(dom.XMLDesc(0)):
         return
@@ -165,16 +210,10 @@ def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
         if time.monotonic() > deadline:
             raise HvmError(f"VM {dom.name()}: {disk.dev} is not in {disk.base} after {timeout:.0f} s")
         time.sleep(_POLL)
-    stood = vm_state.state_of(dom) == vm_state.FROZEN
-    if not stood:
-        dom.suspend()
-    try:
+    with _standing_still(dom, no_room=tuple(dom.state()) == vm_state.IO_ERROR):
         dom.blockJobAbort(disk.dev, _PIVOT)
         while disk.dev in in_use(dom.XMLDesc(0)) and time.monotonic() < deadline:
             time.sleep(_POLL)
-    finally:
-        if not stood:
-            dom.resume()
     if disk.dev in in_use(dom.XMLDesc(0)):
         raise HvmError(f"VM {dom.name()}: {disk.dev} is still on its overlay")
 

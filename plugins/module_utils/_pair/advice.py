@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.hvm.pair.plugins.module_utils._pair import moving
+
 #: What ends most of what did not end.
 IT_RECOVERS = "hvm.pair.recover finishes it or undoes it, and says which"
 #: Operations that did not end -> what ends them, where it is not `recover`.
@@ -36,7 +38,7 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
         if alone and entry["arrived"]:
             return "hvm.pair.recover; if the other host is lost: hvm.pair.failover goes on with the VMs that have moved here"
         return f"hvm.pair.recover on {entry.get('source') or 'the other host'}, or hvm.pair.migrate_unsecure to go on there"
-    if found["role"]["now"] == "ACTIVE" and "arrived" not in entry:
+    if found["role"]["now"] == "ACTIVE" and "arrived" not in entry and entry["step"] in moving.FORWARD:
         return "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back"
     return IT_RECOVERS
 

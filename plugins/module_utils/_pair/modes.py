@@ -417,13 +417,28 @@ def plan_line(name: str, one: Choice) -> str:
 _THEN = {DIRECT: "paused and moved", BACK: "given up"}
 
 
-def plan(choices: t.Mapping[str, Choice], here: str, there: str, shared_ips: t.Sequence[str] = ()) -> list[str]:
-    """Every step of the migration, for check mode."""
+def plan(
+    choices: t.Mapping[str, Choice],
+    here: str,
+    there: str,
+    shared_ips: t.Sequence[str] = (),
+    begun: t.Mapping[str, t.Any] | None = None,
+) -> list[str]:
+    """Every step of the migration, for check mode.
+
+    :param begun: the journal of one that is gone on with: the last set was taken, VMs saved, and nothing is written to disks.
+    """
     moving, saved = of_mode(choices, LIVE, DIRECT), of_mode(choices, SECURE)
-    lines = ["snapshot, sync, until the rest is small"]
-    lines += [f"save these VMs: {', '.join(saved)}"] if saved else []
-    lines += [f"overlays for the disks of {', '.join(moving)}: from then on nobody writes the disks themselves"] if moving else []
-    lines += ["snapshot set, sync, verify", f"{there} makes ready to take the VMs, without becoming ACTIVE"]
+    lines = []
+    if begun is None:
+        lines += ["snapshot, sync, until the rest is small"]
+        lines += [f"save these VMs: {', '.join(saved)}"] if saved else []
+        if moving:
+            lines += [f"overlays for the disks of {', '.join(moving)}: from then on nobody writes the disks themselves"]
+        lines += ["snapshot set, sync, verify"]
+    else:
+        moving, saved = sorted(begun["overlays"]), list(begun["saved"])
+    lines += [f"{there} makes ready to take the VMs, without becoming ACTIVE"]
     lines += [f"move to {there}, by priority:"] if choices else []
     lines += [plan_line(name, one) for name, one in choices.items()]
     lines += [f"shared IP off on {here}"] if shared_ips else []

@@ -42,10 +42,12 @@ COMING_BACK, WAITING, STAYS = "coming back", "waiting for the other host", "stay
 #: Steps of the target's.
 ARRIVE, ARRIVED, TAKE_OVER, COMMIT = "arrive", "arrived", "take over", "commit"
 
+#: In these every VM has moved, and the role follows.
+ROLE_MOVES = (ADDRESS_OFF, STOP_HERE, HAND_OVER, COMMIT_THERE)
 #: Before these have ended, the target knows nothing of it.
 _ALONE = ("begin", OVERLAYS, LAST_SNAPSHOT, LAST_SYNC)
 #: From these it can go on: the set is there, and nobody has begun to merge overlays.
-_FORWARD = (ARRIVE_THERE, MOVE, STAYS, ADDRESS_OFF, STOP_HERE, HAND_OVER)
+FORWARD = (ARRIVE_THERE, MOVE, STAYS, ADDRESS_OFF, STOP_HERE, HAND_OVER)
 
 
 def source(side: Observation) -> Entry | None:
@@ -271,7 +273,7 @@ def ways(entry: Entry) -> str:
     if "arrived" in entry:
         on = str(entry.get(SOURCE) or "the other host")
         return f"On {on}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back."
-    if entry["step"] in _FORWARD:
+    if entry["step"] in FORWARD:
         return "hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back."
     return "hvm.pair.recover finishes it or undoes it, and says which."
 
@@ -296,7 +298,7 @@ def go_on(me: Observation, peer: Observation) -> list[Finding]:
     if mine is None or me["role"]["now"] != ACTIVE:
         what = f"this host is {me['role']['now']}, and only the ACTIVE one goes on with it"
         return [Finding(what, "hvm.pair.recover finds out which host goes on.", host)]
-    if mine["step"] not in _FORWARD:
+    if mine["step"] not in FORWARD:
         return [Finding(f"it was last at '{mine['step']}': from there it only goes back", back, host)]
     if peer["role"]["now"] != PASSIVE:
         return [Finding(f"{other} is {peer['role']['now']}", "hvm.pair.recover finds out which host goes on.", other)]

@@ -335,7 +335,7 @@ class Agent:
         return arrive.arrive(self._config, arguments["facts"], emit)
 
     def arrived(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        return self._arrive("arrived", arguments)
+        return self._arrive("arrived", arguments, bool(arguments["frozen"]))
 
     def left(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         return self._arrive("left", arguments)
@@ -343,11 +343,11 @@ class Agent:
     def drop(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         return self._arrive("drop", arguments)
 
-    def _arrive(self, what: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _arrive(self, what: str, arguments: dict[str, t.Any], *more: t.Any) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
 
         self._need_lock("VMs are taken in")
-        return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"])))
+        return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"]), *more))
 
     def pack(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables

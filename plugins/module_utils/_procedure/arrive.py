@@ -107,10 +107,12 @@ def _set_state(config: PairConfig, name: str) -> tuple[list[str], bool]:
     return behind, inventory.is_complete(members, datasets)
 
 
-def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
+def arrived(config: PairConfig, name: str, frozen: bool) -> dict[str, t.Any]:
     """A VM that has come, paused: all that it has is on disk here, then it is this host's, then it goes on.
 
     One that is off has come with its overlays alone. Again it does nothing, but for one that stands still here.
+
+    :param frozen: whether somebody had frozen it when it left.
     """
     journal = journal_here()
     entry = journal.entry
@@ -120,11 +122,12 @@ def arrived(config: PairConfig, name: str) -> dict[str, t.Any]:
     overlays.durable(overlays.disks(entry["overlays"])[name])
     _take_rest(name)
     if name not in entry["arrived"]:
-        journal.step("arrived", arrived=sorted({*entry["arrived"], name}))
+        stand = {*entry["frozen"], name} if frozen else set(entry["frozen"]) - {name}
+        journal.step("arrived", arrived=sorted({*entry["arrived"], name}), frozen=sorted(stand))
     conn = domains.connect()
     try:
         dom = conn.lookupByName(name)
-        if vm_state.state_of(dom) == vm_state.FROZEN and name not in entry["frozen"]:
+        if vm_state.state_of(dom) == vm_state.FROZEN and not frozen:
             dom.resume()
         return {"runs": vm_state.state_of(dom) == vm_state.RUNNING}
     finally:

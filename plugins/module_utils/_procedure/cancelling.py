@@ -65,8 +65,9 @@ def refusal(
         return "nothing runs here that could be cancelled", f"Only {CANNED} can be, on the host that runs it."
     if running not in CAN:
         return f"{running} cannot be cancelled", f"Only {CANNED} can be. Wait until it has ended."
-    if moving.target({"pending": entry}) or now != role.ACTIVE:
-        if moving.source({"pending": entry}):
+    mine = moving.source({"pending": entry})
+    if moving.target({"pending": entry}) or now != role.ACTIVE or (mine and mine["step"] in moving.ROLE_MOVES):
+        if mine:
             return "every VM has moved, and the role with them: nothing is left to cancel", f"To go back, migrate from {other}."
         return f"{running} is run by {other}; here its lock is only lent", f"Cancel it there, on {other}."
     return None

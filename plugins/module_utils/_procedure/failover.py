@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt.overlay import DEFINITIONS
 from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
@@ -34,8 +35,6 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
-#: Where libvirt keeps the definitions of VMs.
-DEFINITIONS = "/etc/libvirt/qemu"
 #: Seconds for a fence command.
 FENCE_TIMEOUT = 120.0
 

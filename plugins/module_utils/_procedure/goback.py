@@ -16,13 +16,15 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
-from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, moving, operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
+#: What becomes of a VM that does not come back while it runs.
+AS_FILES = "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here."
 #: Seconds for one request in which the other host stops its libvirt.
 LONG = 1800.0
 
@@ -36,13 +38,15 @@ def go_back(
     :return: name of a VM or a thing -> error.
     """
     entry = journal.entry
+    early = entry["step"] == moving.OVERLAYS  # one may stand whose overlay has just begun
     operation.noted(lambda: journal.step(moving.COMING_BACK))
     bases.reopen(config.datasets)
     if stopped:
         conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    _go_on(conn, entry, ())  # none of them has begun to come back, so one that stands here has never run there
+    # none of them has begun to come back, so one that stands here has never run there
+    _go_on(conn, entry, entry["overlays"] if early else entry["begun"])
     try:
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
@@ -86,7 +90,7 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name):
+                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"]):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
@@ -99,7 +103,7 @@ def bring_back(
     return errors
 
 
-def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool) -> bool:
     """Of a VM that was to move, and is not the other host's, nothing is left there.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
@@ -109,7 +113,7 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str) -> bool:
     gone = migration.has_gone(conn, name)
     if gone and migration.has_moved(conn, way.libvirt, name):
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
-            peer.call("arrived", vm=name)
+            peer.call("arrived", vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
     if gone:
@@ -130,7 +134,8 @@ def _bring(
 
     It is the other host's until that one has written down that it is not; only then it goes on here.
     """
-    running, frozen = name in other["qemu"], name in journal.entry["frozen"]
+    entry = journal.entry
+    running, frozen, half = name in other["qemu"], name in entry["frozen"], name in entry.get(moving.HALF, ())
     if name in qemu_processes():
         if not running:  # it has moved here, and only that host's word was missing
             overlays.durable(disks)
@@ -141,16 +146,18 @@ def _bring(
                 conn.lookupByName(name).resume()
             return
         conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
-    if name in journal.entry.get(moving.HALF, ()):
+    if half:
         overlays.as_left(disks)
     else:
+        if running and name in entry["moved"]:  # else it may stand because of the move, and now because of its way back
+            frozen = vm_state.is_frozen(way.libvirt.lookupByName(name), frozen)
+            entry["frozen"] = sorted({*entry["frozen"], name} if frozen else set(entry["frozen"]) - {name})
         overlays.drop_old(disks)
         _half(journal, name, True)
     overlays.put_by(disks)
     if running:
         overlays.make(disks)
-        with way.way_back(name) as (memory, nbd):
-            migration.move(way.libvirt, conn, name, disks, migration.Way(memory, nbd))
+        _move_back(conn, way, name, disks, entry)
         overlays.durable(disks)
     else:
         way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
@@ -161,6 +168,34 @@ def _bring(
         conn.lookupByName(name).resume()
     elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
+
+
+def _move_back(
+    conn: t.Any, way: passage.Passage, name: str, disks: t.Sequence[overlay.Disk], entry: t.Mapping[str, t.Any]
+) -> None:
+    """The way it went. A live one is slowed down, and paused in the end, whatever was wished: else it might go on for ever.
+
+    One that does not come goes on where it is.
+    """
+    dom = way.libvirt.lookupByName(name)
+    gone = [disk.dev for disk in overlay.detached(dom, disks)]
+    if gone:  # its overlay would stay there, and go
+        what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
+        raise HvmError(what, AS_FILES)
+    runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
+    with way.way_back(name) as (memory, nbd):
+        limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)
+        back = migration.Way(memory, nbd, throttle=not direct, limit=limit, pause=not direct, rate=int(entry.get("rate", 0)))
+        try:
+            if runs and direct:
+                dom.suspend()
+            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there)
+        except Exception as exc:
+            with contextlib.suppress(Exception):
+                if runs and vm_state.state_of(dom) == vm_state.FROZEN:
+                    dom.resume()
+            what = exc.what if isinstance(exc, HvmError) else str(exc)
+            raise HvmError(what, f"If it cannot come while it runs (an older QEMU here): {AS_FILES}") from exc
 
 
 def _half(journal: operation.Journal, name: str, yes: bool) -> None:
@@ -192,7 +227,7 @@ def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewher
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
     """
-    _go_on(conn, entry, elsewhere)
+    _go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
     mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
     return overlays.fold(conn, mine, progress)
 
@@ -202,14 +237,14 @@ def let_run(entry: t.Mapping[str, t.Any]) -> None:
     with contextlib.suppress(Exception):
         conn = hypervisor.connect_again()
         try:
-            _go_on(conn, entry, entry["moved"])
+            _go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
         finally:
             conn.close()
 
 
-def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], elsewhere: t.Collection[str]) -> None:
-    """VMs that a move which failed has left standing."""
-    for name in set(entry["overlays"]).intersection(qemu_processes()).difference(entry["frozen"], elsewhere):
+def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
+    """Those of the VMs that a move which failed has left standing; whom it had not begun with, somebody has frozen."""
+    for name in set(names).intersection(qemu_processes()).difference(entry["frozen"]):
         with contextlib.suppress(Exception):  # whoever needs it to run finds out
             dom = conn.lookupByName(name)
             if vm_state.state_of(dom) == vm_state.FROZEN:

@@ -146,7 +146,7 @@ def migrate(config: PairConfig, progress: Progress, check: bool = False, options
         me, dummy, choices, measured = prerequisites(config, peer, options, progress)
         facts = {"link": measured.link, "dirty": dict(measured.dirty)}
         if check:
-            plan = modes.plan(choices, config.me.name, config.peer.name, config.shared_ips)
+            plan = modes.plan(choices, config.me.name, config.peer.name, config.shared_ips, pair_moving.source(me))
             vms = {name: modes.expected(one) for name, one in choices.items()}
             return {"changed": True, "active": config.peer.name, "vms": vms, "plan": plan, "measured": facts}
         with operation.Lock().held(OPERATION, operation.owner()):
@@ -185,12 +185,14 @@ class _Move:
             "frozen": sorted(name for name, one in choices.items() if one.frozen),
             "modes": {name: one.mode for name, one in choices.items()},
             "on_failure": "stay" if options.stay else "back",
+            "limit": options.policy.limit,  # for the way back, which is another process's, maybe
+            "rate": options.rate,
         }
         if goes_on:
             self.journal, entry = goes_on, goes_on.entry
             # one that had begun may stand still because of that, and nobody has frozen it
             entry["frozen"] = sorted({*entry["frozen"], *set(facts["frozen"]).difference(entry["begun"])})
-            entry.update(modes={**entry["modes"], **facts["modes"]}, on_failure=facts["on_failure"])
+            entry.update({**facts, "modes": {**entry["modes"], **facts["modes"]}, "frozen": entry["frozen"]})
             self.epoch = int(entry["epoch"]) - 1
         else:
             self.epoch = max(me["role"]["epoch"], other["role"]["epoch"])
@@ -217,6 +219,7 @@ class _Move:
             else:
                 conn = domains.connect()
                 infos = self._last_look(conn)
+                self._heed("before any VM moved")  # the hot rounds may have been hours
                 name, sent, warnings = self._prepare(conn, infos)
             self._move_all()
             self._hand_over(conn, name)
@@ -232,12 +235,13 @@ class _Move:
     # ---- before the first VM moves
 
     def _last_look(self, conn: t.Any) -> dict[str, dict[str, t.Any]]:
-        """:raises HvmError: when VMs were started or ended since it was decided how each moves."""
+        """:raises HvmError: when VMs were started, ended, frozen or unfrozen since it was decided how each moves."""
         infos = domains.vms(conn, self.config.state_dir)
-        now = {name for name, vm in infos.items() if vm["state"] in (domains.RUNNING, domains.FROZEN)}
-        changed = sorted(now.symmetric_difference(self.choices))
+        now = {(name, vm["state"] == domains.FROZEN) for name, vm in infos.items() if modes.takes_part(vm)}
+        changed = sorted({name for name, dummy in now ^ {(name, one.frozen) for name, one in self.choices.items()}})
         if changed:
-            raise HvmError(f"{', '.join(changed)}: started or ended since the migration had begun", "Run it again.")
+            what = f"{', '.join(changed)}: started, ended, frozen or unfrozen since the migration had begun"
+            raise HvmError(what, "Run it again.")
         return infos
 
     def _prepare(self, conn: t.Any, infos: dict[str, dict[str, t.Any]]) -> tuple[str, int, list[str]]:
@@ -289,7 +293,7 @@ class _Move:
         there = pair_moving.arrived(self.other) if self.goes_on else ()
         names = set(self.journal.entry["overlays"]).difference(there)
         for name in sorted(set(there).difference(self.journal.entry["moved"])):
-            self.peer.call("arrived", vm=name)  # it may stand: that host was not heard any more
+            self._arrived(name)  # it may stand: that host was not heard any more
         self.journal.step("move", moved=sorted({*self.journal.entry["moved"], *there}))
         if names:
             conn = domains.connect()
@@ -303,13 +307,15 @@ class _Move:
         self.watch.step("move")
 
     def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
-        if self._cancelled():
-            raise HvmError(f"somebody has cancelled it before {name} moved")
+        self._heed(f"before {name} moved")
         journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
-        again = name in journal.entry["begun"]
-        journal.step("move", begun=sorted({*journal.entry["begun"], name}))
+        again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
         dom = conn.lookupByName(name)
+        overlay.refuse_detached(dom, disks)
+        if not again:  # else it may stand because of that
+            frozen = frozen - {name} | ({name} if vm_state.is_frozen(dom, name in frozen) else set())
+        journal.step("move", begun=sorted({*journal.entry["begun"], name}), frozen=sorted(frozen))
         how = "off"
         if again and moving.has_moved(conn, there.libvirt, name):
             how = "it had moved before"
@@ -319,13 +325,17 @@ class _Move:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
             there.push(name, disks, dom.XMLDesc(0))
-        if self.peer.call("arrived", vm=name)["runs"]:
+        if self._arrived(name):
             self.resumed[name] = time.monotonic()
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
         stood = ""
         if name in self.resumed and name in self.paused:
             stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s"
         self.progress.say(f"{name} has moved ({how}) in {time.monotonic() - began:.1f} s{stood}")
+
+    def _arrived(self, name: str) -> bool:
+        """:return: whether it runs there."""
+        return bool(self.peer.call("arrived", vm=name, frozen=name in self.journal.entry["frozen"])["runs"])
 
     def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
         """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
@@ -346,7 +356,7 @@ class _Move:
                 return "off"
         if report.late:
             self.late.add(name)
-        if not choice.frozen:
+        if name not in self.journal.entry["frozen"]:
             self.paused.setdefault(name, report.paused or time.monotonic())
         return choice.mode
 
@@ -368,11 +378,16 @@ class _Move:
     def _cancelled(self) -> bool:
         return cancelling.wanted() is not None
 
+    def _heed(self, when: str) -> None:
+        if self._cancelled():
+            raise HvmError(f"somebody has cancelled it {when}")
+
     # ---- the role follows
 
     def _hand_over(self, conn: t.Any, name: str) -> None:
         """:raises HvmError: when a VM is still here."""
         self.journal.step("shared IP off")
+        self._heed("before the role moved")  # from that step on nobody is told that it would end
         address.give_up(self.config)
         self.watch.step("shared IP off")
         self.journal.step("stop here")
@@ -463,9 +478,10 @@ class _Move:
         if stay and self.journal.entry["moved"] and not self.stopped:
             operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
             goback.let_run(self.journal.entry)
+            off = f"; saved, and off until then: {', '.join(self.saved)}" if self.saved else ""
             raise HvmError(
                 f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
-                f"{self.config.peer.name}",
+                f"{self.config.peer.name}{off}",
                 "hvm.pair.migrate_unsecure goes on with the others, hvm.pair.recover takes them back.",
             ) from cause
         errors = goback.go_back(self.config, self.peer, self.progress, self.journal, self.stopped, self.held)

@@ -22,6 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlay
 
 #: The socket here that is the other host's libvirt.
 LIBVIRT = f"{relaying.MOVE}/libvirt.sock"
+THERE = f"qemu+unix:///system?socket={LIBVIRT}"
 #: Seconds that a socket of QEMU's is waited for on its host: libvirt has QEMU make it when it is wanted.
 WAIT = 60.0
 
@@ -49,14 +50,21 @@ class Passage:
     def libvirt(self) -> t.Any:
         """A connection to the other host's."""
         self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
-        conn = domains.connect(f"qemu+unix:///system?socket={LIBVIRT}")
-        self._stack.callback(conn.close)
-        return conn
+        return self._connect(THERE)
 
     @functools.cached_property
     def watcher(self) -> t.Any:
         """A second one to this host's."""
-        conn = domains.connect()
+        return self._connect(domains.URI)
+
+    @functools.cached_property
+    def watcher_there(self) -> t.Any:
+        """A second one to the other host's, through the relay of the first."""
+        assert self.libvirt  # it opens the relay
+        return self._connect(THERE)
+
+    def _connect(self, uri: str) -> t.Any:
+        conn = domains.connect(uri)
         self._stack.callback(conn.close)
         return conn
 

@@ -152,7 +152,9 @@ def ended(config: PairConfig, done: dict[str, t.Any]) -> dict[str, t.Any]:
     if errors:
         said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
         what = f"{config.me.name} is ACTIVE, but not everything runs: {said}"
-        raise HvmError(what, "Mend the reason, then hvm_vm state=restored or state=started.", changed=True, **done)
+        # while VMs are on both hosts no VM is started or restored by hand
+        then = "hvm.pair.recover" if moving.source({"pending": operation.pending()}) else "hvm_vm state=restored or state=started"
+        raise HvmError(what, f"Mend the reason, then {then}.", changed=True, **done)
     return done
 
 

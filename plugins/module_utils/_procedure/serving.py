@@ -142,7 +142,7 @@ def serve(
             warnings += operation.noted(lambda: journal.step("overlays into the disks"))
             errors.update(overlays.fold(conn, here, progress))
             watch.step("overlays into the disks")
-        warnings += put_overlays_beside(config, conn, wanted.elsewhere)
+        warnings += put_overlays_beside(config, conn, {*wanted.elsewhere, *errors})  # an error may name one that is to be seen to
     finally:
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)

@@ -191,7 +191,8 @@ def test_what_libvirt_says_is_the_reason() -> None:
     assert not isinstance(raised.value, moving.Aborted)
 
 
-def test_one_that_was_stopped_says_so() -> None:
+def told_to_abort() -> VM:
+    """It fails when somebody has aborted its job."""
     source = VM(RUNNING)
     source.fails = Error("operation aborted", 78)
 
@@ -202,8 +203,18 @@ def test_one_that_was_stopped_says_so() -> None:
             moving.time.sleep(0.01)
 
     source.then = then
+    return source
+
+
+def test_one_that_was_stopped_says_so() -> None:
     with pytest.raises(moving.Aborted, match="the move of web was stopped"):
-        move(source, VM(None), stop=lambda: True)
+        move(told_to_abort(), VM(None), stop=lambda: True)
+
+
+def test_one_whose_time_was_over_says_that() -> None:
+    with pytest.raises(HvmError, match=r"did not converge within 0.01 s. Give it more time \(hvm_move_limit\)") as raised:
+        move(told_to_abort(), VM(None), limit=0.01)
+    assert not isinstance(raised.value, moving.Aborted)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ class Snapshots:
     """A VM that is asked for one."""
 
     def __init__(self, xml: str) -> None:
-        self.xml, self.asked = xml, list[tuple[str, int]]()
+        self.xml, self.asked, self.did = xml, list[tuple[str, int]](), list[str]()
 
     def lookupByName(self, name: str) -> t.Any:
         assert name == "web"
@@ -188,13 +188,25 @@ class Snapshots:
     def XMLDesc(self, dummy: int) -> str:
         return self.xml
 
+    def state(self) -> list[int]:
+        return [1, 1]
+
+    def suspend(self) -> None:
+        self.did.append("suspend")
+
+    def resume(self) -> None:
+        self.did.append("resume")
+
     def snapshotCreateXML(self, xml: str, flags: int) -> None:
+        self.did.append("snapshot")
         self.asked.append((xml, flags))
 
 
-def test_all_disks_change_at_one_moment_and_no_other() -> None:
+def test_all_disks_change_at_one_moment_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     vm = Snapshots(domain(FILE, BLOCK, QCOW2, CDROM))
+    monkeypatch.setattr(overlay, "sync_directory", vm.did.append)
     overlay.begin(vm, "web", DISKS)
+    assert vm.did == ["suspend", "snapshot", "/etc/libvirt/qemu", "resume"]
     [(xml, flags)] = vm.asked
     assert flags == 16 + 32 + 4 + 128  # DISK_ONLY, REUSE_EXT, NO_METADATA, ATOMIC
     root = ET.fromstring(xml)

@@ -7,7 +7,8 @@ them.
 
 Whenever anything is done on either host, each VM that runs writes once more, and is told that it is on disk (`flushed`). What
 must never be is asserted where it would happen: a VM that runs twice, a write into a disk that is shut, an overlay that is moved
-into and not empty, a disk that is written while its VM is on the other host.
+into and not empty, a disk that is written while its VM is on the other host, an overlay that counts again although its disk has
+been written since.
 
 The same path means another file on each host: what the library has for its directories is a symbolic link to those of the host
 that acts.
@@ -25,6 +26,7 @@ import random
 import shutil
 import tempfile
 import threading
+import time
 import types
 import typing as t
 import xml.etree.ElementTree as ET
@@ -35,6 +37,7 @@ from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
@@ -81,14 +84,24 @@ class Error(Exception):
 
 @dataclasses.dataclass(eq=False)
 class Layer:
-    """A disk, or an overlay. :ivar writes: in it; `volatile`: of these, ones that a power cut would take."""
+    """A disk, or an overlay. :ivar writes: in it; `volatile`: of these, ones that a power cut would take.
+    :ivar found: what its disk had in it when the overlay came over it.
+    """
 
     writes: set[int] = dataclasses.field(default_factory=set)
     volatile: set[int] = dataclasses.field(default_factory=set)
     below: Layer | None = None
+    found: set[int] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.found = set(self.below.writes) if self.below else set()
 
     def all(self) -> set[int]:
         return self.writes | (self.below.all() if self.below else set())
+
+    def hides(self) -> set[int]:
+        """Newer writes of its disk, which it would lie over."""
+        return self.below.writes - self.found - self.writes if self.below else set()
 
 
 @dataclasses.dataclass
@@ -106,6 +119,9 @@ class Process:
 class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
+    :ivar on_disk: host -> VM -> its definition, as a power cut leaves it.
+    :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
+    :ivar no_room: VMs that stand still since their overlays cannot be written.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
@@ -122,7 +138,11 @@ class Moving(Lab):
         self.sets: dict[str, dict[str, t.Any]] = {"hv1": {}, "hv2": {}}
         self.flushed: dict[str, set[int]] = {}
         self.saved: dict[str, dict[str, set[int]]] = {"hv1": {}, "hv2": {}}
+        self.on_disk: dict[str, dict[str, dict[str, str]]] = {"hv1": {}, "hv2": {}}
         self.excused: list[str] = []
+        self.lively: set[str] = set()
+        self.no_room: set[str] = set()
+        self.rates: list[int] = []
         self.dirty: dict[str, int] = {}
         self.link = 0
         self.asked: list[str] = []
@@ -175,6 +195,7 @@ class Moving(Lab):
         for path in self.hv1.vms[name]["conf"].values():
             self.disks["hv1"][path] = Layer()
         self.flushed[name] = set()
+        self.definitions_on_disk(self.hv1)
         self.start(self.hv1, name)
         if frozen:
             self.hv1.vms[name]["state"] = FROZEN
@@ -194,6 +215,8 @@ class Moving(Lab):
                 layers = {dev: self.file(path) for dev, path in paths.items()}
             except FileNotFoundError as exc:
                 raise Error(f"Cannot access storage file {exc.filename}", 38) from exc
+        for dev, layer in layers.items():
+            assert not layer.hides(), f"{name} starts from an overlay of {dev} that lies over what it has written since"
         memory = set.union(*(layer.all() for layer in layers.values()))
         self.processes[host.name][name] = Process(layers, paths, memory)
         host.vms[name]["state"] = state
@@ -228,8 +251,20 @@ class Moving(Lab):
         if dataset in host.tree:
             host.tree[dataset]["props"]["written"] = [str(int(host.tree[dataset]["props"]["written"][0]) + 1), "-"]
 
+    def definitions_on_disk(self, host: Host) -> None:
+        """By an fsync of their directory, or by whatever else brings all of a pool to disk."""
+        self.on_disk[host.name] = {name: dict(vm["conf"]) for name, vm in host.vms.items() if "conf" in vm}
+
+    def sync_directory(self, path: str) -> None:
+        assert path == overlay.DEFINITIONS
+        self.do("sync definitions")
+        self.definitions_on_disk(self.at)
+
     def power_cut(self, host: Host) -> None:
         super().power_cut(host)
+        for name, conf in self.on_disk[host.name].items():
+            if name in host.vms:
+                host.vms[name]["conf"] = dict(conf)
         for name in list(self.processes[host.name]):
             self.end(host, name, 0)
         for file in (host.place / "overlays").iterdir():
@@ -321,6 +356,7 @@ class Moving(Lab):
         super().snapshot(name, *hosts)
         for host in hosts or (self.hv1, self.hv2):
             self.sets[host.name][name] = self.content(host)
+            self.definitions_on_disk(host)
 
     def content(self, host: Host) -> dict[str, t.Any]:
         """What is in the datasets: disks, definitions, images, the note about overlays."""
@@ -343,6 +379,7 @@ class Moving(Lab):
             assert not host.daemon, "libvirt's files go back under it"
             host.vms = {name: {**copy.deepcopy(vm), "state": STOPPED} for name, vm in content["vms"].items()}
             host.images = set(content["images"])
+            self.definitions_on_disk(host)
             self.memories(host).update(content["memory"])
             note = host.place / "states" / overlays.NOTE
             note.parent.mkdir(exist_ok=True)
@@ -377,6 +414,7 @@ class Moving(Lab):
         patch.setattr(bases, "reopen", reopen)
         for module in (overlay, overlays, bases, arrive):
             patch.setattr(module, "run", self.run)
+        patch.setattr(overlay, "sync_directory", self.sync_directory)
         patch.setattr(overlays, "succeeds", lambda command: True)
         patch.setattr(overlays, "is_mounted", lambda: True)
         patch.setattr(overlays, "sockets", lambda dummy: None)
@@ -488,6 +526,7 @@ class Moving(Lab):
         if command[:2] == ["zfs", "get"]:
             return "".join(f"{name}\n" for name, entry in at.tree.items() if bases.MARK in entry["props"])
         self.do(" ".join([verb, words[0], *words[-1:]]))
+        self.definitions_on_disk(at)  # each of these ends a transaction group of the pool
         if words[0] == "set":
             for name in words[3:]:
                 at.tree[name]["props"].update({"readonly": ["on", "local"], bases.MARK: ["on", "local"]})
@@ -532,6 +571,7 @@ class Moving(Lab):
         name = pathlib.Path(base).stem
         assert self.excuse(name) or name not in self.arrived(other), f"{name} is on {other.name}"
         assert self.excuse(name) or other.vms.get(name, {}).get("state") != RUNNING
+        assert not layer.hides(), f"{name}: old writes come over what it has written to {base} since"
         self.written(host, IMAGES)
         t.cast("Layer", layer.below).writes |= layer.writes
 
@@ -746,7 +786,8 @@ class Domain:
     def state(self) -> list[int]:
         self.conn._ask()
         state = _STATES[self.vm["state"]]
-        return [state, self.lab.why_off.get((self.host.name, self._name), 0) if state == 5 else 1]
+        reason = 5 if state == 3 and self._name in self.lab.no_room else 1
+        return [state, self.lab.why_off.get((self.host.name, self._name), 0) if state == 5 else reason]
 
     def isActive(self) -> bool:
         return bool(self.vm["state"] != STOPPED)
@@ -780,12 +821,16 @@ class Domain:
     def suspend(self) -> None:
         assert self.vm["state"] == RUNNING
         self.lab.do(f"suspend {self._name}")
+        self.conn._ask()  # it may be the other host's
         self.vm["state"] = FROZEN
 
     def resume(self) -> None:
         assert self.vm["state"] == FROZEN
         self.lab.do(f"resume {self._name}")
-        self.vm["state"] = RUNNING
+        self.conn._ask()
+        full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
+        if self._name not in self.lab.no_room or not full:
+            self.vm["state"] = RUNNING
 
     def create(self) -> None:
         self.lab.do(f"start {self._name}")
@@ -809,6 +854,7 @@ class Domain:
             path = source.get("file", "")
             layer = self.lab.file(path)
             assert layer.below is process.layers[dev] and not layer.writes
+            layer.found = set(layer.below.writes)
             process.layers[dev], process.paths[dev], self.vm["conf"][dev] = layer, path, path
         assert all(path.startswith(overlay.DIRECTORY) for path in process.paths.values())
         self.lab.written(self.host, LIBVIRTS)
@@ -846,7 +892,15 @@ class Domain:
         self.lab.aborted = True
 
     def jobStats(self) -> dict[str, t.Any]:
-        return {"type": 0}
+        return {"type": 2 if self._name in self.lab.lively else 0}
+
+    def _converge(self, flags: int) -> None:
+        """One that is lively does when it is slowed down and somebody pauses it in the end."""
+        end = time.monotonic() + 3 * bool(flags & migration.AUTO_CONVERGE)
+        while self._name in self.lab.lively and self.vm["state"] == RUNNING:
+            if time.monotonic() > end:
+                raise Error("it goes round and round")
+            time.sleep(0.01)
 
     def migrate3(self, target: Connection, parameters: dict[str, t.Any], flags: int) -> None:
         """In phases, as libvirt has them: begun; all is over there; the target has finished; the source has ended."""
@@ -854,6 +908,7 @@ class Domain:
         target._ask()
         assert flags & (8 | 32 | 128) == 8 | 32 | 128
         assert parameters["migrate_disks"] == list(process.paths)
+        lab.rates.append(parameters.get("bandwidth", 0))
         there = target.host
         with lab.on(there):
             gate = role.gate_says()
@@ -865,6 +920,7 @@ class Domain:
         phase, landed, before = "begun", False, None
         try:
             lab.do(f"migrate {name}")
+            self._converge(flags)
             self._ask_both(target)
             layers = {}
             for dev, path in process.paths.items():

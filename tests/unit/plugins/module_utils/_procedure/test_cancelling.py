@@ -18,6 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import cancell
 
 SOURCE = {"operation": "migrate_unsecure", "step": "move"}
 NOTHING = "nothing runs here that could be cancelled. Only migrate_unsecure can be, on the host that runs it."
+ALL = "every VM has moved, and the role with them: nothing is left to cancel. To go back, migrate from hv2."
 LENT = "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."
 TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "source": "hv1"}
 
@@ -36,8 +37,10 @@ TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "so
         ("migrate_unsecure", "PASSIVE", None, LENT),
         ("migrate_unsecure", "PASSIVE", TARGET, LENT),
         ("migrate_unsecure", "ACTIVE", {**TARGET, "step": "commit"}, LENT),
-        ("migrate_unsecure", "PASSIVE", {**SOURCE, "step": "hand over"},
-         "every VM has moved, and the role with them: nothing is left to cancel. To go back, migrate from hv2."),
+        ("migrate_unsecure", "PASSIVE", {**SOURCE, "step": "hand over"}, ALL),
+        ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "shared IP off"}, ALL),
+        ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "stop here"}, ALL),
+        ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "hand over"}, ALL),
     ],
 )  # fmt: skip
 def test_who_may_be_told(running: str, now: str, entry: dict[str, t.Any] | None, said: str) -> None:

@@ -218,7 +218,7 @@ def test_a_vm_that_cannot_move_is_saved_and_restored_there(lab: Moving) -> None:
 def test_a_vm_is_paused_first_when_it_is_wished_so(lab: Moving) -> None:
     migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
     lab.whole(lab.hv2, OFF)
-    assert lab.did.index("hv1 suspend db") == lab.did.index("hv1 migrate db") - 1
+    assert lab.did[lab.did.index("hv1 migrate db") - 1] == "hv1 suspend db"
 
 
 def test_without_a_vm_only_the_role_moves(lab: Moving) -> None:
@@ -264,9 +264,48 @@ def test_an_answer_that_is_lost_is_asked_for(lab: Moving) -> None:
 
 def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab: Moving) -> None:
     on(lab, "hv1 sync", lambda: lab.start(lab.hv1, "mail"))
-    with pytest.raises(HvmError, match="mail: started or ended since the migration had begun"):
+    with pytest.raises(HvmError, match="mail: started, ended, frozen or unfrozen since the migration had begun"):
         migrate(lab)
     lab.whole(lab.hv1)
+
+
+def becomes(lab: Moving, host: t.Any, name: str, state: str) -> t.Callable[[], None]:
+    """By somebody's hand."""
+    return lambda: host.vms[name].update(state=state)
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_so_does_one_that_was_frozen_or_unfrozen(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["web"]["state"] = before
+    on(lab, "hv1 sync", becomes(lab, lab.hv1, "web", after))
+    with pytest.raises(HvmError, match="web: started, ended, frozen or unfrozen since the migration had begun"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["web"] if after == FROZEN else ())
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_what_somebody_did_before_its_turn_counts_there(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["web"]["state"] = before
+    on(lab, "hv1 migrate db", becomes(lab, lab.hv1, "web", after))
+    done = migrate(lab)
+    lab.whole(lab.hv2, OFF, frozen=["web"] if after == FROZEN else ())
+    assert ("interruption" in done["vms"]["web"]) is (after == RUNNING)
+
+
+def test_one_that_was_frozen_before_its_turn_stays_so_when_its_turn_does_not_come(lab: Moving) -> None:
+    lab.faults["hv1 migrate db"] = lambda: becomes(lab, lab.hv1, "web", FROZEN)() or fails()()
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["web"])
+
+
+@pytest.mark.parametrize(("before", "after"), [(FROZEN, RUNNING), (RUNNING, FROZEN)])
+def test_what_somebody_did_there_counts_when_it_comes_back(lab: Moving, before: str, after: str) -> None:
+    lab.hv1.vms["db"]["state"] = before
+    on(lab, "hv1 copied web", lambda: becomes(lab, lab.hv2, "db", after)() or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF, frozen=["db"] if after == FROZEN else ())
 
 
 def with_variables(lab: Moving) -> None:
@@ -366,6 +405,83 @@ def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wis
     assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
 
 
+def test_one_that_is_too_busy_to_come_back_live_is_slowed_down_and_paused(lab: Moving) -> None:
+    on(lab, "hv1 copied web", lambda: lab.lively.add("db") or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab, policy=modes.Policy(limit=1), rate=7)
+    lab.whole(lab.hv1, OFF)
+    assert lab.rates == [7, 7, 7], "there, there, and back"
+
+
+def test_one_that_went_paused_comes_back_paused(lab: Moving) -> None:
+    on(lab, "hv1 copied web", lambda: lab.lively.add("db") or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    lab.whole(lab.hv1, OFF)
+
+
+def test_one_that_was_paused_to_come_back_and_cannot_goes_on_there(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
+    with pytest.raises(HvmError, match="db: VM db did not move: it does not come back"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.faults.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_one_that_stands_since_its_overlay_has_no_room_goes_on_when_it_is_on_its_disks(lab: Moving) -> None:
+    def full() -> None:
+        lab.no_room.add("web")
+        lab.hv1.vms["web"]["state"] = FROZEN
+        fails()()
+
+    lab.faults["hv1 migrate db"] = full
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def detach(lab: Moving, host: t.Any, name: str, how: str = "--persistent") -> None:
+    """As virsh detach-disk NAME vdb does."""
+    process = lab.processes[host.name][name]
+    for known in (process.layers, process.paths, host.vms[name]["conf"] if how == "--persistent" else {"vdb": ""}):
+        known.pop("vdb")
+
+
+@pytest.mark.parametrize("how", ["--persistent", "--live"])
+def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Moving, how: str) -> None:
+    on(lab, "hv1 migrate db", lambda: detach(lab, lab.hv1, "web", how))
+    file = lab.hv1.place / "overlays/web.vdb.qcow2"
+    with pytest.raises(HvmError, match=r"web: VM web: its disk vdb was detached, and \S+web.vdb.qcow2 holds what was written"):
+        migrate(lab)
+    for dummy in range(2):
+        lab.again()
+        with pytest.raises(HvmError, match="its disk vdb was detached"):
+            recovered(lab, lab.hv1)
+    assert file.exists() and lab.hv1.vms["web"]["state"] == RUNNING
+    file.unlink()
+    lab.again()
+    recovered(lab, lab.hv1)
+    assert lab.hv1.pending() == "" and lab.hv2.pending() == "" and list((lab.hv1.place / "overlays").iterdir()) == []
+    assert list(lab.processes["hv1"]["web"].paths.values()) == ["/srv/vms/web.img"]
+
+
+def test_one_that_is_detached_there_comes_back_as_a_file(lab: Moving) -> None:
+    stays(lab)
+    detach(lab, lab.hv2, "db")
+    with pytest.raises(HvmError, match="db: VM db: vdb was detached there, and what was written to it would not come back"):
+        recovered(lab, lab.hv1)
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.end(lab.hv2, "db")
+    del lab.flushed["db"]  # from here on it has no vdb to write to
+    written = set(lab.file(f"{overlays.overlay.DIRECTORY}/db.vdb.qcow2", lab.hv2).writes)
+    lab.again()
+    recovered(lab, lab.hv1)
+    assert written <= lab.disks["hv1"]["/srv/vms/db.qcow2"].writes and lab.hv1.pending() == ""
+
+
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
 def test_with_every_vm_there_it_is_undone_as_well(lab: Moving, effect: str) -> None:
     on(lab, effect, fails("busy"))
@@ -425,6 +541,23 @@ def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> No
     lab.whole(ended(lab), OFF)
 
 
+def test_one_that_an_older_qemu_does_not_take_back_comes_as_files(lab: Moving) -> None:
+    on(lab, "hv1 copied web", fails())
+    lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("unsupported machine type")})
+    with pytest.raises(HvmError, match=r"Shut the VM down there, then hvm\.pair\.recover: it comes back as files"):
+        migrate(lab)
+    for dummy in range(2):
+        with lab.on(lab.hv1):
+            assert "migrate_unsecure" not in advice.advice(lab.observe())
+        lab.again()
+        with pytest.raises(HvmError, match=r"Shut the VM down there.*Mend the reason, then hvm\.pair\.recover\.$"):
+            recovered(lab, lab.hv1)
+    lab.end(lab.hv2, "db")
+    lab.again()
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, [*OFF, "db"])
+
+
 def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
     lab.hv1.address = False
     on(lab, "hv1 copied db", fails())
@@ -434,6 +567,28 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
 
 
 # ---- it is struck
+
+
+def test_what_is_written_right_after_an_overlay_has_begun_outlives_a_power_cut(lab: Moving) -> None:
+    """The definition that names it is on disk before the VM goes on."""
+
+    def cut() -> None:
+        lab.dead = True
+        lab.power_cut(lab.hv1)
+        raise Killed
+
+    on(lab, "hv1 journal migrate_unsecure: last snapshot", cut)
+    with pytest.raises(Killed):
+        migrate(lab)
+    lab.up_again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_a_vm_that_is_off_and_has_its_writes_in_its_disks_starts_from_these_after_a_power_cut(lab: Moving) -> None:
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    migrate(lab)
+    lab.power_cut(lab.hv2)
+    assert lab.hv2.vms["web"]["conf"] == {dev: path for dev, (path, dummy) in lab.hv2.vms["web"]["disks"].items()}
 
 
 @pytest.mark.parametrize("strike", STRIKES)
@@ -521,7 +676,11 @@ def test_what_ends_the_way_back_is_ended_by_recover(strike: str) -> None:
         pair(lab)
         on(lab, "hv1 copied web", fails())
 
-    for lab, dummy in each_strike(strike, prepare, migrate, every=2):
+    def act(lab: Moving) -> None:
+        """Paused both ways: recover has the live way back."""
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+
+    for lab, dummy in each_strike(strike, prepare, act, every=2):
         lab.faults.clear()
         lab.whole(ended(lab), OFF if lab.pending else ANY)
 
@@ -546,6 +705,13 @@ def test_it_is_gone_on_with(lab: Moving) -> None:
     assert not any("snapshot" in one.split()[1] for one in lab.did), "no other set"
     assert done["presync"] == []
     lab.whole(lab.hv2, OFF)
+
+
+def test_check_mode_says_how_it_is_gone_on_with(lab: Moving) -> None:
+    stays(lab)
+    plan = checked(lab)["plan"]
+    assert not any(line.startswith(("snapshot", "overlays", "db:")) for line in plan)
+    assert any(line.startswith("web: live") for line in plan) and plan[-1] == "merge the overlays into the disks"
 
 
 def test_it_is_taken_back(lab: Moving) -> None:
@@ -677,6 +843,39 @@ def test_cancelled_what_has_moved_stays_when_it_is_wished_so(lab: Moving) -> Non
     with pytest.raises(HvmError, match=r"somebody has cancelled it before web moved.*db stay on hv2"):
         migrate(lab)
     assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+@pytest.mark.parametrize(
+    ("effect", "wish", "when"),
+    [
+        ("hv1 sync", modes.SECURE, "before any VM moved"),
+        ("hv1 sync", modes.LIVE, "before any VM moved"),
+        ("hv1 save web", modes.SECURE, "before the role moved"),
+        ("hv2 resume web", modes.LIVE, "before the role moved"),
+    ],
+)
+def test_cancelled_before_the_first_or_after_the_last_it_ends_too(lab: Moving, effect: str, wish: str, when: str) -> None:
+    cancels(lab, effect, cancelling.BACK)
+    with pytest.raises(HvmError, match=f"somebody has cancelled it {when}"):
+        migrate(lab, policy=modes.Policy(wish=wish))
+    lab.whole(lab.hv1, OFF)
+    assert ("hv1 save web" in lab.did) is (effect == "hv1 save web")
+
+
+def test_those_that_were_saved_are_named_when_the_others_stay(lab: Moving) -> None:
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    cancels(lab, "hv2 resume db", cancelling.STAY)
+    with pytest.raises(HvmError, match="db stay on hv2; saved, and off until then: web"):
+        migrate(lab)
+
+
+def test_cancelled_after_the_last_all_may_stay(lab: Moving) -> None:
+    cancels(lab, "hv2 resume web", cancelling.STAY)
+    with pytest.raises(HvmError, match=r"before the role moved\); db, web stay on hv2"):
+        migrate(lab)
     lab.again()
     migrate(lab)
     lab.whole(lab.hv2, OFF)
