@@ -844,6 +844,9 @@ SENTENCES = {
     "{} could not be saved, and run: in the set as after a power cut": (
         "{} n'ont pu être sauvegardées, et tournent: dans le jeu comme après une coupure de courant"
     ),
+    "On {}: {} goes on with it. If that host is lost: hvm.pair.failover does.": (
+        "Sur {}: {} le reprend. Si cet hôte est perdu: hvm.pair.failover le fait."
+    ),
     "the clock of {} is not set: {}. It may be behind by the time of the pause": (
         "l'horloge de {} n'est pas réglée: {}. Elle peut retarder du temps de la pause"
     ),

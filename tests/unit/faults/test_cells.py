@@ -111,7 +111,7 @@ def noted(name):
     ("procedure", "names", "not_here"),
     [
         (MIGRATE, ["switchover.py"], {"going back", "waiting for the other host", *TAKING}),  # how it is undone
-        (BACKUP, ["backup.py"], set()),
+        (BACKUP, ["backup.py"], {"freeze"}),  # one without memory
         # it has no power; and nothing has moved
         (FAILOVER, ["failover.py", "serving.py"], {"the other stands down", "overlays into the disks"}),
         (MOVE, ["move.py"], {"waiting for the other host", "stays as it is"}),  # how it ends otherwise

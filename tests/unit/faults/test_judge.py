@@ -33,7 +33,9 @@ ok: [hvb] => {
 
 def test_what_status_says_is_understood():
     """By the function itself, so that a new kind of advice is seen here."""
-    for text in advice.ENDED_BY.values():
+    for operation, text in advice.ENDED_BY.items():
+        if operation == "unknown":  # nobody but a person can tell
+            continue
         assert _judge.advised(f'ok: [a] => {{\n "Next: {text}"')[0].what in ("backup_secure", "backup_unsecure", "rollback")
     found = {
         "role": {"now": "ACTIVE"},

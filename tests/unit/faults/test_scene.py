@@ -125,10 +125,11 @@ def test_the_next_cell_goes_on_from_a_pair_that_is_whole(world, monkeypatch, act
     assert done[-1] == "fresh", "a cell that did not pass is gone on from"
 
 
-def test_a_pair_that_is_there_is_taken_as_it_is_and_the_first_cell_goes_on_from_it(world, monkeypatch):
+def test_a_pair_that_is_there_is_taken_as_it_is_and_the_first_cell_goes_on_from_it(world, monkeypatch, tmp_path):
     done = []
     world.node, world.names = types.SimpleNamespace(forget=lambda: None), ["alpha", "echo"]
-    world.lab = types.SimpleNamespace(save=lambda name: done.append(f"save {name}"))
+    world.lab = types.SimpleNamespace(save=lambda name: done.append(f"save {name}"), dir=tmp_path)
+    (tmp_path / "faults.json").write_text('{"version": "of another pair"}')
     for name in ("arm", "listen", "heard", "fresh"):
         monkeypatch.setattr(world, name, lambda *words, name=name: done.append(" ".join([name, *(one.name for one in words)])))
     monkeypatch.setattr(world, "active", lambda: world.b)
@@ -141,6 +142,7 @@ def test_a_pair_that_is_there_is_taken_as_it_is_and_the_first_cell_goes_on_from_
     monkeypatch.setattr(world, "next_backup", next_backup)
     world.take_over()
     assert done == ["arm hva", "arm hvb", "listen", "backup of hvb", "heard", "save faults"]
+    assert not list(tmp_path.iterdir()), "what was known of the state before"
     world.go_on()
     assert (world.a.name, world.floor) == ("hvb", {"alpha": 7, "echo": 9})
     assert "fresh" not in done
