@@ -418,6 +418,7 @@ SENTENCES = {
     "{} was fenced": "{} a été éteint par la commande",
     "{} is off, by the operator's word": "{} est éteint, selon l'opérateur",
     "{} is not the other host of the pair": "{} n'est pas l'autre hôte de la paire",
+    "If {} is off, name it: hvm_peer_is_down={}.": "Si {} est éteint, le nommer: --peer-is-down {}.",
     "{} answers, and has no role: it was set up anew, or its record is gone": (
         "{} répond, et n'a pas de rôle: il a été installé à neuf, ou son enregistrement n'est plus là"
     ),

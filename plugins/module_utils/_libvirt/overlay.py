@@ -104,14 +104,14 @@ def _standing_still(dom: t.Any, no_room: bool = False) -> t.Iterator[None]:
 
     :param no_room: whether it stood since there was no room where it writes, and goes on where there is.
     """
-    stood = vm_state.state_of(dom) == vm_state.FROZEN
-    if not stood:
+    runs = vm_state.state_of(dom) == vm_state.RUNNING  # one that has ended meanwhile writes nothing either
+    if runs:
         dom.suspend()
     try:
         yield
         sync_directory(DEFINITIONS)
     finally:
-        if not stood or no_room:
+        if runs or no_room:
             dom.resume()
 
 

@@ -455,13 +455,23 @@ def go_on(me: Observation, names: t.Collection[str]) -> list[Finding]:
     return found
 
 
+def misnamed(me: Observation, down: str) -> list[Finding]:
+    """A word about a host of another pair, or of none, is for nobody here, also where it is not needed. A playbook says it to both
+    hosts of the pair.
+    """
+    if down in ("", me["peer"], me["host"]):
+        return []
+    remedy = f"If {me['peer']} is off, name it: hvm_peer_is_down={me['peer']}."
+    return [Finding(f"{down!r} is not the other host of the pair", remedy, me["host"])]
+
+
 def start(me: Observation, peer: Observation | None, confirmed_down: str = "") -> list[Finding]:
     """Start the hypervisor here. Nobody becomes ACTIVE on the strength of a failed ping.
 
     :param peer: None when the other host does not answer.
     :param confirmed_down: the other host's name, typed by the operator: it is off.
     """
-    found = common(me)
+    found = common(me) + (misnamed(me, confirmed_down) if peer is not None else [])
     if not me["role"]["since"]:
         found.append(Finding("this host has no role yet", "Run the playbook hvm.pair.install on both hosts.", me["host"]))
     elif me["role"]["role"] == DIVERGED:

@@ -149,7 +149,7 @@ def recover(me: Observation, peer: Observation | None, peer_is_down: str = "", g
     :param peer_is_down: the other host's name, typed by the operator: it is off.
     :param give_up: its name again: what only it may have of the VMs that have moved there is given up, too.
     """
-    found = _both_sides(me, peer, _ended(me, peer))
+    found = _both_sides(me, peer, _ended(me, peer)) + (guards.misnamed(me, peer_is_down) if peer is not None else [])
     if found:
         return _refused(found)
     decided = _recover_moved(me, peer, peer_is_down, give_up) or _recover(me, peer, peer_is_down)

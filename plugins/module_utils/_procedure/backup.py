@@ -289,7 +289,7 @@ class _Backup:
         stood = {
             member.name: (self.back.get(member.name) or member.resumed) - member.paused
             for member in self.passes.members
-            if member.ran and member.method != QUIESCED and (member.name in self.back or member.resumed)
+            if member.ran and member.paused and member.method != QUIESCED and (member.name in self.back or member.resumed)
         }
         return checkpoint.set_clocks(stood, brief=[vm for vm, seconds in stood.items() if seconds < BRIEF])
 

@@ -148,7 +148,8 @@ def become_diverged(config: PairConfig, snapshot: bool, reason: str) -> dict[str
         name = checkpoint.new_set_name(config, datasets, "crash")
         checkpoint.snapshot(config, datasets, name, "crash", epoch)
         holds.remember(name)
-        protect.hold(config.datasets, name, config.pair)
+        # one that is between the two renames of a swap is not there; nor has it got the set
+        protect.hold([root for root in config.datasets if root in datasets], name, config.pair)
     role.record(role.DIVERGED, epoch, reason)
     return {"set": name, "warnings": warnings}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
@@ -27,6 +28,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     both,
     comeback,
     holds,
+    preflight,
     recover,
     rollback,
     serving,
@@ -37,6 +39,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as t
 
 #: Seconds for a fence command.
 FENCE_TIMEOUT = 120.0
+#: Seconds until a host that was switched off must be silent.
+OFF_TIMEOUT = 30.0
 
 
 class Words(t.NamedTuple):
@@ -67,7 +71,9 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
             lost.clear()
             if name and me["role"]["now"] != role.ACTIVE:
                 lost.update(what_is_lost(config, name, peer, moving.arrived(me)))
-            return recovery.failover(me, other, name, words.dead_host, words.give_up, None, why_not)
+            # the fence command is what switches off a host that answers and will not be asked; its success is the proof then
+            asked = {**me, "peer_says": ""} if words.fence and other is None else me
+            return recovery.failover(asked, other, name, words.dead_host, words.give_up, None, why_not)
 
         try:
             found = both.decide(config, recovery.FAILOVER, rule, check, stack, progress)
@@ -87,7 +93,7 @@ def apply(config: PairConfig, to: str, words: Words, check: bool, progress: Prog
                 result["plan"] = plan(config, decision.epoch, aim, words, found, undo)
             else:
                 if words.fence and found.other is None:
-                    decision = fence(found, name, words)
+                    decision = fence(config, found, name, words)
                     result["sentence"] = decision.sentence
                 result.update(_take_over(config, found, decision, name, aim, progress, undo))
         return result
@@ -141,17 +147,29 @@ def _vms(config: PairConfig, tree: trees.Tree, name: str) -> tuple[list[str], li
     return sorted({*known, *images}), images
 
 
-def fence(found: both.Decided, name: str, words: Words) -> recovery.Decision:
+def fence(config: PairConfig, found: both.Decided, name: str, words: Words) -> recovery.Decision:
     """Switch the other host off by the operator's command. :raises Refused: when that fails, which proves nothing."""
     try:
         run(list(words.fence), timeout=FENCE_TIMEOUT)
-        failure = ""
+        failure = _still_there(config) if isinstance(found.silent, preflight.Refusal) else ""
     except HvmError as exc:
         failure = exc.what
     decision = recovery.failover(found.me, None, name, words.dead_host, words.give_up, failure)
     if decision.findings:
         raise Refused(recovery.FAILOVER, decision.findings)
     return decision
+
+
+def _still_there(config: PairConfig) -> str:
+    """What a host says that has answered before it was switched off, if it does so after OFF_TIMEOUT; "" when it is silent."""
+    deadline = time.monotonic() + OFF_TIMEOUT
+    while True:
+        other, silent = preflight.ask(config)
+        if other is None and not isinstance(silent, preflight.Refusal):
+            return ""
+        if time.monotonic() > deadline:
+            return f"it succeeded, and {config.peer.name} still answers"
+        time.sleep(1)
 
 
 def plan(

@@ -97,8 +97,9 @@ def initialise(
     _refuse_standing(config, wanted, their_datasets)
     lacking = _missing_here(config, filesystems, wanted == role.ACTIVE, create, _half_copied(config))
     if wanted == role.ACTIVE and config.shared_ips:
-        # a wrong interface, another holder: it would be ACTIVE when that is found, and never be here again
-        shared_ip.prepare(config.shared_ips, config.interface, config.gateway)
+        # a wrong interface, another holder: it would be ACTIVE when that is found, and never be here again; the gateway may be a
+        # VM of this very pair
+        shared_ip.prepare(config.shared_ips, config.interface)
     result = {"changed": True, "role": wanted, "epoch": 1 if wanted == role.ACTIVE else 0, "datasets": lacking.all()}
     if check:
         return result

@@ -28,6 +28,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs.retention import Dec
 
 #: Snapshots destroyed at once: few enough to show progress, and to stay far below a command's time limit on slow disks.
 CHUNK = 100
+#: Seconds by which the clocks of the two hosts may differ without a word about it.
+TOLERANCE = 300.0
 
 LOCALTIME = "/etc/localtime"
 
@@ -148,7 +150,9 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
     now, zone = datetime.datetime.now(datetime.UTC), local_zone()
     ahead = retention.ahead(sets, now)
     taken = inventory.read_times([root for root in config.datasets if root in mine]) if ahead else {}
-    later = [name for name in ahead if name not in taken or taken[name] > now.timestamp()]
+    soon = now.timestamp() + TOLERANCE
+    # the newest one is what the next sync starts from
+    later = [name for name in ahead if taken.get(name, soon + 1) > soon and name != max(sets)]
     verdict = judge(
         config,
         mine,

@@ -341,6 +341,11 @@ def test_a_host_that_is_named_is_named_for_its_pair_alone(
     assert {row["outcome"] for pair, row in ended.rows.items() if pair != "p003"} <= {"not asked", "unchanged"}
 
 
+def test_a_host_that_is_lost_and_left_out_of_the_run_is_named_for_its_pair_alone(many: Many) -> None:
+    ended = many.run("hv_start", "--limit", "all:!p003b", "-e", json.dumps({"hvm_peer_is_down": "p003b"}))
+    assert {line.host[:-1] for line in ended.lines} == {"p003"}, ended.text
+
+
 @pytest.mark.parametrize("limit", ["p003*", "p003a", "p003b"])
 def test_a_limit_to_a_pair_or_to_a_host(many: Many, limit: str) -> None:
     ended = many.run("backup_secure", "--limit", limit)

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards
+from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, recovery
 
 Change = t.Callable[[dict[str, t.Any], dict[str, t.Any]], None]
 
@@ -505,6 +505,15 @@ def test_silence_is_no_proof_but_the_operators_word_is(now: str, was: str, word:
     me, dummy = pair()
     become("me", now, was)(me, dummy)
     assert [finding.sentence() for finding in guards.start(me, None, word)] == said
+
+
+@pytest.mark.parametrize(("word", "refused"), [("", False), ("hv1", False), ("hv2", False), ("hv9", True), ("yes", True)])
+def test_a_word_about_another_host_is_refused_also_where_none_is_needed(word: str, refused: bool) -> None:
+    """Else a run over many pairs starts what a mistyped name does not mean."""
+    me, peer = pair()
+    said = [f"{word!r} is not the other host of the pair"] if refused else []
+    assert [finding.what for finding in guards.start(me, peer, word)] == said
+    assert [finding.what for finding in recovery.recover(me, peer, word).findings] == said
 
 
 def test_a_replica_that_is_of_two_moments_is_not_started() -> None:

@@ -350,8 +350,11 @@ class Lab:
             lab.do(f"snapshot {props['hvm:consistency']}")
             lab.snapshot(name, lab.at)
 
-        def hold(dummy: t.Any, name: str, dummy_pair: str) -> None:
+        def hold(roots: t.Sequence[str], name: str, dummy_pair: str) -> None:
             lab.do("hold")
+            for root in roots:
+                if root not in lab.at.tree:
+                    raise HvmError(f"cannot open '{root}': dataset does not exist")
             lab.at.held.append(name)
 
         def take(steps: t.Sequence[trees.Step], said: t.Callable[[str], None]) -> list[str]:

@@ -144,7 +144,7 @@ def test_check_mode_has_the_plan_and_does_nothing(lab: Lab) -> None:
     assert lab.effects() == []
 
 
-@pytest.mark.parametrize("words", [DEAD, Words(), GIVEN_UP, FENCE])
+@pytest.mark.parametrize("words", [DEAD, Words(), GIVEN_UP])
 def test_a_host_that_refuses_to_be_asked_is_not_off_whatever_word_was_given(lab: Lab, words: Words) -> None:
     """It may be ACTIVE with its VMs: an installation has reached one host only, or its record cannot be read."""
     lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
@@ -191,6 +191,28 @@ def test_a_fence_that_fails_stops_it_whatever_was_named(lab: Lab) -> None:
     assert lab.effects() == ["hv1 lock failover", "hv1 ipmitool off"]
     assert lab.hv1.role() == ("PASSIVE", 5)
     assert not (lab.hv1.place / "journal.json").exists()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_host_that_refuses_to_be_asked_is_fenced_and_has_to_be_silent_then(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Its root disk fails, say: it answers, and cannot say more. To switch it off is what the command is for."""
+    lab.hv2.answers, lab.hv2.refuses = True, "its agent is not of the version that asks"
+    monkeypatch.setattr(failover, "OFF_TIMEOUT", 0.0)
+
+    def off() -> None:
+        lab.hv2.answers = not ends
+
+    lab.faults["hv1 ipmitool off"] = off
+    if ends:
+        assert run(lab, FENCE)["sentence"].endswith("hv2 was fenced")
+        assert lab.hv1.role() == ("ACTIVE", 6)
+    else:
+        with pytest.raises(Refused, match="proves nothing: it succeeded, and hv2 still answers"):
+            run(lab, FENCE)
+        assert lab.hv1.role() == ("PASSIVE", 5)
+    assert lab.effects()[:2] == ["hv1 lock failover", "hv1 ipmitool off"]
 
 
 def test_a_host_that_answers_is_not_fenced(lab: Lab) -> None:

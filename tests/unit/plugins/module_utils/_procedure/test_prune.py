@@ -189,6 +189,18 @@ def test_one_set_of_the_future_does_not_end_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(("seconds", "newest", "said"), [(60, False, False), (7200, False, True), (7200, True, False)])
+def test_a_clock_that_is_a_little_behind_is_not_worth_a_word(seconds: int, newest: bool, said: bool) -> None:
+    """Nor is the newest set: the next sync starts from it, so it could not go."""
+    host = synced(*range(2), base=0)
+    moments = [datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds + more) for more in (0, 1)]
+    for number, moment in enumerate(moments[: 1 if newest else 2]):
+        name = f"hvm_{moment:%Y%m%dT%H%M%SZ}_p_C"
+        host.datasets["tank/vm"]["snapshots"].append([name, f"guid {name}", 100 + number])
+        host.times[name] = int(moment.timestamp())
+    assert bool(host.prune(keep_last=2)["warnings"]) is said
+
+
 def test_without_a_rule_nothing_goes() -> None:
     host = synced(*range(4), base=3)
     done = host.prune()

@@ -167,6 +167,15 @@ def test_what_it_has_of_its_own_is_in_a_set_and_held_before_it_says_so(lab: Lab)
     assert "It is held until somebody decides" in again["sentence"]
 
 
+def test_a_root_that_is_between_two_names_has_no_set_to_hold(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A swap that was cut off: the host says DIVERGED all the same, and its way back ends the swap."""
+    del lab.hv2.tree["rot/b"]
+    lab.at = lab.hv2
+    monkeypatch.setattr(comeback, "refuse_if_up", lambda: None)
+    done = comeback.become_diverged(lab.hv2.config, True, "cut")
+    assert lab.hv2.held == [done["set"]] and lab.did[-1].startswith("hv2 record DIVERGED")
+
+
 def test_check_mode_decides_and_does_nothing(lab: Lab) -> None:
     diverged(lab)
     for words, plan in ((KEEP, "kept beside"), (DISCARD, "destroyed")):
