@@ -417,6 +417,7 @@ SENTENCES = {
     ),
     "{} was fenced": "{} a été éteint par la commande",
     "{} is off, by the operator's word": "{} est éteint, selon l'opérateur",
+    "it succeeded, and {} still answers": "elle a réussi, et {} répond encore",
     "{} is not the other host of the pair": "{} n'est pas l'autre hôte de la paire",
     "If {} is off, name it: hvm_peer_is_down={}.": "Si {} est éteint, le nommer: --peer-is-down {}.",
     "{} answers, and has no role: it was set up anew, or its record is gone": (

@@ -456,8 +456,8 @@ def go_on(me: Observation, names: t.Collection[str]) -> list[Finding]:
 
 
 def misnamed(me: Observation, down: str) -> list[Finding]:
-    """A word about a host of another pair, or of none, is for nobody here, also where it is not needed. A playbook says it to both
-    hosts of the pair.
+    """A word about a host of another pair, or of none, is for nobody here, also where it is not needed. A playbook says it to
+    both hosts of the pair.
     """
     if down in ("", me["peer"], me["host"]):
         return []
