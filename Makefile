@@ -10,6 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # The link to this checkout, ahead of any installed copy of the collection
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Each of the many Pythons here would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
 
 TEST_PARTS ?= unit playbooks lint docs-check sanity molecule zfs
 # Those that only need processor time run while the lab waits.

@@ -22,7 +22,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import random
 import shutil
 import tempfile
 import threading
@@ -32,7 +31,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
-from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Host, Killed, Lab
+from fake_pair import FROZEN, MEMORY, ROOTS, RUNNING, SEED, SPARSE, STOPPED, Host, Killed, Lab
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
@@ -421,10 +420,9 @@ class Moving(Lab):
         patch.setattr(meanwhile.content, "is_readable", lambda dummy: True)
         patch.setattr(meanwhile, "_views", lambda *dummy: contextlib.nullcontext((self.at.place / "then", self.at.place / "now")))
         patch.setattr(overlays, "qemu_owner", lambda: (0, 0))
-        os_there = types.SimpleNamespace(**{name: getattr(os, name) for name in dir(os) if not name.startswith("__")})
+        os_there = types.SimpleNamespace(**vars(os))
         os_there.fsync = self.fsync
         patch.setattr(overlays, "os", os_there)
-        patch.setattr(os, "fsync", lambda dummy: None)  # no power cut here is a real one
         running = hypervisor.qemu_processes
         for module in (goback, arrive):
             patch.setattr(module, "qemu_processes", running)
@@ -999,12 +997,6 @@ Act = t.Callable[[Moving], object]
 STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
 
 
-#: Every effect is struck with HVM_LONG=1; otherwise every third one, by HVM_SEED: the others have their turn in other runs.
-SPARSE = 1 if os.environ.get("HVM_LONG") else 3
-SEED = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
-#: A pair is some hundred small files, and each strike has one.
-MEMORY = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
-
 
 def each_strike(strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
     """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)
@@ -1016,7 +1008,7 @@ def each_strike(strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterat
     number = STRIKES.index(strike) % every + 1 + every * (SEED % SPARSE) - step
     while True:
         number += step
-        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY, prefix="hvm-strike-") as place:
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY) as place:
             lab = Moving(pathlib.Path(place), patch)
             prepare(lab)
             struck = lab.strike(strike, lab.number + number)

@@ -12,7 +12,10 @@ import contextlib
 import copy
 import itertools
 import json
+import os
 import pathlib
+import random
+import tempfile
 import types
 import typing as t
 
@@ -41,6 +44,12 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 )
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory, kept, protect
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
+
+#: Every effect is struck with HVM_LONG=1; otherwise every third one, by HVM_SEED: the others have their turn in other runs.
+SPARSE = 1 if os.environ.get("HVM_LONG") else 3
+SEED = int(os.environ.get("HVM_SEED") or random.randrange(1 << 30))
+#: A pair is some hundred small files, and each strike has one.
+MEMORY = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
 
 V4 = "192.0.2.10/24"
 ROOTS = ("ssd/a", "rot/b")
@@ -490,11 +499,12 @@ class Lab:
 Act = t.Callable[[Lab], object]
 
 
-def each_death(place: pathlib.Path, prepare: Act, act: Act) -> t.Iterator[Lab]:
+def each_death(prepare: Act, act: Act) -> t.Iterator[Lab]:
     """A pair for each step of `act`, in which the process was killed before that step."""
-    for number in itertools.count():
-        with pytest.MonkeyPatch.context() as patch:
-            lab = Lab(place / str(number), patch)
+    print(f"HVM_SEED={SEED}")
+    for number in itertools.count(SEED % SPARSE, SPARSE):
+        with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY) as place:
+            lab = Lab(pathlib.Path(place) / "pair", patch)
             prepare(lab)
             lab.dies_at = number
             try:
