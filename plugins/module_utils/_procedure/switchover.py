@@ -33,7 +33,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 )
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, plan
 
 OPERATION = "migrate_secure"
 #: Bytes of the last hot round below which the rest is small enough, and the most rounds.
@@ -113,12 +113,20 @@ def _plan_lines(config: PairConfig, running: t.Sequence[str]) -> list[str]:
 
 
 def presync(config: PairConfig, peer: Peer, progress: Progress, epoch: int) -> list[dict[str, t.Any]]:
-    """Hot rounds, so that little is left for the interruption."""
+    """Hot rounds, so that little is left for the interruption.
+
+    :raises HvmError: when the other host has what is gone here: it would not become ACTIVE with it (`guards.activate`).
+    """
     rounds: list[dict[str, t.Any]] = []
     for number in range(1, ROUNDS + 1):
         progress.say(f"hot sync, round {number}")
         name = checkpoint.take_set(config, "crash", epoch)
         done = sync.sync(config, peer, progress, name)
+        if gone := ", ".join(plan.tops(done["extra_on_peer"])):
+            raise HvmError(
+                f"{gone} on {config.peer.name}: gone on this host, and a migration would bring it back; no VM has been touched",
+                f"hvm_zfs_sync with set_aside [{gone}] puts it aside, where it is kept.",
+            )
         rounds.append({"set": name, "bytes": done["bytes"], "seconds": done["seconds"]})
         if done["bytes"] < SMALL or (number > 1 and done["bytes"] > rounds[-2]["bytes"] * 0.7):
             break

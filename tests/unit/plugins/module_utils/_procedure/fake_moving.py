@@ -699,7 +699,7 @@ class Moving(Lab):
         if self.cut or not self.other().answers:
             raise PeerLost("the connection ended")
         self.send(self.at, self.other(), name)
-        return {"bytes": 1, "seconds": 0.0, "warnings": []}
+        return {"bytes": 1, "seconds": 0.0, "warnings": [], "extra_on_peer": []}
 
     def take_address(self, dummy: t.Any) -> None:
         self.do("address on")

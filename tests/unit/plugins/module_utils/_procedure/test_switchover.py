@@ -83,6 +83,7 @@ class Pair:
         self.daemon = self.writable = True
         self.held, self.announced = [V4, V6], 0
         self.extra_qemu: list[str] = []
+        self.extra: list[str] = []
         self.journal = tmp_path / "journal"
         self.record = tmp_path / "role"
         self._patch_host(patch, tmp_path)
@@ -181,7 +182,7 @@ class Pair:
 
         def sync(*dummy: t.Any) -> dict[str, t.Any]:
             self.do("sync")
-            return {"bytes": 7, "warnings": []}
+            return {"bytes": 7, "warnings": [], "extra_on_peer": self.extra}
 
         patch.setattr(switchover.sync, "sync", sync)
         patch.setattr(switchover.sync, "settle", lambda *dummy: self.do("settle") or [])
@@ -641,6 +642,13 @@ def test_a_vm_that_was_shut_down_meanwhile_stays_so(pair: Pair) -> None:
     with pytest.raises(HvmError, match="so the migration was undone"):
         pair.migrate()
     assert pair.running() == ["alpha", "beta"]
+
+def test_what_is_gone_here_and_is_there_is_found_before_a_vm_stands_still(pair: Pair) -> None:
+    pair.extra = ["tank/vm/old", "tank/vm/old/in", "tank/vm/older"]
+    with pytest.raises(HvmError, match="tank/vm/old, tank/vm/older on hv2: gone on this host, and a migration would bring it back"):
+        switchover.presync(pair.config, switchover.Peer(pair.config), Progress(), EPOCH)
+    assert pair.done.count("sync") == 1
+    pair.goes_on_as_before()
 
 
 def test_libvirt_has_time_to_end_what_was_not_quite_started(monkeypatch: pytest.MonkeyPatch) -> None:
