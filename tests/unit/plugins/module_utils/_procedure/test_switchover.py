@@ -646,7 +646,7 @@ def test_a_vm_that_was_shut_down_meanwhile_stays_so(pair: Pair) -> None:
 
 def test_what_is_gone_here_and_is_there_is_found_before_a_vm_stands_still(pair: Pair) -> None:
     pair.extra = ["tank/vm/old", "tank/vm/old/in", "tank/vm/older"]
-    with pytest.raises(HvmError, match="^tank/vm/old, tank/vm/older on hv2: gone on this host, and .* no VM has been touched"):
+    with pytest.raises(HvmError, match=r"^tank/vm/old, tank/vm/older on hv2: gone on this host, and .* no VM has been touched"):
         switchover.presync(pair.config, switchover.Peer(pair.config), Progress(), EPOCH)
     assert pair.done.count("sync") == 1
     pair.goes_on_as_before()
