@@ -32,7 +32,8 @@ options:
     default: ""
   fence:
     description:
-      - A command that is run on this host to switch the other one off, as a list, such as one of ipmitool.
+      - A command that is run on this host to switch the other one off, as a list, such as one of ipmitool. It is run when that one
+        does not answer, or refuses to be asked.
       - Its success is proof. Its failure is none, whatever was named, and then nothing is done.
     type: list
     elements: str
@@ -79,7 +80,7 @@ lost:
     - What would be, or was, lost, with C(set), C(age) in seconds, C(vms), C(datasets) (with the bytes written since, when that is
       known) and C(lines).
   type: dict
-  returned: always
+  returned: success, and when it is refused
 sentence:
   description: What was decided, and why.
   type: str

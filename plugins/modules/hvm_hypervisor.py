@@ -11,7 +11,7 @@ short_description: Start or stop the hypervisor of a host
 description:
   - C(hvm hv start) mounts the datasets, opens the gate and starts libvirt; C(hvm hv stop) does the reverse.
   - Starting makes the host ACTIVE in a new epoch, if it was not; it is refused when the other host is ACTIVE, was ACTIVE later,
-    or cannot be asked.
+    or cannot be asked, or when another machine has the shared IP. That this one cannot be taken otherwise is a warning.
   - Stopping is refused while VMs run, and over a connection to the shared IP, which goes with it.
 version_added: 0.1.0
 options:

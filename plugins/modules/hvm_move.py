@@ -90,7 +90,8 @@ set:
   returned: when done
 vms:
   description:
-    - Each VM's C(mode), and its C(interruption) in seconds by the clock of the source.
+    - Each VM's C(mode), and its C(interruption) in seconds by the clock of the source; C(late) when it was paused because its
+      memory changed faster than it went over.
     - In check mode C(mode), C(why), and, where that is known, C(expected_seconds) and C(expected_interruption).
   type: dict
   returned: success

@@ -12,8 +12,10 @@ description:
   - Decides by role, epoch and journal of both hosts what this one has to do, and does it. The host that was ACTIVE last becomes
     ACTIVE again, and its VMs run - those that ran when an operation was interrupted, and those with autostart=yes, from their
     state images where these fit, else from their disks. The other host becomes PASSIVE.
-  - An operation that was interrupted is finished or undone by it, and it says which.
-  - A host that was not the last ACTIVE one is never made ACTIVE by it. For that there is M(hvm.pair.hvm_failover).
+  - An operation that was interrupted is finished or undone by it, and it says which. A rollback is ended by
+    M(hvm.pair.hvm_zfs_rollback).
+  - A host that was not the last ACTIVE one is not made ACTIVE by it, unless it had begun to take over, by a failover or because
+    all VMs had moved there. For what is lost there is M(hvm.pair.hvm_failover).
   - It can be interrupted and run again at any time. When there is nothing to do it changes nothing.
 version_added: 0.1.0
 options:

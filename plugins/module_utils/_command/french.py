@@ -385,7 +385,6 @@ SENTENCES = {
         "{} pourra revenir quand il répondra. S'il est éteint et perdu, avec ce que lui seul possède: --winner {} --dead-host {}."
     ),
     "{} is ACTIVE in epoch {}: there is nothing to take over": "{} est ACTIF en époque {}: il n'y a rien à reprendre",
-    "{} is ACTIVE in epoch {}: recover goes on with it": "{} est ACTIF en époque {}: 'hvm recover' poursuit l'opération",
     "{} was ACTIVE in epoch {} and has what {} lacks: {}": "{} a été ACTIF en époque {} et possède ce que {} n'a pas: {}",
     "{} is {} in epoch {} and has what {} lacks: {}": "{} est {} en époque {} et possède ce que {} n'a pas: {}",
     "It is held until somebody decides: {}": "C'est gardé jusqu'à ce que quelqu'un décide: {}",

@@ -449,8 +449,9 @@ def failover(
     """
     here, other, mine = me["host"], me["peer"], me["role"]
     if mine["now"] == ACTIVE:
-        what = "recover goes on with it" if me["pending"] else "there is nothing to take over"
-        return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: {what}")
+        if me["pending"] and (left := guards.common(me)):  # not all of it may be served yet
+            return _refused(left)
+        return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: there is nothing to take over")
     # of a PASSIVE host: it followed a rollback of the other one, and that one is lost
     ended = (*ENDED_BY_RECOVER, *(guards.ROLLBACK if mine["role"] != ACTIVE else ()))
     # a host that was set up anew; in a pair that has begun, which an installation there sees, too

@@ -43,6 +43,26 @@ def files(interface: str) -> dict[str, tuple[str, int]]:
     return {path: (text, 0o644) for path, text in bridges.Host().keeping(interface).items()}
 
 
+def unless_held(failure: HvmError) -> list[str]:
+    """That the shared IP is not there keeps no VM down: a warning.
+
+    :raises HvmError: when another machine has it: nobody knows what runs there.
+    """
+    if "mac" in failure.details:
+        raise failure
+    return [f"the shared IP is not taken: {failure} (hvm_shared_ip state=enabled)"]
+
+
+def prepare(config: PairConfig) -> tuple[shared_ip.Prepared | None, list[str]]:
+    """Asked for before anything starts: another holder of an address may be the other host. :return: (it, warnings)."""
+    if not config.shared_ips:
+        return None, []
+    try:
+        return shared_ip.prepare(config.shared_ips, config.interface, config.gateway), []
+    except HvmError as exc:
+        return None, unless_held(exc)
+
+
 def keep_announcing(addresses: t.Sequence[str], interface: str) -> list[str]:
     """Start the announcer, or start it anew; it ends by itself. Returns at once.
 

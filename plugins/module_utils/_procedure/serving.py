@@ -95,7 +95,7 @@ def serve(
     """
     watch = Stopwatch()
     journal.step("the shared IP is asked for")
-    prepared, warnings = _address(config)
+    prepared, warnings = address.prepare(config)
     journal.step("start the hypervisor")
     if journal.entry.get("overlays") or overlays.left():
         overlays.directory(config)
@@ -148,18 +148,6 @@ def serve(
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
     warnings += checkpoint.set_clocks([name for name, sentence in done.items() if sentence.endswith(("restored", "goes on"))])
     return {"vms": done, "left": sorted({*work.left, *past}), "errors": errors, "warnings": warnings, "steps": watch.steps}
-
-
-def _address(config: PairConfig) -> tuple[shared_ip.Prepared | None, list[str]]:
-    """:raises HvmError: when another machine has it: nobody knows what runs there."""
-    if not config.shared_ips:
-        return None, []
-    try:
-        return shared_ip.prepare(config.shared_ips, config.interface, config.gateway), []
-    except HvmError as exc:
-        if "mac" in exc.details:
-            raise
-        return None, [f"the shared IP is not taken: {exc} (hvm_shared_ip state=enabled)"]
 
 
 def settle(conn: t.Any, names: t.Iterable[str]) -> dict[str, str]:

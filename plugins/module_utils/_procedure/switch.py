@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
@@ -71,7 +71,10 @@ def _address_too(config: PairConfig, me: dict[str, t.Any], check: bool) -> dict[
     warnings: list[str] = []
     with address.taking(config, "hv start", check) as sure:
         if not check:
-            shared_ip.enable(config.shared_ips, config.interface, config.gateway, sure=sure)
+            try:
+                shared_ip.enable(config.shared_ips, config.interface, config.gateway, sure=sure)
+            except HvmError as exc:
+                return _result(False, now, epoch, now, warnings=address.unless_held(exc))
             warnings = address.keep_announcing(config.shared_ips, config.interface)
     return _result(True, now, epoch, now, plan=start_plan(config, epoch)[-1:], warnings=warnings)
 
@@ -99,13 +102,13 @@ def _start(config: PairConfig, peer_is_down: str, lend: bool, progress: Progress
         if findings:
             raise Refused("starting the hypervisor", findings)
         epoch = _next_epoch(me, other)
-        # asked for before anything starts: another holder of the address may be the other host
-        prepared = shared_ip.prepare(config.shared_ips, config.interface, config.gateway) if config.shared_ips else None
+        prepared, warnings = address.prepare(config)
         hypervisor.start(config, epoch, "started by hand", progress, other["role"]["epoch"] if other else None).close()
-        warnings = both.tell_epoch(peer, epoch)
+        warnings += both.tell_epoch(peer, epoch)
         if prepared:
             shared_ip.take(prepared, dad=True)
-        return epoch, warnings + address.keep_announcing(config.shared_ips, config.interface)
+            warnings += address.keep_announcing(config.shared_ips, config.interface)
+        return epoch, warnings
 
 
 def start_plan(config: PairConfig, epoch: int, vms: str = "") -> list[str]:

@@ -33,10 +33,10 @@ PARTS = {
     ],
     "_pair/recovery.py": [
         *("take over", "; ", ", ", "{} s", "{} min", "{} h", "{} bytes", "{} is {}", "{} {} in epoch {}"),
-        *("{} {} {} in epoch {}", "recover goes on with it", "{}, which was ACTIVE, only {}"),
+        *("{} {} {} in epoch {}", "{}, which was ACTIVE, only {}"),
         *("was ACTIVE last, in epoch {}", "had begun to hand over", "{} has seen epoch {} and {}"),
         *("goes on from its saved memory", "starts anew from its disks", "VM {}: loses {}, and {}"),
-        *("{} is ACTIVE in epoch {}: {}", "dataset {}: written since: {}", "{} To go on with them: hvm.pair.rejoin with {}."),
+        *("dataset {}: written since: {}", "{} To go on with them: hvm.pair.rejoin with {}."),
         *("hvm_winner={} hvm_dead_host={}", "{} can come back when it does. If it is off and lost, with what only it has: {}."),
         "{} {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, and {} is off",
         "{} {}; {} is off, by the operator's word: {} becomes ACTIVE in epoch {}",

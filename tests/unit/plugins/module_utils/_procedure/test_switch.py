@@ -101,6 +101,36 @@ def test_start_holds_both_locks_and_asks_for_the_address_before_anything_starts(
     assert result["plan"][-1] == f"shared IP on: {V4}"
 
 
+def test_a_silent_gateway_keeps_no_hypervisor_down_and_another_holder_does(host: Host1, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = HvmError("the gateway 192.0.2.1 does not answer")
+    holder = HvmError("192.0.2.10 is in use", mac="52:54:00:00:00:01")
+
+    def fails(failure: HvmError) -> t.Callable[..., t.NoReturn]:
+        def fail(*dummy: t.Any, **dummy_more: t.Any) -> t.NoReturn:
+            raise failure
+
+        return fail
+
+    said = ["the shared IP is not taken: the gateway 192.0.2.1 does not answer (hvm_shared_ip state=enabled)"]
+    monkeypatch.setattr(switch.shared_ip, "prepare", fails(silent))
+    result = host.apply("started")
+    assert (result["changed"], result["warnings"]) == (True, said)
+    assert ("start", 4, 2) in host.did and TAKEN[1] not in host.did
+    monkeypatch.setattr(switch.shared_ip, "prepare", fails(holder))
+    host.did.clear()
+    with pytest.raises(HvmError, match="is in use"):
+        host.apply("started")
+    assert ("start", 4, 2) not in host.did
+    host.me = side("hv1", "ACTIVE", "ACTIVE", 4, running=True)
+    host.me["shared_ip"]["enabled"] = False
+    monkeypatch.setattr(switch.shared_ip, "enable", fails(silent))
+    again = host.apply("started")
+    assert (again["changed"], again["warnings"]) == (False, said)
+    monkeypatch.setattr(switch.shared_ip, "enable", fails(holder))
+    with pytest.raises(HvmError, match="is in use"):
+        host.apply("started")
+
+
 def test_start_without_the_other_host_wants_its_name(host: Host1) -> None:
     host.peer_answers = False
     with pytest.raises(Refused, match="hv2 does not answer, so it may be ACTIVE"):
