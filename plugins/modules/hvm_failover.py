@@ -32,8 +32,8 @@ options:
     default: ""
   fence:
     description:
-      - A command that is run on this host to switch the other one off, as a list, such as one of ipmitool. It is run when that one
-        does not answer, or refuses to be asked.
+      - A command that is run on this host to switch the other one off, as a list, such as one of ipmitool. It is run when that
+        one does not answer, or refuses to be asked.
       - Its success is proof. Its failure is none, whatever was named, and then nothing is done.
     type: list
     elements: str

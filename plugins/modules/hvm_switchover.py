@@ -14,7 +14,8 @@ description:
   - Steps - snapshot and sync until the rest is small > save VM states, highest number first > shared IP off > stop here >
     snapshot (B), sync, verify > start there > restore by priority > shared IP on there.
   - Whatever fails before a VM runs on the other host is undone - the VMs go on here, from their saved states. Only when the other
-    host was told to take over, and cannot be asked any more whether it did, nothing starts here until M(hvm.pair.hvm_recover) knows.
+    host was told to take over, and cannot be asked any more whether it did, nothing starts here until
+    M(hvm.pair.hvm_recover) knows.
 version_added: 0.1.0
 attributes:
   check_mode:
