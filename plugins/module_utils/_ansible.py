@@ -16,7 +16,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import known
 
 CONFIG_ARGUMENT = {"config": {"type": "path", "default": "/etc/hvm/pair.json"}}
 
@@ -34,13 +34,14 @@ class HvmModule:
         self.check_mode: bool = self.module.check_mode
 
     def run(self, work: t.Callable[[HvmModule], dict[str, t.Any]]) -> t.NoReturn:
-        """Exit with what `work` returns; an HvmError becomes a failure with its sentence, remedy and facts."""
+        """Exit with what `work` returns; what is `known` becomes a failure with its sentence, remedy and facts."""
         try:
             result = work(self)
-        except HvmError as exc:
-            self._warn(exc.details)
-            self.module.fail_json(msg=str(exc), remedy=exc.remedy, **exc.details)
-        except Exception as exc:  # noqa: BLE001  a bug: keep where it happened
+        except Exception as exc:  # noqa: BLE001
+            if failure := known(exc):
+                self._warn(failure.details)
+                self.module.fail_json(msg=str(failure), remedy=failure.remedy, **failure.details)
+            # a bug: keep where it happened
             self.module.fail_json(msg=f"unexpected {type(exc).__name__}: {exc}", exception=traceback.format_exc())
         result.setdefault("changed", False)
         self._warn(result)

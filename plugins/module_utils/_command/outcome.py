@@ -12,7 +12,7 @@ import json
 import traceback
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Refused, known
 
 DONE, FAILED, USAGE, REFUSED, UNWATCHED = 0, 1, 2, 3, 4
 
@@ -35,8 +35,8 @@ def of_error(exc: Exception) -> Outcome:
         more = exc.what[len(plain) :].split("\n")[1:]
         error = {"operation": head, "findings": [list(one) for one in exc.findings], "more": more}
         return Outcome(REFUSED, dict(exc.details), {"msg": str(exc), "what": exc.what, "remedy": exc.remedy, **error})
-    if isinstance(exc, HvmError):
-        return Outcome(FAILED, dict(exc.details), {"msg": str(exc), "what": exc.what, "remedy": exc.remedy})
+    if failure := known(exc):
+        return Outcome(FAILED, dict(failure.details), {"msg": str(failure), "what": failure.what, "remedy": failure.remedy})
     error = {"msg": f"unexpected {type(exc).__name__}: {exc}", "bug": type(exc).__name__, "exception": traceback.format_exc()}
     return Outcome(FAILED, {}, {**error, "what": str(exc), "remedy": ""})
 

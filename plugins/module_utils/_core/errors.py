@@ -56,6 +56,15 @@ class Refused(HvmError):
         super().__init__(f"{head}: {body}", "", findings=[f._asdict() for f in self.findings])
 
 
+def known(exc: BaseException) -> HvmError | None:
+    """One of ours, also of what libvirt said where nobody had a better word for it: it has died, mostly. None: a bug."""
+    if isinstance(exc, HvmError):
+        return exc
+    if type(exc).__name__ == "libvirtError":  # by name: the library need not be importable here
+        return HvmError(f"libvirt failed: {exc}", "What it says of that itself: journalctl -u libvirtd.")
+    return None
+
+
 class CommandError(HvmError):
     """A command of the host failed. `stderr` is what it said."""
 

@@ -17,7 +17,7 @@ import subprocess
 import threading
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, known
 from ansible_collections.hvm.pair.plugins.module_utils._peer import pipeline
 from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import (
     CHUNK,
@@ -164,8 +164,8 @@ class Server:
 
 
 def _error(exc: Exception) -> dict[str, t.Any]:
-    if isinstance(exc, HvmError):
-        return {"what": exc.what, "remedy": exc.remedy, "details": exc.details}
+    if failure := known(exc):
+        return {"what": failure.what, "remedy": failure.remedy, "details": failure.details}
     import traceback  # it loads a dozen files more
 
     return {"what": f"unexpected {type(exc).__name__}: {exc}", "remedy": "", "details": {"exception": traceback.format_exc()}}

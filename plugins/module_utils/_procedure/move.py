@@ -17,7 +17,7 @@ import itertools
 import time
 import typing as t
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused, known
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, domains, moving, overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
@@ -226,8 +226,8 @@ class _Move:
             answer = self._take_over()
         except BaseException as exc:
             self.revert(exc)
-            if isinstance(exc, HvmError):
-                raise self._undone(exc) from exc
+            if cause := known(exc):
+                raise self._undone(cause) from exc
             raise
         self.watch.step("take over there")
         return self._settled(name, sent, warnings, answer)
@@ -259,7 +259,10 @@ class _Move:
         for found in disks.values():
             overlays.make(found)
         for name, found in disks.items():
-            overlay.begin(conn, name, found)
+            try:
+                overlay.begin(conn, name, found)
+            except Exception as exc:  # libvirtError
+                raise HvmError(f"VM {name} could not be put onto its overlays: {exc}") from exc
         progress.say(f"overlays for {', '.join(self.moving) or 'no VM'}")
         self.watch.step("overlays")
         self.journal.step("last snapshot")

@@ -17,7 +17,7 @@ import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused, known
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation, role
@@ -188,8 +188,8 @@ class _Switch:
             self.watch.step("start there and restore")
         except BaseException as exc:
             self.revert(exc)
-            if isinstance(exc, HvmError):
-                raise self._undone(exc) from exc
+            if cause := known(exc):
+                raise self._undone(cause) from exc
             raise
         warnings = done["warnings"] + self._settle(name) + answer["warnings"]
         warnings += operation.noted(lambda: role.record(role.PASSIVE, self.epoch + 1, f"{self.config.peer.name} is ACTIVE"))

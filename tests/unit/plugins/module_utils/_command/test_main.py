@@ -286,6 +286,13 @@ def test_a_bug_is_1_and_says_where(hvm: t.Any) -> None:
     assert "erreur inattendue" in hvm("vms", "start", "--lang", "fr").err
 
 
+def test_what_libvirt_itself_says_is_no_bug(hvm: t.Any) -> None:
+    hvm.answers[verbs, "apply"] = type("libvirtError", (Exception,), {})("Cannot write data: Broken pipe")
+    ran = hvm("vms", "start")
+    said = "hvm: libvirt failed: Cannot write data: Broken pipe. What it says of that itself: journalctl -u libvirtd.\n"
+    assert (ran.code, ran.err) == (1, said)
+
+
 def test_a_move_asks_what_its_playbook_asks_and_reports_each_vm(hvm: t.Any) -> None:
     hvm.answers[preflight, "preflight"] = {**hvm.answers[preflight, "preflight"], "warnings": ["slow"]}
     hvm.answers[move, "migrate"] = {

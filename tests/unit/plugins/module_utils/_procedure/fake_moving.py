@@ -81,6 +81,9 @@ class Error(Exception):
         return self._code
 
 
+Error.__name__ = "libvirtError"  # by which it is known, where the library is not
+
+
 @dataclasses.dataclass(eq=False)
 class Layer:
     """A disk, or an overlay. :ivar writes: in it; `volatile`: of these, ones that a power cut would take.
