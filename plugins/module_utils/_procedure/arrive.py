@@ -197,7 +197,8 @@ def drop(config: PairConfig, name: str) -> dict[str, t.Any]:
     if name in journal_here().entry["arrived"]:
         raise HvmError(f"VM {name} has arrived, and is not dropped")
     _comes_no_more(name)
-    if hypervisor_running():
+    runs = hypervisor_running()
+    if runs:
         conn = domains.connect()
         try:
             with contextlib.suppress(Exception):  # there is none
@@ -207,7 +208,8 @@ def drop(config: PairConfig, name: str) -> dict[str, t.Any]:
     for disk in overlays.disks(journal_here().entry["overlays"])[name]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(disk.overlay)
-        overlay.make(disk)
+        if runs:  # else the disk below is not mounted, maybe, and `arrive` makes all of them anew
+            overlay.make(disk)
     return {}
 
 

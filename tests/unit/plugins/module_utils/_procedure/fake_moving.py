@@ -33,7 +33,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from fake_pair import FROZEN, MEMORY, ROOTS, RUNNING, SEED, SPARSE, STOPPED, Host, Killed, Lab
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
@@ -547,6 +547,8 @@ class Moving(Lab):
 
     def qemu_img(self, words: list[str]) -> str:
         path = words[-1]
+        if self.at.tree[IMAGES]["props"]["mounted"][0] != "yes":
+            raise CommandError(["qemu-img", *words], 1, "", "Could not open backing image")
         if words[0] == "create":
             base, form = (words[words.index(one) + 1] for one in ("-b", "-F"))
             self.do(f"overlay {os.path.basename(path)}")

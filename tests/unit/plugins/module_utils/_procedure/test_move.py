@@ -812,6 +812,14 @@ def test_it_is_gone_on_with_when_what_was_on_its_way_to_a_host_that_rebooted_sti
     assert memory <= lab.processes["hv2"]["db"].memory and "hv2 systemctl start" in lab.did
 
 
+def test_what_was_on_its_way_to_a_host_that_rebooted_is_taken_back_from_it_with_nothing_mounted_there(lab: Moving) -> None:
+    killed_at(lab, "hv1 copied db", migrate)
+    rebooted(lab, lab.hv2)
+    recovered(lab, lab.hv1)
+    assert "hv2 mount" not in lab.did
+    lab.whole(lab.hv1, OFF)
+
+
 def test_but_not_when_it_has_gone_here_and_its_memory_was_there_only(lab: Moving) -> None:
     killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
     assert lab.hv1.vms["db"]["state"] == STOPPED
