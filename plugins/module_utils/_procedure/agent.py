@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import types
 import typing as t
 
@@ -22,6 +23,9 @@ from ansible_collections.hvm.pair.plugins.module_utils._peer.protocol import PRO
 from ansible_collections.hvm.pair.plugins.module_utils._peer.server import Emit, Server
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import early, glance, holds
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, names
+
+#: Seconds after which whoever waits is told that this host is still at it.
+TELL_AFTER = 30.0
 
 
 def load_rest() -> tuple[types.ModuleType, ...]:
@@ -86,6 +90,8 @@ class Agent:
         self._config = config
         self._lock = operation.Lock()
         self._relays = contextlib.ExitStack()
+        self._turn = threading.Lock()
+        self._at = ""  # what has that
 
     def operations(self) -> dict[str, t.Callable[[dict[str, t.Any], Emit], t.Any]]:
         found = [name for name in dir(self) if not name.startswith("_") and name != "operations"]
@@ -332,42 +338,72 @@ class Agent:
 
         self._need_lock("VMs are taken in")
         self._set(arguments["facts"])
-        return arrive.arrive(self._config, arguments["facts"], emit)
+        with self._one_at_a_time("arrive", emit):
+            return arrive.arrive(self._config, arguments["facts"], emit)
 
-    def arrived(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        return self._arrive("arrived", arguments, bool(arguments["frozen"]))
+    def arrived(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        return self._arrive("arrived", arguments, emit, bool(arguments["frozen"]))
 
-    def left(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        return self._arrive("left", arguments)
+    def left(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        return self._arrive("left", arguments, emit)
 
-    def drop(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
-        return self._arrive("drop", arguments)
+    def drop(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
+        return self._arrive("drop", arguments, emit)
 
-    def _arrive(self, what: str, arguments: dict[str, t.Any], *more: t.Any) -> dict[str, t.Any]:
+    def _arrive(self, what: str, arguments: dict[str, t.Any], emit: Emit, *more: t.Any) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
 
         self._need_lock("VMs are taken in")
-        return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"]), *more))
+        with self._one_at_a_time(f"{what} {arguments['vm']}", emit):
+            return t.cast("dict[str, t.Any]", getattr(arrive, what)(self._config, str(arguments["vm"]), *more))
 
-    def pack(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+    @contextlib.contextmanager
+    def _one_at_a_time(self, what: str, emit: Emit) -> t.Iterator[None]:
+        """What changes the journal of VMs that come, or their overlays.
+
+        A request goes on also when nobody waits for its answer any more. One beside it would not see what it has yet to change.
+
+        :raises HvmError: when one goes on. No other waits for its turn: nobody might wait for that either.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise HvmError(
+                f"it is still at '{self._at}', which it was asked for before",
+                "See there what that waits for (zpool status, dmesg); when it has ended, hvm.pair.recover.",
+            )
+        try:
+            self._at = what
+            told = threading.Timer(TELL_AFTER, emit, [{"text": f"still at '{what}'"}])
+            told.daemon = True
+            told.start()
+            try:
+                yield
+            finally:
+                told.cancel()
+        finally:
+            self._turn.release()
+
+    def pack(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
 
         self._need_lock("VMs go back")
         own = variables.Own(str(arguments["nvram"]), str(arguments["tpm"])).checked()
-        return arrive.pack(self._config, str(arguments["vm"]), own)
+        with self._one_at_a_time(f"pack {arguments['vm']}", emit):
+            return arrive.pack(self._config, str(arguments["vm"]), own)
 
-    def depart(self, dummy_arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+    def depart(self, dummy_arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
 
         self._need_lock("VMs are taken in")
-        return arrive.depart(self._config)
+        with self._one_at_a_time("depart", emit):
+            return arrive.depart(self._config)
 
     def take_over(self, dummy_arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive
 
         self._need_lock("a role is taken over")
-        return arrive.take_over(self._config, emit)
+        with self._one_at_a_time("take_over", emit):
+            return arrive.take_over(self._config, emit)
 
     def listen(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
         """Relays from here to the host that asks, for a VM that goes back to it; those of before end."""

@@ -18,14 +18,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Event, Peer
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
 #: What becomes of a VM that does not come back while it runs.
 AS_FILES = "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here."
-#: Seconds for one request in which the other host stops its libvirt.
+#: Seconds for one request in which the other host stops its libvirt, or brings a VM's overlays to disk.
 LONG = 1800.0
 
 
@@ -84,26 +84,30 @@ def bring_back(
     if not moving.is_same(entry, moving.target(other)):
         return errors  # it has not begun, or has ended, its part; or was given up, and what it has is no more than its own
     there = moving.arrived(other)
+
+    def heard(what: dict[str, t.Any]) -> None:
+        progress.say(f"{config.peer.name}: {what['text']}")
+
     with passage.Passage(config, peer) as way:
         for name in sorted(disks):
             try:
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"]):
+                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"], heard):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
-        said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG).get("warnings", ())]
+        said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG, heard).get("warnings", ())]
         for text in said:
             progress.say(text)
         (warnings if warnings is not None else []).extend(said)
     return errors
 
 
-def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool) -> bool:
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool, heard: Event) -> bool:
     """Of a VM that was to move, and is not the other host's, nothing is left there.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
@@ -113,7 +117,7 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool
     gone = migration.has_gone(conn, name)
     if gone and migration.has_moved(conn, way.libvirt, name):
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
-            peer.call("arrived", vm=name, frozen=frozen)
+            peer.call("arrived", LONG, heard, vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
     if gone:

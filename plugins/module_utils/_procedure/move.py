@@ -42,7 +42,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
 
 OPERATION = arrive.OPERATION
-#: Seconds for one request in which the other host starts its libvirt, or brings VMs' overlays into their disks.
+#: Seconds for one request in which the other host starts its libvirt, or brings VMs' overlays to disk, or into their disks.
 LONG = 3600.0
 #: Seconds between two lines about one VM.
 TELL_EVERY = 2.0
@@ -338,7 +338,8 @@ class _Move:
 
     def _arrived(self, name: str) -> bool:
         """:return: whether it runs there."""
-        return bool(self.peer.call("arrived", vm=name, frozen=name in self.journal.entry["frozen"])["runs"])
+        frozen = name in self.journal.entry["frozen"]
+        return bool(self.peer.call("arrived", LONG, self._heard, vm=name, frozen=frozen)["runs"])
 
     def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
         """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""

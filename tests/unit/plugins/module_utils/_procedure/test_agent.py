@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 import typing as t
 
 import pytest
@@ -13,7 +14,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, comeback, observe, offers, prune
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import agent, arrive, comeback, observe, offers, prune
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, content, inventory, retention
 
 CONFIG = PairConfig("office", Host("hv2", "192.0.2.12"), Host("hv1", "192.0.2.11"), ("d/r", "e/s"), "/var/lib/libvirt/hvm")
@@ -216,6 +217,58 @@ def test_what_was_written_is_told_of_sets_of_the_pair_only(afterwards: Told) -> 
             afterwards("written", set=name)
     assert afterwards.done == []
     assert afterwards("written", set=A) == "written"  # it changes nothing: before a lock, too
+
+
+BESIDE: dict[str, dict[str, t.Any]] = {
+    "arrive": {"facts": {"set": A}},
+    "arrived": {"vm": "web", "frozen": False},
+    "left": {"vm": "web"},
+    "drop": {"vm": "web"},
+    "pack": {"vm": "web", "nvram": "web.fd", "tpm": ""},
+    "depart": {},
+    "take_over": {},
+}
+
+
+@pytest.mark.parametrize("op", BESIDE)
+def test_what_goes_on_although_nobody_waits_for_it_any_more_has_nothing_beside_it(
+    tell: Told, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    """Such as an fsync on a pool that is stalled."""
+    for name in BESIDE:
+        monkeypatch.setattr(arrive, name, tell.note(name))
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def slow(*dummy: t.Any) -> dict[str, t.Any]:
+        entered.set()
+        goes_on.wait(10)
+        raise HvmError("it has failed in the end")
+
+    monkeypatch.setattr(agent, "TELL_AFTER", 0.0)
+    monkeypatch.setattr(arrive, "arrived", slow)
+    tell("lock", operation="migrate_unsecure", owner="root")
+    heard = threading.Event()
+    said: list[dict[str, t.Any]] = []
+    failed: list[str] = []
+
+    def ask() -> None:
+        try:
+            tell.agent.operations()["arrived"](BESIDE["arrived"], lambda event: said.append(event) or heard.set())
+        except HvmError as exc:
+            failed.append(exc.what)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert entered.wait(10) and heard.wait(10)
+    with pytest.raises(HvmError, match="it is still at 'arrived web'"):
+        tell(op, **BESIDE[op])
+    assert tell.done == []
+    goes_on.set()
+    thread.join(10)
+    assert (said, failed) == ([{"text": "still at 'arrived web'"}], ["it has failed in the end"])
+    monkeypatch.setattr(arrive, "arrived", tell.note("arrived"))
+    tell(op, **BESIDE[op])
+    assert [one[0] for one in tell.done] == [op]
 
 
 def test_operations_are_what_has_no_underscore(tell: Told) -> None:

@@ -19,7 +19,16 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmEr
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, modes, moving
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, cancelling, failover, move, overlays, rejoin
+from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    arrive,
+    cancelling,
+    failover,
+    goback,
+    move,
+    overlays,
+    rejoin,
+)
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -73,6 +82,32 @@ def test_a_vm_goes_on_there_after_its_overlay_is_on_disk_and_the_journal_says_th
     migrate(lab)
     first = lab.did.index("hv1 confirm db")
     assert lab.did[first + 1 : first + 5] == ["hv2 fsync", "hv2 fsync", "hv2 journal migrate_unsecure: arrived", "hv2 resume db"]
+
+
+def test_a_pool_that_is_stalled_there_has_time_and_what_goes_on_there_is_left_alone(
+    lab: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its VM would start here, and be that host's as soon as the pool goes on."""
+    lost = PeerLost("hv2 has not answered to 'arrived'")
+    asked: list[tuple[str, float]] = []
+    call = move.Peer.call
+
+    def stalled(peer: t.Any, op: str, timeout: float = 0, *more: t.Any, **arguments: t.Any) -> t.Any:
+        if op in ("arrived", "drop") and arguments["vm"] == "db":
+            asked.append((op, timeout))
+            if not peer.agent._turn.locked():
+                peer.agent._turn.acquire()
+                raise lost
+        return call(peer, op, timeout, *more, **arguments)
+
+    monkeypatch.setattr(move.Peer, "call", stalled)
+    with pytest.raises(HvmError, match="db: it is still at"):
+        migrate(lab)
+    assert [op for op, dummy in asked] == ["arrived", "arrived", "drop"]
+    assert all(timeout >= goback.LONG for op, timeout in asked if op == "arrived")
+    assert (lab.hv1.vms["db"]["state"], lab.hv2.vms["db"]["state"]) == (STOPPED, FROZEN)
+    lab.again()
+    lab.whole(ended(lab), OFF)
 
 
 def test_nobody_is_active_between_the_two(lab: Moving) -> None:
