@@ -405,17 +405,18 @@ class Agent:
         with self._one_at_a_time("take_over", emit):
             return arrive.take_over(self._config, emit)
 
-    def listen(self, arguments: dict[str, t.Any], dummy: Emit) -> dict[str, t.Any]:
+    def listen(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         """Relays from here to the host that asks, for a VM that goes back to it; those of before end."""
         from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
         from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays, relaying
 
         self._need_lock("a relay is opened")
-        self._relays.close()
-        for endpoint in map(str, arguments["endpoints"]):
-            made = relay.Relay(self._config, relaying.path_of(endpoint), endpoint, *overlays.qemu_owner(), wait=60.0)
-            self._relays.enter_context(made)
-            made.ready(1)
+        with self._one_at_a_time("listen", emit):  # else it would go, and stand still there: this host could not let it go
+            self._relays.close()
+            for endpoint in map(str, arguments["endpoints"]):
+                made = relay.Relay(self._config, relaying.path_of(endpoint), endpoint, *overlays.qemu_owner(), wait=60.0)
+                self._relays.enter_context(made)
+                made.ready(1)
         return {}
 
 
