@@ -59,10 +59,17 @@ def of(xml: str) -> Own:
     return Own(name if directory == NVRAM else "", (root.findtext("uuid") or "").strip() if has_tpm else "")
 
 
-def pack(own: Own, target: str, where: Where = str) -> bool:
-    """Into a file, which is on disk when this returns. :return: whether there was anything."""
-    found = {_FILE: where(f"{NVRAM}/{own.nvram}") if own.nvram else "", _TREE: where(f"{TPM}/{own.tpm}") if own.tpm else ""}
-    there = {name: path for name, path in found.items() if path and os.path.exists(path)}
+def pack(own: Own, target: str, where: Where = str, then: Where | None = None) -> bool:
+    """Into a file, which is on disk when this returns. :return: whether there was anything.
+
+    :param then: a path -> where that can be read as it was in the last set. What was not written since is left out: it has not
+        come to disk here, or was never written here, and what the other host has is newer.
+    """
+    paths = {_FILE: f"{NVRAM}/{own.nvram}" if own.nvram else "", _TREE: f"{TPM}/{own.tpm}" if own.tpm else ""}
+    found = {name: where(path) for name, path in paths.items() if path}
+    there = {name: path for name, path in found.items() if os.path.exists(path)}
+    if then:
+        there = {name: path for name, path in there.items() if _written(path) != _written(then(paths[name]))}
     if not there:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(target)
@@ -77,6 +84,28 @@ def pack(own: Own, target: str, where: Where = str) -> bool:
     os.replace(partial, target)
     sync_directory(os.path.dirname(target))
     return True
+
+
+def _written(top: str) -> dict[str, int]:
+    """When each file was, by its path. Not hidden ones: swtpm's lock is one."""
+    if not os.path.isdir(top):
+        return {"": os.stat(top).st_mtime_ns} if os.path.exists(top) else {}
+    paths = [os.path.join(directory, name) for directory, dummy, names in os.walk(top) for name in names if name[0] != "."]
+    return {os.path.relpath(path, top): os.stat(path).st_mtime_ns for path in paths}
+
+
+def durable(own: Own) -> None:
+    """Of a VM that has moved and goes on: QEMU writes all variables then, and does not bring them to disk."""
+    paths = [f"{NVRAM}/{own.nvram}"] if own.nvram else []
+    for directory, dummy, names in os.walk(f"{TPM}/{own.tpm}") if own.tpm else ():
+        paths += [*(os.path.join(directory, name) for name in names), directory]
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # swtpm replaces its files
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
 
 def unpack(own: Own, source: str) -> None:

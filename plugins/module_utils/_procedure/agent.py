@@ -342,7 +342,7 @@ class Agent:
             return arrive.arrive(self._config, arguments["facts"], emit)
 
     def arrived(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
-        return self._arrive("arrived", arguments, emit, bool(arguments["frozen"]))
+        return self._arrive("arrived", arguments, emit, bool(arguments["frozen"]), emit)
 
     def left(self, arguments: dict[str, t.Any], emit: Emit) -> dict[str, t.Any]:
         return self._arrive("left", arguments, emit)

@@ -13,6 +13,7 @@ that is written before the VM goes on here.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
@@ -107,7 +108,9 @@ def _set_state(config: PairConfig, name: str) -> tuple[list[str], bool]:
     return behind, inventory.is_complete(members, datasets)
 
 
-def arrived(config: PairConfig, name: str, frozen: bool) -> dict[str, t.Any]:
+def arrived(
+    config: PairConfig, name: str, frozen: bool, emit: t.Callable[[dict[str, t.Any]], None] = lambda dummy: None
+) -> dict[str, t.Any]:
     """A VM that has come, paused: all that it has is on disk here, then it is this host's, then it goes on.
 
     One that is off has come with its overlays alone. Again it does nothing, but for one that stands still here.
@@ -129,6 +132,8 @@ def arrived(config: PairConfig, name: str, frozen: bool) -> dict[str, t.Any]:
         dom = conn.lookupByName(name)
         if vm_state.state_of(dom) == vm_state.FROZEN and not frozen:
             dom.resume()
+            emit({"resumed": name})
+        variables.durable(variables.of(dom.XMLDesc(0)))
         return {"runs": vm_state.state_of(dom) == vm_state.RUNNING}
     finally:
         conn.close()
@@ -152,20 +157,25 @@ def pack(config: PairConfig, name: str, own: variables.Own) -> dict[str, t.Any]:
 
     :return: ``{packed}``: whether there was anything.
     """
-    if name not in journal_here().entry["arrived"] or name in qemu_processes():
+    entry = journal_here().entry
+    if name not in entry["arrived"] or name in qemu_processes():
         raise HvmError(f"VM {name} has not arrived here, or runs")
     overlays.directory(config, make=False)
     datasets = inventory.read(config.datasets)
     with contextlib.ExitStack() as stack:
 
-        def where(path: str) -> str:
-            inside = [(point, one) for one, point in inventory.mountable(datasets).items() if path.startswith(f"{point}/")]
-            if not inside or inventory.prop(datasets[max(inside)[1]], "mounted") == "yes":
-                return path
-            point, dataset = max(inside)
-            return os.path.join(stack.enter_context(content.mounted(dataset)), os.path.relpath(path, point))
+        @functools.cache
+        def mounted(what: str) -> str:
+            return stack.enter_context(content.mounted(what))
 
-        return {"packed": variables.pack(own, overlay.rest_path(name), where)}
+        def where(path: str, at: str = "") -> str:
+            inside = [(point, one) for one, point in inventory.mountable(datasets).items() if path.startswith(f"{point}/")]
+            if not inside or (not at and inventory.prop(datasets[max(inside)[1]], "mounted") == "yes"):
+                return "" if at else path
+            point, dataset = max(inside)
+            return os.path.join(mounted(f"{dataset}{at}"), os.path.relpath(path, point))
+
+        return {"packed": variables.pack(own, overlay.rest_path(name), where, lambda path: where(path, f"@{entry['set']}"))}
 
 
 def _comes_no_more(name: str) -> None:

@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as vm_state
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -86,7 +86,8 @@ def bring_back(
     there = moving.arrived(other)
 
     def heard(what: dict[str, t.Any]) -> None:
-        progress.say(f"{config.peer.name}: {what['text']}")
+        if what.get("text"):
+            progress.say(f"{config.peer.name}: {what['text']}")
 
     with passage.Passage(config, peer) as way:
         for name in sorted(disks):
@@ -147,7 +148,7 @@ def _bring(
             overlays.drop_old(disks)
             peer.call("left", vm=name)
             if not frozen:
-                conn.lookupByName(name).resume()
+                _resume(conn, name)
             return
         conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
     if half:
@@ -169,9 +170,15 @@ def _bring(
     moved = peer.call("left", vm=name)["moved"]
     overlays.drop_old(disks)
     if running and not frozen:
-        conn.lookupByName(name).resume()
+        _resume(conn, name)
     elif not running and (moved or not moving.is_ready(other)):  # until this host, or that one, ended; else by itself
         conn.lookupByName(name).create()
+
+
+def _resume(conn: t.Any, name: str) -> None:
+    dom = conn.lookupByName(name)
+    dom.resume()
+    variables.durable(variables.of(dom.XMLDesc(0)))
 
 
 def _move_back(

@@ -329,7 +329,7 @@ class _Move:
         elif how == "off":
             there.push(name, disks, dom.XMLDesc(0))
         if self._arrived(name):
-            self.resumed[name] = time.monotonic()
+            self.resumed.setdefault(name, time.monotonic())
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
         stood = ""
         if name in self.resumed and name in self.paused:

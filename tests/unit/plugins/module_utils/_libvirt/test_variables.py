@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import io
+import os
 import pathlib
+import shutil
 import tarfile
 
 import pytest
@@ -17,8 +19,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt.variables import
 UUID = "11111111-2222-3333-4444-555555555555"
 
 
-def domain(os: str = "", devices: str = "") -> str:
-    return f"<domain><name>web</name><uuid>{UUID}</uuid><os>{os}</os><devices>{devices}</devices></domain>"
+def domain(firmware: str = "", devices: str = "") -> str:
+    return f"<domain><name>web</name><uuid>{UUID}</uuid><os>{firmware}</os><devices>{devices}</devices></domain>"
 
 
 TPM = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
@@ -136,3 +138,41 @@ def test_a_link_in_a_pack_is_refused(place: pathlib.Path) -> None:
         made.addfile(member)
     with pytest.raises(HvmError):
         variables.unpack(WEB, str(place / "web.rest"))
+
+
+def test_what_was_not_written_since_the_set_is_left_out(place: pathlib.Path) -> None:
+    write(place, "of the set")
+    shutil.copytree(place, place / "then", copy_function=shutil.copy2)
+    rest = place / "web.rest"
+
+    def then(path: str) -> str:
+        return f"{place}/then{path.removeprefix(str(place))}"
+
+    def packed() -> list[str]:
+        if not variables.pack(WEB, str(rest), then=then):
+            return []
+        with tarfile.open(rest) as made:
+            return sorted({name.split("/")[0] for name in made.getnames()})
+
+    assert packed() == [] and not rest.exists()
+    (place / "TPM" / UUID / "tpm2/.lock").touch()
+    assert packed() == []
+    (place / "NVRAM/web.fd").write_text("of the set")  # a guest may set them back
+    assert packed() == ["nvram"]
+    (place / "TPM" / UUID / "tpm2/tpm2-00.permall").write_text("newest")
+    assert packed() == ["nvram", "tpm"]
+    shutil.rmtree(place / "then")
+    assert packed() == ["nvram", "tpm"]
+    assert variables.pack(WEB, str(rest), then=lambda dummy: "")
+
+
+def test_all_of_it_is_brought_to_disk(place: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, "newest")
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+    variables.durable(WEB)
+    assert sorted(synced) == sorted(["web.fd", UUID, "tpm2", "tpm2-00.permall"])
+    synced.clear()
+    variables.durable(Own())
+    variables.durable(Own("gone.fd", UUID.replace("1", "9")))
+    assert synced == []

@@ -56,7 +56,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     switchover,
     sync,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, inventory
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 
 #: What the two roots are for.
@@ -109,13 +109,16 @@ class Layer:
 @dataclasses.dataclass
 class Process:
     """A QEMU. :ivar layers: target -> the file that it has open. :ivar paths: what its XML calls them.
-    :ivar memory: what the guest knows that it has written.
+    :ivar memory: what the guest knows that it has written. :ivar flash: variables of its firmware; `incoming`: they have moved
+        with it, and no file has them yet.
     """
 
     layers: dict[str, Layer]
     paths: dict[str, str]
     memory: set[int]
     jobs: set[str] = dataclasses.field(default_factory=set)
+    flash: str = ""
+    incoming: bool = False
 
 
 class Moving(Lab):
@@ -141,6 +144,7 @@ class Moving(Lab):
         self.flushed: dict[str, set[int]] = {}
         self.saved: dict[str, dict[str, set[int]]] = {"hv1": {}, "hv2": {}}
         self.on_disk: dict[str, dict[str, dict[str, str]]] = {"hv1": {}, "hv2": {}}
+        self.unflushed: dict[str, tuple[str, int]] = {}
         self.excused: list[str] = []
         self.lively: set[str] = set()
         self.no_room: set[str] = set()
@@ -221,8 +225,22 @@ class Moving(Lab):
             assert not layer.hides(), f"{name} starts from an overlay of {dev} that lies over what it has written since"
         memory = set.union(*(layer.all() for layer in layers.values()))
         self.processes[host.name][name] = Process(layers, paths, memory)
+        if "nvram" in host.vms[name]:
+            self.processes[host.name][name].flash = self.flash(host, name).read_text()
         host.vms[name]["state"] = state
         return self.processes[host.name][name]
+
+    @staticmethod
+    def flash(host: Host, name: str) -> pathlib.Path:
+        return host.place / "nvram" / host.vms[name]["nvram"]
+
+    def set_variables(self, host: Host, name: str, text: str, durable: bool = True) -> None:
+        """The guest does, or QEMU when it goes on; on disk, or not before its pool writes all that it has not yet."""
+        path = self.flash(host, name)
+        if not durable:
+            self.unflushed.setdefault(str(path), (path.read_text(), path.stat().st_mtime_ns))
+        self.processes[host.name][name].flash = text
+        path.write_text(text)
 
     def end(self, host: Host, name: str, reason: int = 1) -> None:
         """By itself, when no reason is given."""
@@ -256,6 +274,7 @@ class Moving(Lab):
     def definitions_on_disk(self, host: Host) -> None:
         """By an fsync of their directory, or by whatever else brings all of a pool to disk."""
         self.on_disk[host.name] = {name: dict(vm["conf"]) for name, vm in host.vms.items() if "conf" in vm}
+        self.unflushed = {path: was for path, was in self.unflushed.items() if not path.startswith(str(host.place))}
 
     def sync_directory(self, path: str) -> None:
         assert path == overlay.DEFINITIONS
@@ -274,8 +293,15 @@ class Moving(Lab):
             if layer:
                 layer.writes -= layer.volatile
                 layer.volatile.clear()
+        for path in [one for one in self.unflushed if one.startswith(str(host.place))]:
+            self.written_as(pathlib.Path(path), self.unflushed.pop(path))
         for name in ("comes", "cancel"):
             (host.place / "run" / name).unlink(missing_ok=True)
+
+    @staticmethod
+    def written_as(path: pathlib.Path, was: tuple[str, int]) -> None:
+        path.write_text(was[0])
+        os.utime(path, ns=(was[1], was[1]))
 
     def strike(self, how: str, at: int) -> list[str]:
         """Before the effect of that number. :return: filled then: the effect; "" when that does not concern what is struck."""
@@ -368,6 +394,7 @@ class Moving(Lab):
         return {
             "disks": disks, "vms": known, "images": set(host.images), "note": note.read_text() if note.exists() else None,
             "memory": dict(self.memories(host)),
+            "nvram": {one.name: (one.read_text(), one.stat().st_mtime_ns) for one in (host.place / "nvram").glob("*")},
         }  # fmt: skip
 
     def memories(self, host: Host) -> dict[str, set[int]]:
@@ -383,6 +410,8 @@ class Moving(Lab):
             host.images = set(content["images"])
             self.definitions_on_disk(host)
             self.memories(host).update(content["memory"])
+            for name, was in content["nvram"].items():
+                self.written_as(host.place / "nvram" / name, was)
             note = host.place / "states" / overlays.NOTE
             note.parent.mkdir(exist_ok=True)
             note.unlink(missing_ok=True)
@@ -426,6 +455,10 @@ class Moving(Lab):
         os_there = types.SimpleNamespace(**vars(os))
         os_there.fsync = self.fsync
         patch.setattr(overlays, "os", os_there)
+        patch.setattr(variables, "os", os_there)
+        patch.setattr(arrive.content, "mounted", self.mounted)
+        mountable = inventory.mountable
+        patch.setattr(inventory, "mountable", lambda read: {**mountable(read), **self.points()})
         running = hypervisor.qemu_processes
         for module in (goback, arrive):
             patch.setattr(module, "qemu_processes", running)
@@ -586,7 +619,26 @@ class Moving(Lab):
     def excuse(self, name: str) -> bool:
         return name in self.excused
 
+    def points(self) -> dict[str, str]:
+        return {LIBVIRTS: str(self.here)} if variables.NVRAM.startswith(str(self.here)) else {}
+
+    def mounted(self, name: str) -> t.Any:
+        dataset, dummy, of = name.partition("@")
+        assert dataset == LIBVIRTS
+        if not of:
+            return contextlib.nullcontext(str(self.here))
+        then = self.at.place / "then"
+        (then / "nvram").mkdir(parents=True, exist_ok=True)
+        for file, was in self.sets[self.at.name][of]["nvram"].items():
+            self.written_as(then / "nvram" / file, was)
+        return contextlib.nullcontext(str(then))
+
     def fsync(self, fd: int) -> None:
+        path = os.path.realpath(f"/proc/self/fd/{fd}")
+        if not path.endswith(".qcow2"):
+            self.do(f"fsync {os.path.basename(path)}")
+            self.unflushed.pop(path, None)
+            return
         layer = self.layers[os.fstat(fd).st_ino]
         self.do("fsync")
         layer.volatile.clear()
@@ -831,6 +883,9 @@ class Domain:
         assert self.vm["state"] == FROZEN
         self.lab.do(f"resume {self._name}")
         self.conn._ask()
+        if self.process.incoming:
+            self.process.incoming = False
+            self.lab.set_variables(self.host, self._name, self.process.flash, durable=False)
         full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
         if self._name not in self.lab.no_room or not full:
             self.vm["state"] = RUNNING
@@ -947,6 +1002,7 @@ class Domain:
                 layer.writes |= process.layers[dev].writes
                 layer.volatile |= layer.writes
             lab.processes[there.name][name].memory = set(process.memory)
+            lab.processes[there.name][name].flash, lab.processes[there.name][name].incoming = process.flash, "nvram" in self.vm
             lab.do(f"finish {name}")
             self._ask_both(target)
             phase = "finished"

@@ -11,6 +11,8 @@ import pathlib
 import sys
 import tarfile
 import threading
+import time
+import types
 import typing as t
 
 import pytest
@@ -345,10 +347,11 @@ def test_what_somebody_did_there_counts_when_it_comes_back(lab: Moving, before: 
 
 
 def with_variables(lab: Moving) -> None:
-    """web has variables of its firmware; what hv1 has written there since the set is "newest"."""
+    """web has variables of its firmware; what it has written there since the set is "newest"."""
     lab.hv1.vms["web"]["nvram"] = lab.hv2.vms["web"]["nvram"] = "web.fd"
-    (lab.hv1.place / "nvram/web.fd").write_text("newest")
-    (lab.hv2.place / "nvram/web.fd").write_text("of the set")
+    for host in (lab.hv1, lab.hv2):
+        (host.place / "nvram/web.fd").write_text("of the set")
+    on(lab, "hv1 journal migrate_unsecure: arrive there", lambda: lab.set_variables(lab.hv1, "web", "newest"))
 
 
 def test_the_variables_of_a_vm_that_ends_before_its_turn_come_too(lab: Moving) -> None:
@@ -383,7 +386,7 @@ def test_where_nothing_of_libvirts_is_mounted_they_are_read_all_the_same(
 
     def mounted(name: str) -> t.Any:
         looked.append(name)
-        return contextlib.nullcontext(str(tmp_path / "mounted"))
+        return contextlib.nullcontext(str(tmp_path / ("then" if "@" in name else "mounted")))
 
     monkeypatch.setattr(arrive.content, "mounted", mounted)
     monkeypatch.setattr(variables, "NVRAM", "/var/lib/libvirt/qemu/nvram")
@@ -391,11 +394,53 @@ def test_where_nothing_of_libvirts_is_mounted_they_are_read_all_the_same(
         libvirts = ROOTS[1]
         at.tree[libvirts]["props"].update(mounted=["no", "-"], canmount=["noauto", "local"])
         assert arrive.pack(at.config, "db", variables.Own("db.fd")) == {"packed": True}
-        assert looked == [libvirts]
+        assert looked == [libvirts, f"{libvirts}@{lab.hv2.journal()['set']}"]
         with pytest.raises(HvmError, match="VM web has not arrived here, or runs"):
             arrive.pack(at.config, "web", variables.Own("web.fd"))
     with tarfile.open(lab.hv2.place / "overlays/db.rest") as made:
         assert made.getnames() == ["nvram"]
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_the_variables_of_a_vm_are_the_newest_whatever_ends_its_move(strike: str) -> None:
+    def prepare(lab: Moving) -> None:
+        pair(lab)
+        with_variables(lab)
+
+    for lab, dummy in each_strike(strike, prepare, migrate, every=2):
+        was_set = not lab.faults
+        lab.faults.clear()
+        active = ended(lab)
+        lab.whole(active, OFF if lab.pending else ANY)
+        assert not was_set or (active.place / "nvram/web.fd").read_text() == "newest"
+
+
+def test_variables_that_are_on_disk_on_the_source_only_stay(lab: Moving) -> None:
+    """Of a frozen VM no file there has them until somebody lets it go on."""
+    with_variables(lab)
+    on(lab, "hv1 journal migrate_unsecure: move", lambda: lab.hv1.vms["web"].update(state=FROZEN))
+    on(lab, "hv1 systemctl stop", lambda: lab.power_cut(lab.hv2) or fails("busy")())
+    with pytest.raises(HvmError):
+        migrate(lab)
+    lab.again()
+    lab.whole(ended(lab), OFF)
+    assert (lab.hv1.place / "nvram/web.fd").read_text() == "newest"
+
+
+def test_variables_are_brought_to_disk_as_soon_as_the_vm_goes_on_and_count_for_no_interruption(lab: Moving) -> None:
+    with_variables(lab)
+    on(lab, "hv2 fsync web.fd", lambda: time.sleep(0.3))
+    on(lab, "hv1 address off", lambda: lab.set_variables(lab.hv2, "web", "written there"))
+    on(lab, "hv1 systemctl stop", fails("busy"))
+    said: list[str] = []
+    with pytest.raises(HvmError, match="undone"), lab.on(lab.hv1) as at:
+        move.migrate(at.config, types.SimpleNamespace(say=lambda text, **dummy: said.append(text)))  # type: ignore[arg-type]
+    after = [lab.did[number + 1] for number, one in enumerate(lab.did) if one.endswith(" resume web")]
+    assert [one for one in after if one.endswith("fsync web.fd")] == ["hv2 fsync web.fd", "hv1 fsync web.fd"]
+    stood = next(text for text in said if text.startswith("web has moved"))
+    assert float(stood.rpartition(" for ")[2].partition(" s")[0].split()[-1]) < 0.3, stood
+    assert (lab.hv1.place / "nvram/web.fd").read_text() == "written there"
+    lab.whole(lab.hv1, OFF)
 
 
 def new_file(host: t.Any) -> pathlib.Path:
