@@ -561,6 +561,37 @@ def test_an_overlay_whose_vm_was_defined_anew_is_kept_with_what_is_in_it(lab: Mo
     assert all(lab.flushed["web"] <= one.all() for one in kept.values())
 
 
+def test_one_that_is_merged_goes_before_the_next_one_is(lab: Moving) -> None:
+    """Else a crash in the next one, which may take hours, leaves it, and nothing tells that it was merged."""
+    half_way_on(lab)
+    killed_at(lab, "hv1 commit web vdb", lambda lab: recovered(lab, lab.hv1))
+    lab.whole(ended(lab), OFF)
+    assert not lab.kept(lab.hv1)
+
+
+def test_one_that_runs_on_its_disk_and_would_start_from_its_overlay_starts_from_its_disk(lab: Moving) -> None:
+    """What is in the overlay may have been merged, or not: it is not merged over what the VM has written to its disk."""
+    killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
+    conf = dict(lab.hv1.vms["web"]["conf"])
+    lab.end(lab.hv1, "web")
+    lab.hv1.vms["web"]["conf"] = {dev: path for dev, (path, dummy) in lab.hv1.vms["web"]["disks"].items()}
+    lab.start(lab.hv1, "web")
+    lab.hv1.vms["web"]["conf"] = dict(conf)
+    recovered(lab, lab.hv1)
+    assert lab.hv1.vms["web"]["conf"] == lab.processes["hv1"]["web"].paths != conf
+    assert sorted(lab.kept(lab.hv1)) == ["web.vda.qcow2", "web.vdb.qcow2"] and lab.hv1.pending() == ""
+
+
+def test_a_snapshot_over_one_that_no_journal_knows_is_said_too(lab: Moving) -> None:
+    killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
+    lab.snapshot_of_somebodys(lab.hv1, "web", ELSEWHERE)
+    lab.end(lab.hv1, "web")
+    (lab.hv1.place / "journal.json").unlink()
+    with pytest.raises(HvmError, match=f"web: VM web: its disk vda is on {ELSEWHERE}, a snapshot over"):
+        recovered(lab, lab.hv1)
+    assert not lab.kept(lab.hv1)
+
+
 def undefine(lab: Moving, host: t.Any, name: str) -> None:
     if name in lab.processes[host.name]:
         lab.end(host, name)
@@ -580,12 +611,13 @@ def test_a_vm_that_was_undefined_leaves_its_overlays_beside_and_nothing_pending(
     assert recovered(lab, lab.hv1)["do"] == ""
 
 
-def test_so_does_one_that_was_undefined_in_a_move_that_is_undone(lab: Moving) -> None:
+@pytest.mark.parametrize("effect", ["hv1 migrate db", "hv1 migrate web"])
+def test_so_does_one_that_was_undefined_in_a_move_that_is_undone(lab: Moving, effect: str) -> None:
     def act() -> None:
         undefine(lab, lab.hv1, "web")
         fails()()
 
-    on(lab, "hv1 migrate db", act)
+    on(lab, effect, act)
     with pytest.raises(HvmError, match="undone"):
         migrate(lab)
     assert lab.hv1.pending() == "" and sorted(lab.kept(lab.hv1)) == ["web.vda.qcow2", "web.vdb.qcow2"]
