@@ -573,6 +573,7 @@ def test_one_that_runs_on_its_disk_and_would_start_from_its_overlay_starts_from_
     """What is in the overlay may have been merged, or not: it is not merged over what the VM has written to its disk."""
     killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
     conf = dict(lab.hv1.vms["web"]["conf"])
+    lab.write_all()
     lab.end(lab.hv1, "web")
     lab.hv1.vms["web"]["conf"] = {dev: path for dev, (path, dummy) in lab.hv1.vms["web"]["disks"].items()}
     lab.start(lab.hv1, "web")
