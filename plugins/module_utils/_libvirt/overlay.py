@@ -271,6 +271,7 @@ def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600
             if not os.path.lexists(disk.overlay):
                 raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")
             merged = _merge(dom, disk, running, timeout)
+        if disk.dev in used:
             _redefine(conn, dom, [disk])
             sync_directory(DEFINITIONS)  # else it may name files that are gone
         if disk in left and (merged or is_empty(disk.overlay)):

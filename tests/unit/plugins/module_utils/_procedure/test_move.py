@@ -466,6 +466,7 @@ def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Mov
     recovered(lab, lab.hv1)
     assert lab.hv1.pending() == "" and lab.hv2.pending() == "" and list((lab.hv1.place / "overlays").iterdir()) == []
     assert list(lab.processes["hv1"]["web"].paths.values()) == ["/srv/vms/web.img"]
+    assert set(lab.hv1.vms["web"]["conf"].values()) <= {"/srv/vms/web.img", "/srv/vms/web.qcow2"}, "it would not start again"
 
 
 def test_one_that_is_detached_there_comes_back_as_a_file(lab: Moving) -> None:
