@@ -737,6 +737,31 @@ SENTENCES = {
     "VM {}: {} was detached there, and what was written to it would not come back": (
         "VM {}: {} a été détaché là-bas, et ce qui y a été écrit ne reviendrait pas"
     ),
+    "VM {}: its disk {} is on {}, a snapshot over {}": "VM {}: son disque {} est sur {}, un snapshot par-dessus {}",
+    "VM {}: its disk {} is on {}, and whether {} lies below cannot be seen: {}": (
+        "VM {}: son disque {} est sur {}, et si {} est dessous ne peut être vu: {}"
+    ),
+    "Mend that, or put {} into its definition instead (virsh edit {}) when nothing in {} is missed; then hvm.pair.recover.": (
+        "Réparer cela, ou mettre {} à sa place dans la définition (virsh edit {}) si rien ne manque de {}; ensuite 'hvm recover'."
+    ),
+    "Bring that down (virsh blockcommit {} {} --base {} --active --pivot), then hvm.pair.recover.": (
+        "Le ramener dessous (virsh blockcommit {} {} --base {} --active --pivot), puis 'hvm recover'."
+    ),
+    "Bring that down (with the VM off: qemu-img commit -b {} {}, and {} into virsh edit {}), then hvm.pair.recover.": (
+        "Le ramener dessous (VM arrêtée: qemu-img commit -b {} {}, et {} dans virsh edit {}), puis 'hvm recover'."
+    ),
+    "VM {}: {} is on {} there, and what was written to it would not come back": (
+        "VM {}: {} est sur {} là-bas, et ce qui y a été écrit ne reviendrait pas"
+    ),
+    "Bring that down over there (virsh blockcommit {} {} --base {} --active --pivot), then hvm.pair.recover here.": (
+        "Le ramener dessous là-bas (virsh blockcommit {} {} --base {} --active --pivot), puis 'hvm recover' ici."
+    ),
+    "Bring that down over there (with the VM off: qemu-img commit -b {} {}, and {} into virsh edit {}), then hvm.pair.recover "
+    "here.": (
+        "Le ramener dessous là-bas (VM arrêtée: qemu-img commit -b {} {}, et {} dans virsh edit {}), puis 'hvm recover' ici."
+    ),
+    "VM {} was undefined here, and is off there": "la VM {} n'est plus définie ici, et est arrêtée là-bas",
+    "Define it here (virsh define), then hvm.pair.recover.": "La définir ici (virsh define), puis 'hvm recover'.",
     "If it cannot come while it runs (an older QEMU here): {}": "Si elle ne peut revenir en marche (QEMU plus ancien ici): {}",
     "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here.": (
         "Arrêter la VM là-bas, puis 'hvm recover': elle revient sous forme de fichiers, avec tous ses disques, et peut "

@@ -139,7 +139,7 @@ def move(
     dom = source.lookupByName(name)
     xml = dom.XMLDesc(0)
     every = [disk.dev for disk in overlay.disks(name, xml)]
-    bare = sorted(set(every).difference(overlay.in_use(xml)))
+    bare = sorted(set(every).difference(overlay.in_use(xml, disks)))
     if bare:
         raise HvmError(f"VM {name} writes to {', '.join(bare)} itself, and not to an overlay: it does not move")
     parameters: dict[str, t.Any] = {URI: f"unix://{way.memory}", DISKS_URI: f"unix://{way.disks}", DISKS: every}

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import os
 import re
+import struct
 import time
 import typing as t
 import xml.etree.ElementTree as ET
@@ -39,7 +40,7 @@ _SHALLOW, _ACTIVE = 1, 4
 #: virDomainBlockJobAbortFlags
 _PIVOT = 2
 #: virDomainXMLFlags
-_SECURE, INACTIVE = 1, 2
+SECURE, INACTIVE = 1, 2
 _POLL = 0.05
 
 
@@ -95,6 +96,21 @@ def make(disk: Disk) -> None:
     os.chmod(disk.overlay, 0o600)
 
 
+def is_empty(path: str) -> bool:
+    """Whether nothing was ever written into an overlay: its L1 table refers to nothing. Of what is no qcow2 that is not known.
+
+    From the file alone (docs/interop/qcow2.txt), which nobody has open: qemu-img would look at all of its base.
+    """
+    with open(path, "rb") as handle:
+        header = handle.read(48)
+        if len(header) < 48 or header[:4] != b"QFI\xfb":
+            return False
+        entries, offset = struct.unpack(">IQ", header[36:])
+        handle.seek(offset)
+        table = handle.read(entries * 8)
+        return bool(entries) and len(table) == entries * 8 and not any(table)
+
+
 @contextlib.contextmanager
 def _standing_still(dom: t.Any, no_room: bool = False) -> t.Iterator[None]:
     """The VM writes nothing while its disks change, and until it is on disk by which files it starts next time.
@@ -133,14 +149,78 @@ def begin(conn: t.Any, name: str, wanted: t.Sequence[Disk]) -> None:
         dom.snapshotCreateXML(ET.tostring(root, encoding="unicode"), _SNAPSHOT)
 
 
-def in_use(xml: str) -> list[str]:
-    """Targets of a VM whose disk is an overlay of ours. Pure."""
+def in_use(xml: str, listed: t.Iterable[Disk]) -> list[str]:
+    """Targets of a VM whose disk is its overlay, and not only has it below: others may put files beside ours. Pure."""
+    mine = {(disk.dev, disk.overlay) for disk in listed}
     found = []
     for disk in ET.fromstring(xml).findall("./devices/disk"):
         source, target = disk.find("source"), disk.find("target")
-        if source is not None and target is not None and (source.get("file") or "").startswith(f"{DIRECTORY}/"):
+        if source is not None and target is not None and (target.get("dev", ""), source.get("file")) in mine:
             found.append(target.get("dev", ""))
     return found
+
+
+class Cover(t.NamedTuple):
+    """What a disk is on instead of its overlay or its base.
+
+    :ivar chain: that file, and those below as far as the XML has them.
+    """
+
+    disk: Disk
+    format: str
+    chain: list[str]
+
+
+def covers(xml: str, listed: t.Iterable[Disk]) -> list[Cover]:
+    """Disks on files of somebody else's: a snapshot, which has the overlay below, or another disk. Pure."""
+    mine, found = {disk.dev: disk for disk in listed}, []
+    for element in ET.fromstring(xml).findall("./devices/disk"):
+        target, driver = element.find("target"), element.find("driver")
+        disk = mine.get(target.get("dev", "")) if target is not None else None
+        sources = [*element.findall("source"), *element.findall("backingStore//source")]
+        chain = [one.get("file") or one.get("dev") or "" for one in sources]
+        if disk is not None and chain and chain[0] not in (disk.overlay, disk.base):
+            found.append(Cover(disk, driver.get("type", "raw") if driver is not None else "raw", chain))
+    return found
+
+
+def refuse_covered(dom: t.Any, listed: t.Sequence[Disk]) -> None:
+    """:raises HvmError: when somebody's snapshot lies over an overlay, or may: both hold writes, and go together."""
+    name = dom.name()
+    for flags in (INACTIVE,) if vm_state.state_of(dom) == vm_state.STOPPED else (0, INACTIVE):
+        for disk, form, chain in covers(dom.XMLDesc(flags), listed):
+            if not os.path.lexists(disk.overlay):
+                continue
+            top, overlay = chain[0], disk.overlay
+            # what runs is shown with all that is below it, a definition is not
+            if overlay not in chain and not (flags and form != "raw" and _is_below(name, disk, form, top)):
+                continue
+            what = f"VM {name}: its disk {disk.dev} is on {top}, a snapshot over {overlay}"
+            raise HvmError(what, f"Bring that down ({bring_down(name, disk, top, bool(flags))}), then hvm.pair.recover.")
+
+
+def bring_down(name: str, disk: Disk, top: str, off: bool) -> str:
+    """What somebody whose snapshot it is can do."""
+    if off:
+        return f"with the VM off: qemu-img commit -b {disk.overlay} {top}, and {disk.overlay} into virsh edit {name}"
+    return f"virsh blockcommit {name} {disk.dev} --base {disk.overlay} --active --pivot"
+
+
+def _is_below(name: str, disk: Disk, form: str, top: str) -> bool:
+    try:
+        return disk.overlay in run(["qemu-img", "info", "-U", "--backing-chain", "--output=json", "-f", form, top], timeout=60)
+    except HvmError as exc:
+        raise HvmError(
+            f"VM {name}: its disk {disk.dev} is on {top}, and whether {disk.overlay} lies below cannot be seen: {exc.what}",
+            f"Mend that, or put {disk.overlay} into its definition instead (virsh edit {name}) when nothing in {top} is missed; "
+            "then hvm.pair.recover.",
+        ) from exc
+
+
+def is_reached(dom: t.Any, listed: t.Sequence[Disk]) -> bool:
+    """Whether a VM is on one of its overlays, or may have one below."""
+    texts = [dom.XMLDesc(0), dom.XMLDesc(INACTIVE)]
+    return any(covers(xml, listed) or any(disk.overlay in xml for disk in listed) for xml in texts)
 
 
 def detached(dom: t.Any, listed: t.Sequence[Disk]) -> list[Disk]:
@@ -167,41 +247,53 @@ def refuse_detached(dom: t.Any, listed: t.Sequence[Disk]) -> None:
 def fold(conn: t.Any, name: str, listed: t.Sequence[Disk], timeout: float = 3600.0) -> str | None:
     """What the VM has written comes into its disks, and the VM is on these again; the files go. Again it does nothing.
 
-    Of one that runs by an active commit, of one that is off by qemu-img.
+    Of one that runs by an active commit, of one that is off by qemu-img. An overlay that the VM is not on, and that is not known
+    to be empty, stays where it is: it was merged right before a crash, or the VM was undefined or defined anew. So each one
+    goes as soon as it is merged, and not after the others.
 
     :raises HvmError: naming the disk; then the VM goes on with its overlay, and nothing is lost.
-    :return: a sentence, None when there was nothing to do.
+    :return: a sentence, None when there was nothing to do, or something stays.
     """
-    dom = conn.lookupByName(name)
+    dom = defined(conn, name)
+    if dom is None:
+        return None
     left = [disk for disk in listed if os.path.lexists(disk.overlay)]
-    used = {*in_use(dom.XMLDesc(0)), *in_use(dom.XMLDesc(INACTIVE))}
+    used = {*in_use(dom.XMLDesc(0), listed), *in_use(dom.XMLDesc(INACTIVE), listed)}
     if not left and not used:
         return None
     refuse_detached(dom, listed)
+    refuse_covered(dom, listed)
     running = vm_state.state_of(dom) in (vm_state.RUNNING, vm_state.FROZEN)
     gone = detached(dom, listed)  # and somebody has seen to what was in their overlays
     for disk in listed:
-        if disk.dev not in used or disk in gone:
-            continue
-        if not os.path.lexists(disk.overlay):
-            raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")
-        if running:
-            _commit(dom, disk, timeout)
-        else:
-            run(["qemu-img", "commit", "-q", "-f", "qcow2", "-d", disk.overlay], timeout=timeout)
-    _redefine(conn, dom, listed)
-    sync_directory(DEFINITIONS)  # else it may name files that are gone
-    for disk in left:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(disk.overlay)
-    return f"{name}: what it has written is in its disks"
+        merged = False
+        if disk.dev in used and disk not in gone:
+            if not os.path.lexists(disk.overlay):
+                raise HvmError(f"VM {name}: {disk.overlay} is not there, and its disk {disk.dev} needs it")
+            merged = _merge(dom, disk, running, timeout)
+        if disk.dev in used:
+            _redefine(conn, dom, [disk])
+            sync_directory(DEFINITIONS)  # else it may name files that are gone
+        if disk in left and (merged or is_empty(disk.overlay)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(disk.overlay)
+    return None if any(os.path.lexists(disk.overlay) for disk in listed) else f"{name}: what it has written is in its disks"
+
+
+def _merge(dom: t.Any, disk: Disk, running: bool, timeout: float) -> bool:
+    """:return: whether it was; not when the VM runs on something else, and only starts with the overlay next time."""
+    if not running:
+        run(["qemu-img", "commit", "-q", "-f", "qcow2", "-d", disk.overlay], timeout=timeout)
+    elif disk.dev in in_use(dom.XMLDesc(0), [disk]):
+        _commit(dom, disk, timeout)
+    else:
+        return False
+    return True
 
 
 def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
     """An active commit into the disk below, and nothing further down."""
     deadline = time.monotonic() + timeout
-    if disk.dev not in in_use(dom.XMLDesc(0)):
-        return
     if not dom.blockJobInfo(disk.dev):
         dom.blockCommit(disk.dev, None, None, 0, _SHALLOW | _ACTIVE)
     while not _is_ready(dom.XMLDesc(0), disk.dev):
@@ -212,9 +304,9 @@ def _commit(dom: t.Any, disk: Disk, timeout: float) -> None:
         time.sleep(_POLL)
     with _standing_still(dom, no_room=tuple(dom.state()) == vm_state.IO_ERROR):
         dom.blockJobAbort(disk.dev, _PIVOT)
-        while disk.dev in in_use(dom.XMLDesc(0)) and time.monotonic() < deadline:
+        while disk.dev in in_use(dom.XMLDesc(0), [disk]) and time.monotonic() < deadline:
             time.sleep(_POLL)
-    if disk.dev in in_use(dom.XMLDesc(0)):
+    if disk.dev in in_use(dom.XMLDesc(0), [disk]):
         raise HvmError(f"VM {dom.name()}: {disk.dev} is still on its overlay")
 
 
@@ -233,7 +325,7 @@ def on_bases(xml: str, listed: t.Sequence[Disk]) -> str:
     for element in root.findall("./devices/disk"):
         target, source, driver = element.find("target"), element.find("source"), element.find("driver")
         disk = mine.get(target.get("dev", "")) if target is not None else None
-        if disk is None or source is None or not (source.get("file") or "").startswith(f"{DIRECTORY}/"):
+        if disk is None or source is None or source.get("file") != disk.overlay:
             continue
         backing = element.find("backingStore")
         below = backing.find("backingStore") if backing is not None else None
@@ -251,17 +343,22 @@ def on_bases(xml: str, listed: t.Sequence[Disk]) -> str:
 
 def forsake(conn: t.Any, name: str, listed: t.Sequence[Disk]) -> None:
     """A VM that is off and whose definition names overlays that are gone is defined with its disks; else nothing is done."""
-    try:
-        dom = conn.lookupByName(name)
-    except Exception as exc:
-        if code_of(exc) != NO_DOMAIN:
-            raise
-        return
-    if vm_state.state_of(dom) == vm_state.STOPPED:
+    dom = defined(conn, name)
+    if dom is not None and vm_state.state_of(dom) == vm_state.STOPPED:
         _redefine(conn, dom, listed)
 
 
+def defined(conn: t.Any, name: str) -> t.Any | None:
+    """None when libvirt knows no VM of that name."""
+    try:
+        return conn.lookupByName(name)
+    except Exception as exc:
+        if code_of(exc) != NO_DOMAIN:
+            raise
+    return None
+
+
 def _redefine(conn: t.Any, dom: t.Any, listed: t.Sequence[Disk]) -> None:
-    xml = dom.XMLDesc(INACTIVE | _SECURE)
-    if in_use(xml):
+    xml = dom.XMLDesc(INACTIVE | SECURE)
+    if in_use(xml, listed):
         conn.defineXML(on_bases(xml, listed))

@@ -32,6 +32,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     meanwhile,
     overlays,
     relaying,
+    serving,
 )
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import UNIT, hypervisor_running, qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
@@ -311,6 +312,7 @@ def take_over(config: PairConfig, emit: t.Callable[[dict[str, t.Any]], None]) ->
         warnings += operation.noted(lambda: journal.step("commit"))
         failed = overlays.fold(conn, overlays.disks(entry["overlays"]), progress)
         errors.update(failed)
+        warnings += serving.put_overlays_beside(config, conn, failed)
         watch.step("target: overlays into the disks")
     finally:
         conn.close()

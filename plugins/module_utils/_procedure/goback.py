@@ -19,7 +19,14 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import state as 
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, modes, moving, operation, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Event, Peer
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import address, checkpoint, hypervisor, overlays, passage
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    address,
+    checkpoint,
+    hypervisor,
+    overlays,
+    passage,
+    serving,
+)
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 
@@ -52,6 +59,8 @@ def go_back(
     except HvmError as exc:
         errors = {config.peer.name: str(exc), **dict.fromkeys(entry["begun"], "it may be there")}
     errors.update(here(conn, entry, progress, errors))
+    for text in serving.put_overlays_beside(config, conn, errors):
+        progress.say(text)
     saved = sorted(set(entry["saved"]).difference(qemu_processes()))  # the turn of the others to be saved had not come
     if saved:
         back = list[str]()
@@ -121,8 +130,9 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool
             peer.call("arrived", LONG, heard, vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
-    if gone:
-        conn.lookupByName(name).create()
+    dom = overlay.defined(conn, name) if gone else None
+    if dom is not None:
+        dom.create()
     return False
 
 
@@ -151,6 +161,9 @@ def _bring(
                 _resume(conn, name)
             return
         conn.lookupByName(name).destroy()  # half of it, from a way back that was cut off
+    if running or moving.is_ready(other):
+        _refuse_covered(way, name, disks, not running)
+    xml = "" if running else _definition(conn, way, name, moving.is_ready(other))
     if half:
         overlays.as_left(disks)
     else:
@@ -165,7 +178,7 @@ def _bring(
         _move_back(conn, way, name, disks, entry)
         overlays.durable(disks)
     else:
-        way.fetch(name, disks, conn.lookupByName(name).XMLDesc(0))
+        way.fetch(name, disks, xml)
     _half(journal, name, False)
     moved = peer.call("left", vm=name)["moved"]
     overlays.drop_old(disks)
@@ -179,6 +192,28 @@ def _resume(conn: t.Any, name: str) -> None:
     dom = conn.lookupByName(name)
     dom.resume()
     variables.durable(variables.of(dom.XMLDesc(0)))
+
+
+def _refuse_covered(way: passage.Passage, name: str, disks: t.Sequence[overlay.Disk], off: bool) -> None:
+    """:raises HvmError: when somebody's snapshot lies over an overlay there, and only what is below it would come."""
+    dom = overlay.defined(way.libvirt, name)
+    for disk, dummy, chain in overlay.covers(dom.XMLDesc(0), disks) if dom is not None else ():
+        what = f"VM {name}: {disk.dev} is on {chain[0]} there, and what was written to it would not come back"
+        how = overlay.bring_down(name, disk, chain[0], off)
+        raise HvmError(what, f"Bring that down over there ({how}), then hvm.pair.recover here.")
+
+
+def _definition(conn: t.Any, way: passage.Passage, name: str, ready: bool) -> str:
+    """Of a VM that is off there; one that was undefined here meanwhile has that host's again."""
+    dom = overlay.defined(conn, name)
+    if dom is not None:
+        return str(dom.XMLDesc(0))
+    there = overlay.defined(way.libvirt, name) if ready else None
+    if there is None:
+        raise HvmError(f"VM {name} was undefined here, and is off there", "Define it here (virsh define), then hvm.pair.recover.")
+    xml = str(there.XMLDesc(overlay.SECURE | overlay.INACTIVE))
+    conn.defineXML(xml)
+    return xml
 
 
 def _move_back(

@@ -316,6 +316,7 @@ class _Move:
         again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
         dom = conn.lookupByName(name)
         overlay.refuse_detached(dom, disks)
+        overlay.refuse_covered(dom, disks)
         if not again:  # else it may stand because of that
             frozen = frozen - {name} | ({name} if vm_state.is_frozen(dom, name in frozen) else set())
         journal.step("move", begun=sorted({*journal.entry["begun"], name}), frozen=sorted(frozen))

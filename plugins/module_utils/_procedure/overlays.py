@@ -148,7 +148,7 @@ def unmerged(config: PairConfig, conn: t.Any) -> dict[str, list[overlay.Disk]]:
     for name, listed in _noted(config).items():
         if any(os.path.lexists(disk.overlay) for disk in listed):
             with contextlib.suppress(Exception):  # it is not defined any more; its files stay
-                if overlay.in_use(conn.lookupByName(name).XMLDesc(0)):
+                if overlay.is_reached(conn.lookupByName(name), listed):
                     found[name] = listed
     return found
 

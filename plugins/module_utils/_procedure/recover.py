@@ -130,7 +130,9 @@ def _bring_back(
     conn = domains.connect()
     try:
         errors = goback.bring_back(config, peer, conn, journal, progress, warnings)
-        return {**errors, **goback.here(conn, journal.entry, progress, errors)}
+        errors.update(goback.here(conn, journal.entry, progress, errors))
+        warnings += serving.put_overlays_beside(config, conn, errors)
+        return errors
     finally:
         conn.close()
 

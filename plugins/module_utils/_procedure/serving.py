@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, readiness
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, image, overlay, readiness
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.state import state_of
 from ansible_collections.hvm.pair.plugins.module_utils._net import shared_ip
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
@@ -142,7 +142,7 @@ def serve(
             warnings += operation.noted(lambda: journal.step("overlays into the disks"))
             errors.update(overlays.fold(conn, here, progress))
             watch.step("overlays into the disks")
-        warnings += put_overlays_beside(config, conn, {*wanted.elsewhere, *errors})  # an error may name one that is to be seen to
+        warnings += put_overlays_beside(config, conn, wanted.elsewhere, errors)
     finally:
         conn.close()
     warnings += more + address.keep_announcing(config.shared_ips, config.interface)
@@ -219,16 +219,21 @@ def put_past_beside(conn: t.Any, state_dir: str, names: t.Collection[str], progr
     return said
 
 
-def put_overlays_beside(config: PairConfig, conn: t.Any, elsewhere: t.Collection[str]) -> list[str]:
+def put_overlays_beside(
+    config: PairConfig, conn: t.Any, elsewhere: t.Collection[str], errors: t.Collection[str] = ()
+) -> list[str]:
     """Those that no VM here uses: nothing would ever merge them, and no backup is made while they lie there.
 
-    They may hold what a VM has written that is not defined any more, so nothing is deleted.
+    They may hold what a VM has written that is not defined any more, or was defined anew, so nothing is deleted.
 
-    :param elsewhere: VMs whose overlays wait for them. :return: warnings
+    :param elsewhere: VMs whose overlays wait for them. :param errors: VMs to be seen to, whose overlays wait as long as they are
+        defined: else that would be for ever.
+    :return: warnings
     """
     try:
         saved = [disk["path"] for one in states.manifests(config.state_dir).values() for disk in one["disks"]]
-        found = {vm: names for vm, names in overlays.unused(conn, saved).items() if vm not in elsewhere}
+        wait = {*elsewhere, *(vm for vm in errors if overlay.defined(conn, vm))}
+        found = {vm: names for vm, names in overlays.unused(conn, saved).items() if vm not in wait}
         place = overlays.put_beside(_stamp(), found) if found else ""
     except Exception as exc:  # noqa: BLE001  the VMs run, and that is what this is for
         return [f"whether overlays are left that no VM uses is not known: {exc}"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import struct
 import typing as t
 import xml.etree.ElementTree as ET
 
@@ -50,6 +51,12 @@ def overlaid(disk: Disk, below: str = "") -> str:
     {below or "<backingStore/>"}</backingStore><target dev='{disk.dev}' bus='virtio'/></disk>"""
 
 
+#: Somebody's, over an overlay, with libvirt's own name for it.
+SNAPSHOT = f"""<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{DIRECTORY}/web.vda.snap1'/>
+<backingStore type='file'><format type='qcow2'/><source file='{DISKS[0].overlay}'/><backingStore type='file'><format type='raw'/>
+<source file='/srv/a.img'/><backingStore/></backingStore></backingStore>
+<mirror type='file' job='copy'><source file='/srv/copy.qcow2'/></mirror><target dev='vda' bus='virtio'/></disk>"""
+
 GOLDEN = """<backingStore type='file' index='2'><format type='qcow2'/><source file='/srv/golden.qcow2'/><backingStore/>
 </backingStore>"""
 
@@ -88,8 +95,21 @@ def test_a_name_that_a_file_may_have_is_that_of_the_file() -> None:
 
 
 def test_in_use_are_those_whose_source_is_one() -> None:
-    assert overlay.in_use(domain(FILE, overlaid(DISKS[1]), overlaid(DISKS[2]), CDROM)) == ["vdb", "vdc"]
-    assert overlay.in_use(domain(FILE, BLOCK, QCOW2, CDROM, EMPTY)) == []
+    assert overlay.in_use(domain(FILE, overlaid(DISKS[1]), overlaid(DISKS[2]), CDROM), DISKS) == ["vdb", "vdc"]
+    assert overlay.in_use(domain(FILE, BLOCK, QCOW2, CDROM, EMPTY), DISKS) == []
+    assert overlay.in_use(domain(SNAPSHOT), DISKS) == []
+
+
+def test_what_a_disk_is_on_instead_covers_it() -> None:
+    assert overlay.covers(domain(FILE, overlaid(DISKS[1]), QCOW2, CDROM, EMPTY), DISKS) == []
+    chain = [f"{DIRECTORY}/web.vda.snap1", DISKS[0].overlay, "/srv/a.img"]
+    assert overlay.covers(domain(SNAPSHOT, BLOCK), DISKS) == [(DISKS[0], "qcow2", chain)]
+    other = overlay.covers(domain(FILE.replace("/srv/a.img", "/srv/new.img")), DISKS)
+    assert other == [(DISKS[0], "raw", ["/srv/new.img"])]
+
+
+def test_somebodys_snapshot_is_not_dropped_from_a_definition() -> None:
+    assert ET.canonicalize(overlay.on_bases(domain(SNAPSHOT), DISKS)) == ET.canonicalize(domain(SNAPSHOT))
 
 
 def shown(xml: str) -> list[tuple[str, t.Any, dict[str, str], str, list[str]]]:
@@ -128,7 +148,7 @@ def test_a_disk_that_is_no_overlay_of_ours_stays_as_it_is() -> None:
 def test_what_is_put_on_its_disks_has_the_overlays_that_it_had() -> None:
     """So a disk is never taken for another."""
     xml = overlay.on_bases(domain(*map(overlaid, DISKS)), DISKS)
-    assert overlay.disks("web", xml) == DISKS and overlay.in_use(xml) == []
+    assert overlay.disks("web", xml) == DISKS and overlay.in_use(xml, DISKS) == []
 
 
 @pytest.mark.parametrize(
@@ -173,6 +193,29 @@ def test_a_new_one_lies_over_its_disk_and_is_nobody_elses(tmp_path: pathlib.Path
     assert command[:5] == ["qemu-img", "create", "-q", "-f", "qcow2"]
     assert command[-5:] == ["-b", "/srv/c.qcow2", "-F", "qcow2", str(new)]
     assert new.stat().st_mode & 0o777 == 0o600
+
+
+def qcow2(*table: int) -> bytes:
+    """Version 3 with an L1 table in its fourth cluster."""
+    header = struct.pack(">4sIQIIQIIQ", b"QFI\xfb", 3, 0x200, 10, 17, 1 << 34, 0, len(table), 3 << 17)
+    return header.ljust(3 << 17, b"\0") + struct.pack(f">{len(table)}Q", *table)
+
+
+@pytest.mark.parametrize(
+    ("content", "empty"),
+    [
+        (qcow2(0, 0, 0), True),
+        (qcow2(0, 1 << 63 | 5 << 17, 0), False),
+        (qcow2(0, 0)[:-1], False),
+        (qcow2(), False),
+        (b"", False),
+        (b"RAW!" + qcow2(0)[4:], False),
+    ],
+)
+def test_it_is_empty_when_its_table_refers_to_nothing(tmp_path: pathlib.Path, content: bytes, empty: bool) -> None:
+    file = tmp_path / "web.vda.qcow2"
+    file.write_bytes(content)
+    assert overlay.is_empty(str(file)) is empty
 
 
 class Snapshots:

@@ -124,6 +124,7 @@ class Process:
 class Moving(Lab):
     """:ivar at_effect: called with the number of each effect before it is done.
     :ivar flushed: VM -> writes of which the guest was told that they are on disk.
+    :ivar others: host -> path -> file of somebody's snapshot, on no dataset of the pair.
     :ivar on_disk: host -> VM -> its definition, as a power cut leaves it.
     :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
     :ivar no_room: VMs that stand still since their overlays cannot be written.
@@ -138,6 +139,7 @@ class Moving(Lab):
         self.here = place / "here"
         self.layers: dict[int, Layer] = {}
         self.disks: dict[str, dict[str, Layer]] = {"hv1": {}, "hv2": {}}
+        self.others: dict[str, dict[str, Layer]] = {"hv1": {}, "hv2": {}}
         self.processes: dict[str, dict[str, Process]] = {"hv1": {}, "hv2": {}}
         self.why_off: dict[tuple[str, str], int] = {}
         self.sets: dict[str, dict[str, t.Any]] = {"hv1": {}, "hv2": {}}
@@ -208,10 +210,44 @@ class Moving(Lab):
 
     def file(self, path: str, host: Host | None = None) -> Layer:
         """An overlay, or a disk, of the host that acts."""
+        name = (host or self.at).name
+        if path in self.others[name]:
+            return self.others[name][path]
         if path.startswith(f"{overlay.DIRECTORY}/"):
             found = path if host is None else str(host.place / "overlays" / os.path.basename(path))
             return self.layers[os.stat(found).st_ino]
-        return self.disks[(host or self.at).name][path]
+        if path.startswith("/backup/"):
+            raise FileNotFoundError(2, "No such file", path)
+        return self.disks[name][path]
+
+    def chain(self, layer: Layer | None, host: Host) -> list[str]:
+        """Paths of a file's layers, from the top."""
+        found: list[str] = []
+        while layer is not None:
+            files = {f"{overlay.DIRECTORY}/{one.name}": one for one in (host.place / "overlays").glob("*.qcow2")}
+            known = {path: self.layers.get(one.stat().st_ino) for path, one in files.items()}
+            known.update({**self.disks[host.name], **self.others[host.name]})
+            found.append(next((path for path, one in known.items() if one is layer), "gone"))
+            layer = layer.below
+        return found
+
+    def snapshot_of_somebodys(self, host: Host, name: str, path: str, dev: str = "vda") -> None:
+        """As virsh snapshot-create-as --disk-only --no-metadata does it."""
+        self.others[host.name][path] = layer = Layer(below=self.file(host.vms[name]["conf"][dev], host))
+        host.vms[name]["conf"][dev] = path
+        if name in self.processes[host.name]:
+            process = self.processes[host.name][name]
+            process.layers[dev], process.paths[dev] = layer, path
+
+    def brought_down(self, host: Host, name: str, path: str, dev: str = "vda") -> None:
+        """As somebody does it whom the error has told how."""
+        layer = self.others[host.name].pop(path)
+        below = t.cast("Layer", layer.below)
+        below.writes |= layer.writes
+        host.vms[name]["conf"][dev] = self.chain(below, host)[0]
+        if name in self.processes[host.name]:
+            process = self.processes[host.name][name]
+            process.layers[dev], process.paths[dev] = below, host.vms[name]["conf"][dev]
 
     def start(self, host: Host, name: str, state: str = RUNNING) -> Process:
         assert host.vms[name]["state"] == STOPPED
@@ -261,7 +297,7 @@ class Moving(Lab):
                 self.flushed[name].add(self.counter)
 
     def into(self, host: Host, name: str, path: str, layer: Layer, what: set[int]) -> None:
-        if not path.startswith(overlay.DIRECTORY):
+        if path in self.disks[host.name]:
             assert host.tree[IMAGES]["props"]["readonly"][0] != "on", f"{name} writes to {path} on {host.name}, which is shut"
             self.written(host, IMAGES)
         layer.writes |= what
@@ -349,7 +385,7 @@ class Moving(Lab):
         assert active.role()[1] == other.role()[1]
         for host in (active, other):
             assert host.pending() == "" if (host.place / "journal.json").exists() else True, host.pending()
-            assert os.listdir(host.place / "overlays") == []
+            assert self.remains(host) == []
             assert not any("hvm:moving" in entry["props"] for entry in host.tree.values()), host.name
         assert (active.daemon, active.address, (active.place / "run/gate").read_text().split()[0]) == (True, True, "ACTIVE")
         assert not (other.daemon or other.address or other.gate()) and other.inert(), other.name
@@ -368,6 +404,15 @@ class Moving(Lab):
                 assert all(process.layers[dev] is self.disks[active.name][path] for dev, path in vm["conf"].items())
                 assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{name}: RAM and disk disagree"
         self.follows(active, other)
+
+    def kept(self, host: Host) -> dict[str, Layer]:
+        """Overlays that were put beside."""
+        return {file.name: self.layers[file.stat().st_ino] for file in (host.place / "overlays").glob("kept-*/*.qcow2")}
+
+    def remains(self, host: Host) -> list[str]:
+        """Overlays that lie there, and kept ones with what is not in its disk: a crash may come after it was merged."""
+        lost = [name for name, one in self.kept(host).items() if not one.below or not one.writes <= one.below.writes]
+        return [one.name for one in (host.place / "overlays").iterdir() if not one.name.startswith("kept-")] + lost
 
     def follows(self, active: Host, other: Host) -> None:
         """The next sync goes as an increment."""
@@ -446,6 +491,7 @@ class Moving(Lab):
         for module in (overlay, overlays, bases, arrive):
             patch.setattr(module, "run", self.run)
         patch.setattr(overlay, "sync_directory", self.sync_directory)
+        patch.setattr(overlay, "is_empty", lambda path: not self.file(path).writes)
         patch.setattr(overlays, "succeeds", lambda command: True)
         patch.setattr(overlays, "is_mounted", lambda: True)
         patch.setattr(overlays, "sockets", lambda dummy: None)
@@ -590,6 +636,10 @@ class Moving(Lab):
             assert not os.path.lexists(path)
             pathlib.Path(path).touch()
             self.layers[os.stat(path).st_ino] = Layer(below=below)
+        elif words[0] == "info":
+            if path not in self.others[self.at.name]:
+                raise HvmError(f"qemu-img: Could not open '{path}'")
+            return json.dumps([{"filename": one} for one in self.chain(self.file(path), self.at)])
         else:
             assert words[0] == "commit"
             self.do(f"qemu-img commit {os.path.basename(path)}")
@@ -809,13 +859,16 @@ class Connection:
         root = ET.fromstring(xml)
         name = t.cast("str", root.findtext("name"))
         self.lab.do(f"define {name}")
+        if name not in self.host.vms:  # what else it has is the other host's still
+            self.host.vms[name] = {**copy.deepcopy(self.lab.other().vms[name]), "state": STOPPED}
         vm = self.host.vms[name]
         for disk in root.findall("./devices/disk"):
             source, target, driver = (t.cast("ET.Element", disk.find(one)) for one in ("source", "target", "driver"))
             dev = target.get("dev", "")
             if dev in vm["disks"]:
                 vm["conf"][dev] = t.cast("str", source.get("file"))
-                assert driver.get("type") == vm["disks"][dev][1]
+                own, form = vm["disks"][dev]
+                assert driver.get("type") == (form if vm["conf"][dev] == own else "qcow2")
         self.lab.written(self.host, LIBVIRTS)
 
 
@@ -861,10 +914,11 @@ class Domain:
             disk = ET.SubElement(devices, "disk", type="file", device="disk")
             ET.SubElement(disk, "driver", name="qemu", type=form if path == own else "qcow2")
             ET.SubElement(disk, "source", file=path)
-            if path != own and process:
-                below = ET.SubElement(disk, "backingStore", type="file")
-                ET.SubElement(below, "format", type=form)
-                ET.SubElement(below, "source", file=own)
+            below = disk
+            for one in self.lab.chain(process.layers[dev], self.host)[1:] if process else ():
+                below = ET.SubElement(below, "backingStore", type="file")
+                ET.SubElement(below, "format", type=form if one == own else "qcow2")
+                ET.SubElement(below, "source", file=one)
             if dev in jobs:
                 ET.SubElement(disk, "mirror", type="file", job="active-commit", ready="yes")
             ET.SubElement(disk, "target", dev=dev)

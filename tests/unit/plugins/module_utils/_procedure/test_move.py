@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import sys
 import tarfile
@@ -546,6 +547,7 @@ def test_a_disk_that_is_detached_meanwhile_keeps_what_was_written_to_it(lab: Mov
     recovered(lab, lab.hv1)
     assert lab.hv1.pending() == "" and lab.hv2.pending() == "" and list((lab.hv1.place / "overlays").iterdir()) == []
     assert list(lab.processes["hv1"]["web"].paths.values()) == ["/srv/vms/web.img"]
+    assert set(lab.hv1.vms["web"]["conf"].values()) <= {"/srv/vms/web.img", "/srv/vms/web.qcow2"}, "it would not start again"
 
 
 def test_one_that_is_detached_there_comes_back_as_a_file(lab: Moving) -> None:
@@ -560,6 +562,169 @@ def test_one_that_is_detached_there_comes_back_as_a_file(lab: Moving) -> None:
     lab.again()
     recovered(lab, lab.hv1)
     assert written <= lab.disks["hv1"]["/srv/vms/db.qcow2"].writes and lab.hv1.pending() == ""
+
+
+BESIDE, ELSEWHERE = "web.vda.snap1", "/backup/x.qcow2"
+
+
+@pytest.mark.parametrize("file", [BESIDE, ELSEWHERE])
+@pytest.mark.parametrize("runs", [True, False])
+def test_somebodys_snapshot_over_an_overlay_keeps_what_is_below_it(lab: Moving, file: str, runs: bool) -> None:
+    file = os.path.join(overlays.overlay.DIRECTORY, file)  # libvirt's own name for it lies beside the overlay
+
+    def act() -> None:
+        lab.snapshot_of_somebodys(lab.hv1, "web", file)
+        if not runs:
+            lab.end(lab.hv1, "web")
+
+    on(lab, "hv1 migrate db", act)
+    what = rf"web: VM web: its disk vda is on {file}, a snapshot over \S+web.vda.qcow2"
+    how = "virsh blockcommit web vda --base" if runs else rf"with the VM off: qemu-img commit -b \S+ {file}"
+    with pytest.raises(HvmError, match=rf"everything: {what}\. Bring that down \({how}"):
+        migrate(lab)
+    for dummy in range(2):
+        lab.again()
+        with pytest.raises(HvmError, match=what):
+            recovered(lab, lab.hv1)
+    assert (lab.hv1.place / "overlays/web.vda.qcow2").exists() and lab.hv1.vms["web"]["state"] == RUNNING
+    assert not lab.kept(lab.hv1)
+    lab.brought_down(lab.hv1, "web", file)
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_where_nobody_sees_what_is_below_nothing_goes(lab: Moving) -> None:
+    def act() -> None:
+        lab.snapshot_of_somebodys(lab.hv1, "web", ELSEWHERE)
+        lab.end(lab.hv1, "web")
+        del lab.others["hv1"][ELSEWHERE]
+
+    on(lab, "hv1 migrate db", act)
+    with pytest.raises(HvmError, match=f"everything: web: VM web: its disk vda is on {ELSEWHERE}, and whether .* cannot be seen"):
+        migrate(lab)
+    assert (lab.hv1.place / "overlays/web.vda.qcow2").exists() and not lab.kept(lab.hv1)
+    lab.hv1.vms["web"]["conf"]["vda"] = overlays.overlay.overlay_path("web", "vda")
+    lab.flushed["web"] &= lab.file(lab.hv1.vms["web"]["conf"]["vda"], lab.hv1).all()  # the file is gone with the rest
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_somebodys_snapshot_there_is_not_left_there(lab: Moving, runs: bool) -> None:
+    stays(lab)
+    lab.snapshot_of_somebodys(lab.hv2, "db", ELSEWHERE)
+    lab.write_all()
+    if not runs:
+        lab.end(lab.hv2, "db")
+    with pytest.raises(HvmError, match=rf"db: VM db: vda is on {ELSEWHERE} there, and .*\. Bring that down over there"):
+        recovered(lab, lab.hv1)
+    lab.brought_down(lab.hv2, "db", ELSEWHERE)
+    lab.again()
+    lab.whole(ended(lab), [*OFF, *([] if runs else ["db"])])
+
+
+def test_an_overlay_whose_vm_was_defined_anew_is_kept_with_what_is_in_it(lab: Moving) -> None:
+    def anew() -> None:
+        lab.end(lab.hv1, "web")
+        lab.hv1.vms["web"]["conf"] = {dev: path for dev, (path, dummy) in lab.hv1.vms["web"]["disks"].items()}
+        fails()()
+
+    class Told(Progress):
+        def say(self, text: str, **dummy: t.Any) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    on(lab, "hv1 migrate db", anew)
+    with pytest.raises(HvmError, match="undone"), lab.on(lab.hv1) as at:
+        move.migrate(at.config, Told())
+    assert [text.partition("kept in")[0] for text in said if "kept" in text] == ["overlays of web, which no VM uses, are "]
+    kept = lab.kept(lab.hv1)
+    assert sorted(kept) == ["web.vda.qcow2", "web.vdb.qcow2"] and lab.hv1.pending() == ""
+    assert all(lab.flushed["web"] <= one.all() for one in kept.values())
+
+
+def test_one_that_is_merged_goes_before_the_next_one_is(lab: Moving) -> None:
+    """Else a crash in the next one, which may take hours, leaves it, and nothing tells that it was merged."""
+    half_way_on(lab)
+    killed_at(lab, "hv1 commit web vdb", lambda lab: recovered(lab, lab.hv1))
+    lab.whole(ended(lab), OFF)
+    assert not lab.kept(lab.hv1)
+
+
+def test_one_that_runs_on_its_disk_and_would_start_from_its_overlay_starts_from_its_disk(lab: Moving) -> None:
+    """What is in the overlay may have been merged, or not: it is not merged over what the VM has written to its disk."""
+    killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
+    conf = dict(lab.hv1.vms["web"]["conf"])
+    lab.write_all()
+    lab.end(lab.hv1, "web")
+    lab.hv1.vms["web"]["conf"] = {dev: path for dev, (path, dummy) in lab.hv1.vms["web"]["disks"].items()}
+    lab.start(lab.hv1, "web")
+    lab.hv1.vms["web"]["conf"] = dict(conf)
+    recovered(lab, lab.hv1)
+    assert lab.hv1.vms["web"]["conf"] == lab.processes["hv1"]["web"].paths != conf
+    assert sorted(lab.kept(lab.hv1)) == ["web.vda.qcow2", "web.vdb.qcow2"] and lab.hv1.pending() == ""
+
+
+def test_a_snapshot_over_one_that_no_journal_knows_is_said_too(lab: Moving) -> None:
+    killed_at(lab, "hv1 journal migrate_unsecure: last snapshot", migrate)
+    lab.snapshot_of_somebodys(lab.hv1, "web", ELSEWHERE)
+    lab.end(lab.hv1, "web")
+    (lab.hv1.place / "journal.json").unlink()
+    with pytest.raises(HvmError, match=f"web: VM web: its disk vda is on {ELSEWHERE}, a snapshot over"):
+        recovered(lab, lab.hv1)
+    assert not lab.kept(lab.hv1)
+
+
+def undefine(lab: Moving, host: t.Any, name: str) -> None:
+    if name in lab.processes[host.name]:
+        lab.end(host, name)
+    del host.vms[name]
+
+
+def test_a_vm_that_was_undefined_leaves_its_overlays_beside_and_nothing_pending(lab: Moving) -> None:
+    half_way_on(lab)
+    undefine(lab, lab.hv1, "web")
+    written = lab.flushed.pop("web")
+    with pytest.raises(HvmError, match="web: it ran, and libvirt does not know it any more") as got:
+        recovered(lab, lab.hv1)
+    assert any("overlays of web, which no VM uses, are kept in" in text for text in got.value.details["warnings"])
+    assert written and all(written <= one.all() for one in lab.kept(lab.hv1).values()) and len(lab.kept(lab.hv1)) == 2
+    assert (lab.hv1.pending(), lab.hv2.pending()) == ("", "")
+    lab.again()
+    assert recovered(lab, lab.hv1)["do"] == ""
+
+
+@pytest.mark.parametrize("effect", ["hv1 migrate db", "hv1 migrate web"])
+def test_so_does_one_that_was_undefined_in_a_move_that_is_undone(lab: Moving, effect: str) -> None:
+    def act() -> None:
+        undefine(lab, lab.hv1, "web")
+        fails()()
+
+    on(lab, effect, act)
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    assert lab.hv1.pending() == "" and sorted(lab.kept(lab.hv1)) == ["web.vda.qcow2", "web.vdb.qcow2"]
+
+
+def test_one_that_was_undefined_here_while_it_is_off_there_comes_back_with_that_hosts_definition(lab: Moving) -> None:
+    stays(lab)
+    lab.end(lab.hv2, "db")
+    undefine(lab, lab.hv1, "db")
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, [*OFF, "db"])
+
+
+def test_where_that_host_cannot_say_it_either_it_is_to_be_defined(lab: Moving) -> None:
+    stays(lab)
+    known = {**lab.hv1.vms["db"], "state": STOPPED}
+    undefine(lab, lab.hv1, "db")
+    lab.power_cut(lab.hv2)
+    for dummy in range(2):
+        with pytest.raises(HvmError, match=r"db: VM db was undefined here, and is off there. Define it here"):
+            recovered(lab, lab.hv1)
+        lab.again()
+    lab.hv1.vms["db"] = known
+    lab.whole(ended(lab), OFF)
 
 
 @pytest.mark.parametrize("effect", ["hv1 systemctl stop", "hv1 unmount", "hv1 address off"])
@@ -703,7 +868,10 @@ def test_where_status_says_so_it_goes_on(strike: str) -> None:
 def half_way(lab: Moving) -> None:
     """db has moved; the process was killed when web was about to."""
     pair(lab)
+    half_way_on(lab)
 
+
+def half_way_on(lab: Moving) -> None:
     def hit(dummy: int, effect: str) -> None:
         if effect == "hv1 migrate web":
             lab.dead = True
@@ -1293,7 +1461,7 @@ def test_what_had_come_back_by_half_is_not_what_a_vm_goes_on_from(strike: str) -
         for name in ("db", "web"):
             process = lab.processes["hv1"][name]
             assert all(process.memory <= layer.writes for layer in process.layers.values()), f"{effect}: {name}"
-        assert list((lab.hv1.place / "overlays").iterdir()) == [] and lab.hv1.pending() == "", effect
+        assert lab.remains(lab.hv1) == [] and lab.hv1.pending() == "", effect
 
 
 # ---- the set of a move, later
