@@ -318,6 +318,7 @@ class _Move:
         overlay.refuse_detached(dom, disks)
         if not again:  # else it may stand because of that
             frozen = frozen - {name} | ({name} if vm_state.is_frozen(dom, name in frozen) else set())
+        role.goes_away(name, self.config.peer.name)  # before it can be there
         journal.step("move", begun=sorted({*journal.entry["begun"], name}), frozen=sorted(frozen))
         how = "off"
         if again and moving.has_moved(conn, there.libvirt, name):

@@ -211,6 +211,8 @@ class Moving(Lab):
 
     def start(self, host: Host, name: str, state: str = RUNNING) -> Process:
         assert host.vms[name]["state"] == STOPPED
+        if name in self.away(host):
+            raise Error("Hook script execution failed: it has moved")
         paths = dict(host.vms[name]["conf"])
         with self.on(host):
             try:
@@ -230,7 +232,21 @@ class Moving(Lab):
         self.processes[host.name].pop(name, None)
         self.why_off[host.name, name] = reason
 
+    @staticmethod
+    def away(host: Host) -> list[str]:
+        """VMs that libvirt's hook lets nobody start on a host."""
+        place = host.place / "run/away"
+        return os.listdir(place) if place.exists() else []
+
+    def nobody_starts_twice(self) -> None:
+        """What has arrived on a host cannot be started on the other one, were it by hand."""
+        for host, other in ((self.hv1, self.hv2), (self.hv2, self.hv1)):
+            if host.daemon and host.gate() and host.role()[0] == "ACTIVE" != other.role()[0]:
+                loose = set(self.arrived(other)).difference(self.away(host), self.excused)
+                assert not loose, f"{sorted(loose)} are on {other.name}, and could be started on {host.name}"
+
     def write_all(self) -> None:
+        self.nobody_starts_twice()
         for name in self.flushed:
             hosts = [host for host in (self.hv1, self.hv2) if name in host.vms and host.vms[name]["state"] == RUNNING]
             assert len(hosts) <= 1, f"{name} runs on both hosts"
@@ -276,6 +292,7 @@ class Moving(Lab):
                 layer.volatile.clear()
         for name in ("comes", "cancel"):
             (host.place / "run" / name).unlink(missing_ok=True)
+        shutil.rmtree(host.place / "run/away", ignore_errors=True)
 
     def strike(self, how: str, at: int) -> list[str]:
         """Before the effect of that number. :return: filled then: the effect; "" when that does not concern what is struck."""
@@ -324,6 +341,7 @@ class Moving(Lab):
         for host in (active, other):
             assert host.pending() == "" if (host.place / "journal.json").exists() else True, host.pending()
             assert os.listdir(host.place / "overlays") == []
+            assert self.away(host) == []
             assert not any("hvm:moving" in entry["props"] for entry in host.tree.values()), host.name
         assert (active.daemon, active.address, (active.place / "run/gate").read_text().split()[0]) == (True, True, "ACTIVE")
         assert not (other.daemon or other.address or other.gate()) and other.inert(), other.name

@@ -727,6 +727,42 @@ def test_one_that_was_paused_to_move_runs_while_it_stays(lab: Moving) -> None:
     assert lab.hv1.vms["web"]["state"] == RUNNING
 
 
+def refused(lab: Moving) -> None:
+    """`virsh start db` on hv1."""
+    with pytest.raises(Error, match="Hook script"):
+        lab.start(lab.hv1, "db")
+
+
+def test_one_that_has_moved_cannot_be_started_where_it_came_from_until_it_is_back(lab: Moving) -> None:
+    stays(lab)
+    refused(lab)
+    recovered(lab, lab.hv1)
+    lab.end(lab.hv1, "db")
+    lab.start(lab.hv1, "db")
+    lab.whole(lab.hv1, OFF)
+
+
+def test_nor_when_its_host_has_rebooted(lab: Moving) -> None:
+    stays(lab)
+    lab.power_cut(lab.hv1)
+    on(lab, "hv1 bring web", lambda: refused(lab))
+    recovered(lab, lab.hv1)
+    assert not lab.faults
+    lab.whole(lab.hv1, OFF)
+
+
+def test_nor_when_the_hypervisor_starts_again_to_undo_it(lab: Moving) -> None:
+    def fault() -> None:
+        on(lab, "hv1 migrate db", lambda: refused(lab))
+        fails()()
+
+    on(lab, "hv1 journal migrate_unsecure: hand over", fault)
+    with pytest.raises(HvmError, match="the migration was undone"):
+        migrate(lab)
+    assert not lab.faults
+    lab.whole(lab.hv1, OFF)
+
+
 def test_how_the_rest_moves_is_decided_anew(lab: Moving) -> None:
     stays(lab)
     done = migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
