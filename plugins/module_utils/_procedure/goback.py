@@ -196,7 +196,7 @@ def _move_back(
         try:
             if runs and direct:
                 dom.suspend()
-            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there)
+            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there, cuts=way.cuts)
         except Exception as exc:
             role.comes_no_more(name)
             with contextlib.suppress(Exception):

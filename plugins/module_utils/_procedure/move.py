@@ -351,7 +351,8 @@ class _Move:
             limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
             way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
             try:
-                report = moving.move(conn, there.libvirt, name, disks, way, self._seen(name), self._cancelled, there.watcher)
+                watched = self._seen(name), self._cancelled, there.watcher
+                report = moving.move(conn, there.libvirt, name, disks, way, *watched, cuts=there.cuts)
             except HvmError:
                 if not moving.has_ended(conn, name):
                     raise

@@ -49,6 +49,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     meanwhile,
     move,
     overlays,
+    passage,
     preflight,
     recover,
     relaying,
@@ -127,6 +128,7 @@ class Moving(Lab):
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
+    :ivar stuck: VMs whose disks the other host takes nothing of. :ivar closed: endpoints of relays that have ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -143,6 +145,8 @@ class Moving(Lab):
         self.on_disk: dict[str, dict[str, dict[str, str]]] = {"hv1": {}, "hv2": {}}
         self.excused: list[str] = []
         self.lively: set[str] = set()
+        self.stuck: set[str] = set()
+        self.closed: list[str] = []
         self.no_room: set[str] = set()
         self.rates: list[int] = []
         self.dirty: dict[str, int] = {}
@@ -631,17 +635,20 @@ class Moving(Lab):
         class Relay:
             def __init__(self, dummy: t.Any, path: str, endpoint: str, *owner: int, wait: float = 0) -> None:
                 assert relaying.path_of(endpoint)
-                self.path = path
+                self.path, self.endpoint = path, endpoint
 
             def __enter__(self) -> t.Any:
                 lab.may_relay(lab.other())
                 return self
 
             def __exit__(self, *dummy: object) -> None:
-                pass
+                self.close()
 
             def ready(self, dummy: int) -> None:
                 pass
+
+            def close(self) -> None:
+                lab.closed.append(self.endpoint)
 
         return Relay
 
@@ -908,10 +915,23 @@ class Domain:
     # ---- to the other host
 
     def abortJob(self) -> None:
+        self._wait()
         self.lab.aborted = True
 
     def jobStats(self) -> dict[str, t.Any]:
+        if self._name in self.lab.stuck:
+            return {"type": 2, "memory_total": 1 << 30, "memory_remaining": 1 << 20, "disk_remaining": 1 << 16}
         return {"type": 2 if self._name in self.lab.lively else 0}
+
+    def _wait(self) -> None:
+        """As long as the other host does not take what is written."""
+        end = time.monotonic() + 10
+        while self._name in self.lab.stuck:
+            assert time.monotonic() < end, "it waits for ever"
+            time.sleep(0.01)
+            back = "back:" if self.host is self.lab.hv2 else ""
+            if back + passage.socket_names(self._name)[1] in self.lab.closed:
+                raise Error("operation failed: migration of disk vda failed: Input/output error")
 
     def _converge(self, flags: int) -> None:
         """One that is lively does when it is slowed down and somebody pauses it in the end."""
@@ -940,6 +960,7 @@ class Domain:
         try:
             lab.do(f"migrate {name}")
             self._converge(flags)
+            self._wait()
             self._ask_both(target)
             layers = {}
             for dev, path in process.paths.items():

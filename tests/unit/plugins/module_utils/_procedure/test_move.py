@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import re
 import sys
 import tarfile
 import threading
@@ -17,9 +18,18 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, modes, moving
-from ansible_collections.hvm.pair.plugins.module_utils._procedure import arrive, cancelling, failover, move, overlays, rejoin
+from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
+    arrive,
+    cancelling,
+    failover,
+    move,
+    overlays,
+    passage,
+    rejoin,
+)
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -402,6 +412,43 @@ def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wis
     assert "unexpected" not in str(raised.value)
     lab.whole(lab.hv1, OFF)
     assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_one_that_waits_for_a_pool_which_takes_nothing_goes_on_here(
+    lab: Moving, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3 + 60 * cancelled)
+    monkeypatch.setattr(migration, "ENDING", 0.3)
+    lab.stuck.add("web")
+    if cancelled:
+        cancels(lab, "hv1 migrate web", cancelling.BACK)
+    said = "told to stop, and had not done so" if cancelled else "nothing of it went over for 0.3 s (1.0 MiB of 1.0 GiB of memory"
+    with pytest.raises(HvmError, match=f"{re.escape(said)}.*so the migration was undone.*zpool status"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_on_its_way_back_it_goes_on_where_it_is(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3)
+    on(lab, "hv1 copied web", lambda: lab.stuck.add("db") or fails()())
+    with pytest.raises(HvmError, match=r"db: VM db did not move, and its connections were closed: nothing of it went over"):
+        migrate(lab)
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.stuck.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_libvirts_own_connection_ends_after_those_of_a_vm(lab: Moving) -> None:
+    with lab.on(lab.hv1), passage.Passage(lab.hv1.config, None) as way:  # type: ignore[arg-type]
+        lab.may_relay = lambda dummy: None  # type: ignore[method-assign]
+        lab.hv2.daemon = True
+        assert way.libvirt is not None
+        with way.way("web"):
+            for number, cut in enumerate(way.cuts):
+                cut()
+                assert lab.closed == [*passage.socket_names("web"), "libvirt"][: 2 + number]
 
 
 def test_one_that_is_too_busy_to_come_back_live_is_slowed_down_and_paused(lab: Moving) -> None:
