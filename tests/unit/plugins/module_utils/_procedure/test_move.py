@@ -789,6 +789,17 @@ def test_one_that_has_moved_cannot_be_started_where_it_came_from_until_it_is_bac
     lab.whole(lab.hv1, OFF)
 
 
+def test_nor_by_what_a_way_back_that_failed_has_left(lab: Moving) -> None:
+    stays(lab)
+    note = lab.hv1.place / "run/comes/db"
+    note.parent.mkdir()
+    on(lab, "hv1 migrate db", lambda: note.touch() or fails()())  # the hook's
+    with pytest.raises(HvmError, match="db: VM db did not move"):
+        recovered(lab, lab.hv1)
+    assert not note.exists()
+    refused(lab)
+
+
 def test_nor_when_its_host_has_rebooted(lab: Moving) -> None:
     stays(lab)
     lab.power_cut(lab.hv1)
