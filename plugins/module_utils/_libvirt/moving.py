@@ -14,6 +14,7 @@ It arrives paused because an answer can get lost: then the VM goes on here, and 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -37,6 +38,13 @@ _MOVED = (5, 4)
 LOOK = 0.05
 #: Milliseconds that QEMU may pause a VM for the end of its memory.
 DOWNTIME = 300
+#: Seconds in which something of a VM has to go over, and in which a move that was told to end has to.
+STALL, ENDING = 60.0, 30.0
+#: Of a job's figures, those that change while anything goes over. All are 0 while the other host makes ready, which may take
+#: longer; and when all is there, libvirt changes over by itself: a job never waits with nothing left to do.
+_GOES = ("memory_remaining", "memory_processed", "memory_iteration", "disk_remaining", "disk_processed")
+#: QEMU, and with it the guest, waits for a write over there as long as it takes.
+LOOK_AT = "Look at the pools of the other host (zpool status): one that is suspended lets all writes wait, those of VMs here too."
 
 
 class Aborted(HvmError):
@@ -128,11 +136,14 @@ def move(
     seen: t.Callable[[Seen], None] = lambda dummy: None,
     stop: t.Callable[[], bool] = lambda: False,
     watcher: t.Any = None,
+    cuts: t.Sequence[t.Callable[[], None]] = (),
 ) -> Report:
     """:param source, target: connections to the libvirt of the two hosts.
     :param disks: of this VM that are overlays now; the same files are there, empty, on the other host.
     :param seen: told what is left, now and then. :param stop: asked whether to abort.
     :param watcher: a second connection to the source: the first one is busy while the VM moves.
+    :param cuts: what ends the VM's connections to the other host, then libvirt's own: one after the other, when nothing goes over
+        any more, or it does not end when it is told to.
     :raises Aborted: by `stop`.
     :raises HvmError: when it did not move; it runs on where it was (paused, when somebody had paused it).
     """
@@ -145,15 +156,18 @@ def move(
     parameters: dict[str, t.Any] = {URI: f"unix://{way.memory}", DISKS_URI: f"unix://{way.disks}", DISKS: every}
     if way.rate:
         parameters[BANDWIDTH] = way.rate
-    watch = _Watch(watcher or source, name, way, seen, stop)
-    thread = threading.Thread(target=watch.run, name=f"move {name}", daemon=True)
-    thread.start()
+    watch = _Watch(watcher or source, name, way, seen, stop, cuts)
+    threading.Thread(target=watch.run, name=f"move {name}", daemon=True).start()
+    guard = threading.Thread(target=watch.guard, name=f"guard {name}", daemon=True)
+    guard.start()
     try:
         dom.migrate3(target, parameters, flags(way.throttle))
     except Exception as exc:
         watch.end()
         if has_moved(source, target, name):
             return watch.report()  # only the answer has got lost
+        if watch.stood:
+            raise HvmError(f"VM {name} did not move, and its connections were closed: {watch.stood}", LOOK_AT) from exc
         if watch.aborted and watch.report().late and not way.pause:
             what = f"VM {name} did not move: its memory did not converge within {way.limit:g} s"
             remedy = "Give it more time (hvm_move_limit), or let it be paused (hvm_move_mode=auto and hvm_move_fallback=direct)."
@@ -163,6 +177,7 @@ def move(
         raise HvmError(f"VM {name} did not move: {_why(exc)}") from exc
     finally:
         watch.end()
+        guard.join(ENDING)  # what it closes is the caller's to close next
     return watch.report()
 
 
@@ -202,13 +217,27 @@ def _stands(conn: t.Any, name: str) -> bool:
 class _Watch:
     """Looks at a move, in a thread of its own: what is left, when the VM is paused, whether its time is over."""
 
-    def __init__(self, conn: t.Any, name: str, way: Way, seen: t.Callable[[Seen], None], stop: t.Callable[[], bool]) -> None:
-        self._conn, self._name, self._way, self._seen, self._stop = conn, name, way, seen, stop
+    def __init__(
+        self,
+        conn: t.Any,
+        name: str,
+        way: Way,
+        seen: t.Callable[[Seen], None],
+        stop: t.Callable[[], bool],
+        cuts: t.Sequence[t.Callable[[], None]] = (),
+    ) -> None:
+        """:ivar stood: why its connections were closed; "" when they were not."""
+        self._conn, self._name, self._way, self._seen, self._stop, self._cuts = conn, name, way, seen, stop, cuts
         self._end = threading.Event()
         self._began = time.monotonic()
         self._paused: float | None = None
         self._late = False
+        self._goes: list[int] = []
+        self._since: float | None = None  # nothing has gone over
+        self._left = ""
+        self._told: float | None = None  # to end
         self.aborted = False
+        self.stood = ""
 
     def end(self) -> None:
         self._end.set()
@@ -225,6 +254,37 @@ class _Watch:
                 pass
             self._end.wait(LOOK)
 
+    def guard(self) -> None:
+        """Apart from what asks libvirt: that may hang as long as the VM's QEMU does."""
+        while not self.stood:
+            if self._end.wait(LOOK):
+                return
+            with contextlib.suppress(Exception):  # whether somebody wants it to stop cannot be read
+                if self._told is None and self._stop():
+                    self._told = time.monotonic()
+            self.stood = self._overdue(time.monotonic()) if self._cuts else ""
+        for cut in self._cuts:
+            with contextlib.suppress(Exception):  # the next one ends more
+                cut()
+            if self._end.wait(ENDING):
+                return
+
+    def _overdue(self, now: float) -> str:
+        told, since = self._told, self._since
+        if told is not None and now > told + ENDING:
+            return f"it was told to stop, and had not done so after {ENDING:g} s"
+        if since is not None and now > since + STALL:
+            return f"nothing of it went over for {STALL:g} s ({self._left})"
+        return ""
+
+    def _went(self, stats: t.Mapping[str, t.Any]) -> None:
+        goes = [int(stats.get(key, 0)) for key in _GOES] if stats.get("type") else []
+        if not any(goes):
+            self._since = None
+        elif goes != self._goes:
+            self._since, self._left = time.monotonic(), left(Seen.of(stats))
+        self._goes = goes
+
     def _look(self, dom: t.Any) -> None:
         state = vm_state.state_of(dom)
         if state == vm_state.FROZEN and self._paused is None:
@@ -233,6 +293,7 @@ class _Watch:
             dom.abortJob()
             self.aborted = True
         stats = dom.jobStats()
+        self._went(stats)
         if stats.get("type"):
             self._seen(Seen.of(stats))
         over = self._way.limit and time.monotonic() > self._began + self._way.limit
@@ -241,5 +302,6 @@ class _Watch:
             if self._way.pause:
                 dom.suspend()  # QEMU goes on with what is left, and nothing is added to it
             else:
+                self._told = time.monotonic()
                 dom.abortJob()
                 self.aborted = True

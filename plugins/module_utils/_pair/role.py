@@ -12,6 +12,7 @@ libvirt's hook and units refuse until somebody has proven the role anew.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -154,10 +155,41 @@ def open_gate(epoch: int, state: str = ACTIVE) -> None:
 
 
 def shut_gate() -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(GATE)
-    except FileNotFoundError:
-        pass
+    keep_away((), "")  # nothing starts here, and whoever opens the gate says anew what may not
+
+
+def keep_away(names: t.Collection[str], host: str) -> None:
+    """These VMs, and no others, are on `host`, or may be: libvirt's hook lets nobody start them here."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in set(os.listdir(_away(""))).difference(names):
+            is_here(name)
+    for name in names:
+        goes_away(name, host)
+
+
+def goes_away(name: str, host: str) -> None:
+    """One more; a name of a VM of QEMU's has no slash (virDomainDefPostParseCheckFeatures)."""
+    os.makedirs(_away(""), mode=0o755, exist_ok=True)
+    with open(_away(name), "w", encoding="utf-8") as handle:
+        handle.write(f"{host}\n")
+
+
+def is_here(name: str) -> None:
+    """One less: it is this host's again."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_away(name))
+
+
+def comes_no_more(name: str) -> None:
+    """What the hook has noted when a move to here began must let nobody else start the VM."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{RUN}/comes/{name}")
+
+
+def _away(name: str) -> str:
+    return f"{RUN}/away/{name}"
 
 
 def gate_says() -> str:

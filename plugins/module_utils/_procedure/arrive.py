@@ -122,7 +122,7 @@ def arrived(
     entry = journal.entry
     if name not in entry["overlays"]:
         raise HvmError(f"VM {name} is not among those that come: {', '.join(sorted(entry['overlays']))}")
-    _comes_no_more(name)
+    role.comes_no_more(name)
     overlays.durable(overlays.disks(entry["overlays"])[name])
     _take_rest(name)
     if name not in entry["arrived"]:
@@ -179,12 +179,6 @@ def pack(config: PairConfig, name: str, own: variables.Own) -> dict[str, t.Any]:
         return {"packed": variables.pack(own, overlay.rest_path(name), where, lambda path: where(path, f"@{entry['set']}"))}
 
 
-def _comes_no_more(name: str) -> None:
-    """What the hook has noted when the move began must let nobody else start it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{role.RUN}/comes/{name}")
-
-
 def left(config: PairConfig, name: str) -> dict[str, t.Any]:
     """A VM that goes back: it is the source's, before it goes on there.
 
@@ -207,7 +201,7 @@ def drop(config: PairConfig, name: str) -> dict[str, t.Any]:
     """What a failed move has left of a VM that is not this host's: it has never run here."""
     if name in journal_here().entry["arrived"]:
         raise HvmError(f"VM {name} has arrived, and is not dropped")
-    _comes_no_more(name)
+    role.comes_no_more(name)
     runs = hypervisor_running()
     if runs:
         conn = domains.connect()

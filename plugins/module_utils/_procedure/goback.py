@@ -49,7 +49,8 @@ def go_back(
     operation.noted(lambda: journal.step(moving.COMING_BACK))
     bases.reopen(config.datasets)
     if stopped:
-        conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
+        away = moving.may_be_there(entry)
+        conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress, elsewhere=away)
     else:
         conn = hypervisor.connect_again()
     # none of them has begun to come back, so one that stands here has never run there
@@ -58,6 +59,8 @@ def go_back(
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
         errors = {config.peer.name: str(exc), **dict.fromkeys(entry["begun"], "it may be there")}
+    if not errors:
+        role.keep_away((), "")
     errors.update(here(conn, entry, progress, errors))
     for text in serving.put_overlays_beside(config, conn, errors):
         progress.say(text)
@@ -104,7 +107,7 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"], heard):
+                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"], config.peer.name, heard):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
@@ -117,7 +120,7 @@ def bring_back(
     return errors
 
 
-def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool, heard: Event) -> bool:
+def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool, host: str, heard: Event) -> bool:
     """Of a VM that was to move, and is not the other host's, nothing is left there.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
@@ -126,10 +129,12 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool
     """
     gone = migration.has_gone(conn, name)
     if gone and migration.has_moved(conn, way.libvirt, name):
+        role.goes_away(name, host)
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
             peer.call("arrived", LONG, heard, vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
+    role.is_here(name)
     dom = overlay.defined(conn, name) if gone else None
     if dom is not None:
         dom.create()
@@ -157,6 +162,7 @@ def _bring(
             _half(journal, name, False)
             overlays.drop_old(disks)
             peer.call("left", vm=name)
+            role.is_here(name)
             if not frozen:
                 _resume(conn, name)
             return
@@ -181,6 +187,7 @@ def _bring(
         way.fetch(name, disks, xml)
     _half(journal, name, False)
     moved = peer.call("left", vm=name)["moved"]
+    role.is_here(name)
     overlays.drop_old(disks)
     if running and not frozen:
         _resume(conn, name)
@@ -235,8 +242,9 @@ def _move_back(
         try:
             if runs and direct:
                 dom.suspend()
-            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there)
+            migration.move(way.libvirt, conn, name, disks, back, watcher=way.watcher_there, cuts=way.cuts)
         except Exception as exc:
+            role.comes_no_more(name)
             with contextlib.suppress(Exception):
                 if runs and vm_state.state_of(dom) == vm_state.FROZEN:
                     dom.resume()

@@ -27,10 +27,18 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inve
 AUTOSTART = "/etc/libvirt/qemu/autostart"
 
 
-def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen: int | None = None) -> t.Any:
+def start(
+    config: PairConfig,
+    epoch: int,
+    reason: str,
+    progress: Progress,
+    seen: int | None = None,
+    elsewhere: t.Collection[str] = (),
+) -> t.Any:
     """Make this host ACTIVE in `epoch`; returns a libvirt connection. The caller has asked the guards.
 
     :param seen: the other host's epoch, when it has just been asked.
+    :param elsewhere: VMs that are the other host's, or may be: nobody starts them here.
 
     Whatever fails leaves the gate shut and the datasets as `stop` leaves them.
     """
@@ -43,6 +51,7 @@ def start(config: PairConfig, epoch: int, reason: str, progress: Progress, seen:
         actions.wait_devices(datasets)
         progress.say("datasets mounted")
         drop_autostart_links()
+        role.keep_away(elsewhere, config.peer.name)
         role.record(role.ACTIVE, epoch, reason, seen=seen)
         try:
             run(["systemctl", "start", UNIT], timeout=120)

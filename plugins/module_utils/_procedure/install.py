@@ -100,6 +100,7 @@ HOOK_HEAD = "#!/bin/sh\n# hvm.pair: "
 HOOK_TEXT = f"""{HOOK_HEAD}only the ACTIVE host of the pair starts or restores a VM; an ARRIVING one takes in those that come.
 gate={GATE}
 comes="{RUN}/comes/$1"
+away="{RUN}/away/$1"
 case "$2/$3" in
   migrate/begin)
     mkdir -p {RUN}/comes && : > "$comes"
@@ -111,6 +112,11 @@ case "$2/$3" in
     elif [ "$whom" = ARRIVING ]; then
       echo "hvm: VMs are moving to this host, so VM '$1' must not start here: it may run on the other one." \\
         "hvm.pair.status shows where each VM is; hvm.pair.migrate_unsecure goes on, hvm.pair.recover goes back." >&2
+      exit 1
+    elif [ -e "$away" ]; then
+      read -r other 2>/dev/null < "$away" || :
+      echo "hvm: VM '$1' has moved to ${{other:-the other host}}, or is on its way there, so it must not start here." \\
+        "hvm.pair.status shows where each VM is; hvm.pair.migrate_unsecure goes on, hvm.pair.recover brings it back." >&2
       exit 1
     fi
     if [ ! -e "$gate" ]; then

@@ -319,6 +319,7 @@ class _Move:
         overlay.refuse_covered(dom, disks)
         if not again:  # else it may stand because of that
             frozen = frozen - {name} | ({name} if vm_state.is_frozen(dom, name in frozen) else set())
+        role.goes_away(name, self.config.peer.name)  # before it can be there
         journal.step("move", begun=sorted({*journal.entry["begun"], name}), frozen=sorted(frozen))
         how = "off"
         if again and moving.has_moved(conn, there.libvirt, name):
@@ -352,7 +353,8 @@ class _Move:
             limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
             way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
             try:
-                report = moving.move(conn, there.libvirt, name, disks, way, self._seen(name), self._cancelled, there.watcher)
+                watched = self._seen(name), self._cancelled, there.watcher
+                report = moving.move(conn, there.libvirt, name, disks, way, *watched, cuts=there.cuts)
             except HvmError:
                 if not moving.has_ended(conn, name):
                     raise

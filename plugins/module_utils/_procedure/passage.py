@@ -39,6 +39,9 @@ class Passage:
     def __init__(self, config: PairConfig, peer: Peer) -> None:
         self._config, self._peer = config, peer
         self._stack = contextlib.ExitStack()
+        self._relays: list[relay.Relay] = []
+        self._of_libvirt: relay.Relay | None = None
+        self._listens = False
 
     def __enter__(self) -> Passage:
         return self
@@ -49,7 +52,7 @@ class Passage:
     @functools.cached_property
     def libvirt(self) -> t.Any:
         """A connection to the other host's."""
-        self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
+        self._of_libvirt = self._stack.enter_context(relay.Relay(self._config, LIBVIRT, "libvirt"))
         return self._connect(THERE)
 
     @functools.cached_property
@@ -67,6 +70,21 @@ class Passage:
         self._stack.callback(conn.close)
         return conn
 
+    @property
+    def cuts(self) -> tuple[t.Callable[[], None], t.Callable[[], None]]:
+        """What ends the connections of the VM that moves, and then that of libvirt: whoever waits for the other host fails."""
+        return self._cut, self._cut_libvirt
+
+    def _cut(self) -> None:
+        for one in list(self._relays):
+            one.close()
+        if self._listens:
+            self._peer.call("listen", WAIT, endpoints=[])
+
+    def _cut_libvirt(self) -> None:
+        if self._of_libvirt is not None:
+            self._of_libvirt.close()
+
     @contextlib.contextmanager
     def way(self, name: str) -> t.Iterator[tuple[str, str]]:
         """For a VM of this host. :return: the sockets' paths, the same on both hosts."""
@@ -75,6 +93,8 @@ class Passage:
             for one in socket_names(name):
                 path = relaying.path_of(one)
                 made = stack.enter_context(relay.Relay(self._config, path, one, *overlays.qemu_owner(), wait=WAIT))
+                self._relays.append(made)
+                stack.callback(self._relays.remove, made)
                 made.ready(1)
                 paths.append(path)
             yield paths[0], paths[1]
@@ -85,9 +105,11 @@ class Passage:
         names = [f"back:{one}" for one in socket_names(name)]
         overlays.sockets(relaying.BACK)
         self._peer.call("listen", endpoints=names)
+        self._listens = True
         try:
             yield relaying.path_of(names[0]), relaying.path_of(names[1])
         finally:
+            self._listens = False
             with contextlib.suppress(Exception):  # it ends with the connection in any case
                 self._peer.call("listen", endpoints=[])
 

@@ -100,7 +100,7 @@ def serve(
     if journal.entry.get("overlays") or overlays.left():
         overlays.directory(config)
     bases.reopen(config.datasets)  # a move shuts them also when no VM has an overlay
-    conn = hypervisor.start(config, epoch, reason, progress, seen)
+    conn = hypervisor.start(config, epoch, reason, progress, seen, wanted.elsewhere)
     watch.step("start the hypervisor")
     errors: dict[str, str] = {}
     try:

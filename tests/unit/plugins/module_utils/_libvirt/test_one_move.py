@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import types
 import typing as t
 
@@ -154,6 +156,37 @@ def test_who_wants_it_to_stop_is_obeyed_once_there_is_a_job() -> None:
     assert made.aborted and vm.calls == ["abort", "abort"]
 
 
+def overdue(vm: VM, *figures: dict[str, int], told: bool = False) -> list[str]:
+    """What is said 1 s before the limit and 1 s after it, when the first of these looks was half as long ago as that."""
+    made = moving._Watch(vm, "web", Way("m", "d"), lambda dummy: None, lambda: False)
+    for one in figures:
+        vm.job = {"type": 2, **one}
+        made._look(vm)
+        if made._since is not None and one is figures[0]:
+            made._since -= moving.STALL / 2
+    limit = moving.STALL
+    if told:
+        made._told, limit = moving.time.monotonic(), moving.ENDING
+    return [made._overdue(moving.time.monotonic() + limit + more) for more in (-1, 1)]
+
+
+def test_what_moves_no_more_is_overdue_after_a_while() -> None:
+    some, less = {"memory_total": 9, "memory_remaining": 7}, {"memory_total": 9, "memory_remaining": 6}
+    said = "nothing of it went over for 60 s (6 B of 9 B of memory left)"
+    assert overdue(VM(RUNNING), some, less) == ["", said]
+    assert overdue(VM(RUNNING), some, some) == [said.replace("6 B", "7 B")] * 2
+    assert overdue(VM(RUNNING), {"disk_remaining": 4, "disk_processed": 1}, {"disk_remaining": 4, "disk_processed": 2})[0] == ""
+
+
+def test_while_the_other_host_makes_ready_or_libvirt_has_no_job_nothing_has_to_move() -> None:
+    assert overdue(VM(RUNNING), {"memory_total": 0, "memory_remaining": 0}) == ["", ""]
+    assert overdue(VM(RUNNING), {"memory_remaining": 7}, {"type": 0}) == ["", ""]
+
+
+def test_one_that_was_told_to_stop_has_less_time() -> None:
+    assert overdue(VM(RUNNING), {}, told=True) == ["", "it was told to stop, and had not done so after 30 s"]
+
+
 # ---- the move
 
 
@@ -209,6 +242,55 @@ def told_to_abort() -> VM:
 def test_one_that_was_stopped_says_so() -> None:
     with pytest.raises(moving.Aborted, match="the move of web was stopped"):
         move(told_to_abort(), VM(None), stop=lambda: True)
+
+
+class Hangs(VM):
+    """Whose QEMU waits for the other host, and all that is asked of it with it, until its connections have ended."""
+
+    def __init__(self, state: tuple[int, int], needs: int = 1) -> None:
+        super().__init__(state)
+        self.cut: list[int] = []
+        self.needs, self.ends = needs, threading.Event()
+        self.fails = Error("operation failed: migration of disk vda failed")
+        self.then = self.hang
+
+    def hang(self) -> None:
+        assert self.ends.wait(30)
+
+    def abortJob(self) -> None:
+        self.hang()
+
+    def suspend(self) -> None:
+        self.hang()
+
+    def cuts(self) -> list[t.Callable[[], None]]:
+        def cut(number: int) -> None:
+            self.cut.append(number)
+            if number == self.needs:
+                self.ends.set()
+
+        return [functools.partial(cut, 1), functools.partial(cut, 2)]
+
+
+@pytest.mark.parametrize(
+    ("way", "stop", "needs", "said"),
+    [
+        ({}, False, 1, r"nothing of it went over for 0.3 s \(60 B of 100 B of memory and 7 B of its disks left"),
+        ({}, False, 2, "nothing of it went over for 0.3 s"),
+        ({"limit": 0.1, "pause": True}, False, 1, "nothing of it went over for 0.3 s"),
+        ({"limit": 0.1}, False, 1, "it was told to stop, and had not done so after 0.2 s"),
+        ({}, True, 1, "it was told to stop, and had not done so after 0.2 s"),
+    ],
+)
+def test_one_that_waits_for_a_host_that_takes_nothing_has_its_connections_cut(
+    monkeypatch: pytest.MonkeyPatch, way: dict[str, t.Any], stop: bool, needs: int, said: str
+) -> None:
+    monkeypatch.setattr(moving, "STALL", 0.3)
+    monkeypatch.setattr(moving, "ENDING", 0.2)
+    source = Hangs(RUNNING, needs)
+    with pytest.raises(HvmError, match=f"web did not move, and its connections were closed: {said}.*zpool status"):
+        moving.move(source, VM(None), "web", [DISK], Way("m", "d", **way), stop=lambda: stop, cuts=source.cuts())
+    assert source.cut == [1, 2][:needs]
 
 
 def test_one_whose_time_was_over_says_that() -> None:

@@ -37,6 +37,23 @@ def test_active_opens_the_gate_with_its_epoch(path: str, tmp_path: pathlib.Path)
     assert role.gate_says() == ""
 
 
+def test_who_is_away_is_so_until_the_gate_is_shut_or_it_is_here(path: str, tmp_path: pathlib.Path) -> None:
+    def away() -> dict[str, str]:
+        return {one.name: one.read_text() for one in (tmp_path / "run/away").iterdir()}
+
+    role.keep_away(["web", "db"], "hv2")
+    role.record(role.ACTIVE, 7, "", path)
+    assert away() == {"web": "hv2\n", "db": "hv2\n"}
+    role.keep_away(["db"], "hv2")
+    role.goes_away("my vm", "hv2")
+    assert away() == {"db": "hv2\n", "my vm": "hv2\n"}
+    role.is_here("db")
+    role.is_here("db")
+    assert away() == {"my vm": "hv2\n"}
+    role.shut_gate()
+    assert away() == {}
+
+
 @pytest.mark.parametrize("other", [role.PASSIVE, role.UNKNOWN, role.DIVERGED])
 def test_any_other_role_shuts_the_gate(path: str, other: str) -> None:
     role.record(role.ACTIVE, 1, "", path)

@@ -49,6 +49,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     meanwhile,
     move,
     overlays,
+    passage,
     preflight,
     recover,
     relaying,
@@ -131,6 +132,7 @@ class Moving(Lab):
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
+    :ivar stuck: VMs whose disks the other host takes nothing of. :ivar closed: endpoints of relays that have ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -149,6 +151,8 @@ class Moving(Lab):
         self.unflushed: dict[str, tuple[str, int]] = {}
         self.excused: list[str] = []
         self.lively: set[str] = set()
+        self.stuck: set[str] = set()
+        self.closed: list[str] = []
         self.no_room: set[str] = set()
         self.rates: list[int] = []
         self.dirty: dict[str, int] = {}
@@ -251,6 +255,8 @@ class Moving(Lab):
 
     def start(self, host: Host, name: str, state: str = RUNNING) -> Process:
         assert host.vms[name]["state"] == STOPPED
+        if name in self.away(host):
+            raise Error("Hook script execution failed: it has moved")
         paths = dict(host.vms[name]["conf"])
         with self.on(host):
             try:
@@ -284,7 +290,21 @@ class Moving(Lab):
         self.processes[host.name].pop(name, None)
         self.why_off[host.name, name] = reason
 
+    @staticmethod
+    def away(host: Host) -> list[str]:
+        """VMs that libvirt's hook lets nobody start on a host."""
+        place = host.place / "run/away"
+        return os.listdir(place) if place.exists() else []
+
+    def nobody_starts_twice(self) -> None:
+        """What has arrived on a host cannot be started on the other one, were it by hand."""
+        for host, other in ((self.hv1, self.hv2), (self.hv2, self.hv1)):
+            if host.daemon and host.gate() and host.role()[0] == "ACTIVE" != other.role()[0]:
+                loose = set(self.arrived(other)).difference(self.away(host), self.excused)
+                assert not loose, f"{sorted(loose)} are on {other.name}, and could be started on {host.name}"
+
     def write_all(self) -> None:
+        self.nobody_starts_twice()
         for name in self.flushed:
             hosts = [host for host in (self.hv1, self.hv2) if name in host.vms and host.vms[name]["state"] == RUNNING]
             assert len(hosts) <= 1, f"{name} runs on both hosts"
@@ -333,6 +353,7 @@ class Moving(Lab):
             self.written_as(pathlib.Path(path), self.unflushed.pop(path))
         for name in ("comes", "cancel"):
             (host.place / "run" / name).unlink(missing_ok=True)
+        shutil.rmtree(host.place / "run/away", ignore_errors=True)
 
     @staticmethod
     def written_as(path: pathlib.Path, was: tuple[str, int]) -> None:
@@ -386,6 +407,7 @@ class Moving(Lab):
         for host in (active, other):
             assert host.pending() == "" if (host.place / "journal.json").exists() else True, host.pending()
             assert self.remains(host) == []
+            assert self.away(host) == []
             assert not any("hvm:moving" in entry["props"] for entry in host.tree.values()), host.name
         assert (active.daemon, active.address, (active.place / "run/gate").read_text().split()[0]) == (True, True, "ACTIVE")
         assert not (other.daemon or other.address or other.gate()) and other.inert(), other.name
@@ -717,17 +739,20 @@ class Moving(Lab):
         class Relay:
             def __init__(self, dummy: t.Any, path: str, endpoint: str, *owner: int, wait: float = 0) -> None:
                 assert relaying.path_of(endpoint)
-                self.path = path
+                self.path, self.endpoint = path, endpoint
 
             def __enter__(self) -> t.Any:
                 lab.may_relay(lab.other())
                 return self
 
             def __exit__(self, *dummy: object) -> None:
-                pass
+                self.close()
 
             def ready(self, dummy: int) -> None:
                 pass
+
+            def close(self) -> None:
+                lab.closed.append(self.endpoint)
 
         return Relay
 
@@ -1001,10 +1026,23 @@ class Domain:
     # ---- to the other host
 
     def abortJob(self) -> None:
+        self._wait()
         self.lab.aborted = True
 
     def jobStats(self) -> dict[str, t.Any]:
+        if self._name in self.lab.stuck:
+            return {"type": 2, "memory_total": 1 << 30, "memory_remaining": 1 << 20, "disk_remaining": 1 << 16}
         return {"type": 2 if self._name in self.lab.lively else 0}
+
+    def _wait(self) -> None:
+        """As long as the other host does not take what is written."""
+        end = time.monotonic() + 10
+        while self._name in self.lab.stuck:
+            assert time.monotonic() < end, "it waits for ever"
+            time.sleep(0.01)
+            back = "back:" if self.host is self.lab.hv2 else ""
+            if back + passage.socket_names(self._name)[1] in self.lab.closed:
+                raise Error("operation failed: migration of disk vda failed: Input/output error")
 
     def _converge(self, flags: int) -> None:
         """One that is lively does when it is slowed down and somebody pauses it in the end."""
@@ -1033,6 +1071,7 @@ class Domain:
         try:
             lab.do(f"migrate {name}")
             self._converge(flags)
+            self._wait()
             self._ask_both(target)
             layers = {}
             for dev, path in process.paths.items():

@@ -16,25 +16,25 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._net import addresses
 from ansible_collections.hvm.pair.plugins.module_utils._pair import config as configs
-from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
-from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE
+from ansible_collections.hvm.pair.plugins.module_utils._pair import operation, role
+from ansible_collections.hvm.pair.plugins.module_utils._pair.role import GATE, RUN
 from ansible_collections.hvm.pair.plugins.module_utils._peer.dial import RELAY
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import install
 
 
 class Hook:
-    """libvirt's qemu hook, as it gets installed, with its gate elsewhere."""
+    """libvirt's qemu hook, as it gets installed, with what it looks at in /run elsewhere."""
 
     def __init__(self, directory: pathlib.Path) -> None:
         self.gate = directory / "gate"
         self.path = directory / "qemu"
         text, mode = install.files()[install.HOOK]
         assert text.count(GATE) == 1
-        self.path.write_text(text.replace(GATE, str(self.gate)))
+        self.path.write_text(text.replace(RUN, str(directory)))
         self.path.chmod(mode)
 
-    def __call__(self, operation: str, sub: str) -> subprocess.CompletedProcess[str]:
-        command = [str(self.path), "web", operation, sub, "-"]
+    def __call__(self, operation: str, sub: str, name: str = "web") -> subprocess.CompletedProcess[str]:
+        command = [str(self.path), name, operation, sub, "-"]
         return subprocess.run(command, input="<domain/>", capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -70,6 +70,28 @@ def test_an_open_gate_lets_everything_through(hook: Hook, what: tuple[str, str])
     hook.gate.touch()
     made = hook(*what)
     assert (made.returncode, made.stderr) == (0, "")
+
+
+def test_a_vm_that_has_moved_starts_here_no_more_until_it_is_back(
+    hook: Hook, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(role, "RUN", str(tmp_path))
+    hook.gate.write_text("ACTIVE 3\n")
+    role.goes_away("web", "hv2")
+    role.goes_away("my $web 'x'", "hv2")
+    made = hook("prepare", "begin")
+    assert made.returncode == 1
+    assert made.stderr == (
+        "hvm: VM 'web' has moved to hv2, or is on its way there, so it must not start here. hvm.pair.status shows where each VM "
+        "is; hvm.pair.migrate_unsecure goes on, hvm.pair.recover brings it back.\n"
+    )
+    assert hook("prepare", "begin", "my $web 'x'").returncode == 1 and hook("prepare", "begin", "we").returncode == 0
+    assert [what for what in ALL if hook(*what).returncode] == [("prepare", "begin")]
+    role.comes_no_more("web")
+    assert hook("migrate", "begin").returncode == hook("prepare", "begin").returncode == 0, "it comes by a migration"
+    assert hook("prepare", "begin").returncode == 1, "once"
+    role.is_here("web")
+    assert hook("prepare", "begin").returncode == 0
 
 
 def test_units_of_libvirt_start_behind_an_open_gate_only() -> None:

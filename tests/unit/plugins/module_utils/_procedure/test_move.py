@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import sys
 import tarfile
 import threading
@@ -20,6 +21,7 @@ import pytest
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, modes, moving
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
@@ -30,6 +32,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     goback,
     move,
     overlays,
+    passage,
     rejoin,
 )
 
@@ -484,6 +487,43 @@ def test_what_fails_is_undone_and_every_vm_is_back(lab: Moving, effect: str, wis
     assert "unexpected" not in str(raised.value)
     lab.whole(lab.hv1, OFF)
     assert not any(one.endswith((" bring db", " start db", " start web")) for one in lab.did), "with their RAM"
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_one_that_waits_for_a_pool_which_takes_nothing_goes_on_here(
+    lab: Moving, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3 + 60 * cancelled)
+    monkeypatch.setattr(migration, "ENDING", 0.3)
+    lab.stuck.add("web")
+    if cancelled:
+        cancels(lab, "hv1 migrate web", cancelling.BACK)
+    said = "told to stop, and had not done so" if cancelled else "nothing of it went over for 0.3 s (1.0 MiB of 1.0 GiB of memory"
+    with pytest.raises(HvmError, match=f"{re.escape(said)}.*so the migration was undone.*zpool status"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_on_its_way_back_it_goes_on_where_it_is(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3)
+    on(lab, "hv1 copied web", lambda: lab.stuck.add("db") or fails()())
+    with pytest.raises(HvmError, match=r"db: VM db did not move, and its connections were closed: nothing of it went over"):
+        migrate(lab)
+    assert lab.hv2.vms["db"]["state"] == RUNNING
+    lab.stuck.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+def test_libvirts_own_connection_ends_after_those_of_a_vm(lab: Moving) -> None:
+    with lab.on(lab.hv1), passage.Passage(lab.hv1.config, None) as way:  # type: ignore[arg-type]
+        lab.may_relay = lambda dummy: None  # type: ignore[method-assign]
+        lab.hv2.daemon = True
+        assert way.libvirt is not None
+        with way.way("web"):
+            for number, cut in enumerate(way.cuts):
+                cut()
+                assert lab.closed == [*passage.socket_names("web"), "libvirt"][: 2 + number]
 
 
 def test_one_that_is_too_busy_to_come_back_live_is_slowed_down_and_paused(lab: Moving) -> None:
@@ -974,6 +1014,53 @@ def test_one_that_was_paused_to_move_runs_while_it_stays(lab: Moving) -> None:
     with pytest.raises(HvmError, match="stay on hv2"):
         migrate(lab, policy=modes.Policy(wish=modes.DIRECT), stay=True)
     assert lab.hv1.vms["web"]["state"] == RUNNING
+
+
+def refused(lab: Moving) -> None:
+    """`virsh start db` on hv1."""
+    with pytest.raises(Error, match="Hook script"):
+        lab.start(lab.hv1, "db")
+
+
+def test_one_that_has_moved_cannot_be_started_where_it_came_from_until_it_is_back(lab: Moving) -> None:
+    stays(lab)
+    refused(lab)
+    recovered(lab, lab.hv1)
+    lab.end(lab.hv1, "db")
+    lab.start(lab.hv1, "db")
+    lab.whole(lab.hv1, OFF)
+
+
+def test_nor_by_what_a_way_back_that_failed_has_left(lab: Moving) -> None:
+    stays(lab)
+    note = lab.hv1.place / "run/comes/db"
+    note.parent.mkdir()
+    on(lab, "hv1 migrate db", lambda: note.touch() or fails()())  # the hook's
+    with pytest.raises(HvmError, match="db: VM db did not move"):
+        recovered(lab, lab.hv1)
+    assert not note.exists()
+    refused(lab)
+
+
+def test_nor_when_its_host_has_rebooted(lab: Moving) -> None:
+    stays(lab)
+    lab.power_cut(lab.hv1)
+    on(lab, "hv1 bring web", lambda: refused(lab))
+    recovered(lab, lab.hv1)
+    assert not lab.faults
+    lab.whole(lab.hv1, OFF)
+
+
+def test_nor_when_the_hypervisor_starts_again_to_undo_it(lab: Moving) -> None:
+    def fault() -> None:
+        on(lab, "hv1 migrate db", lambda: refused(lab))
+        fails()()
+
+    on(lab, "hv1 journal migrate_unsecure: hand over", fault)
+    with pytest.raises(HvmError, match="the migration was undone"):
+        migrate(lab)
+    assert not lab.faults
+    lab.whole(lab.hv1, OFF)
 
 
 def test_how_the_rest_moves_is_decided_anew(lab: Moving) -> None:
