@@ -45,8 +45,8 @@ def go_back(
         conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress)
     else:
         conn = hypervisor.connect_again()
-    # none of them has begun to come back, so one that stands here has never run there
-    _go_on(conn, entry, entry["overlays"] if early else entry["begun"])
+    # none of them has begun to come back, so one that stands here, and has not moved, has never run there
+    _go_on(conn, entry, entry["overlays"] if early else set(entry["begun"]).difference(entry["moved"]))
     try:
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
@@ -110,13 +110,12 @@ def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool
 
     :return: whether that has happened, so that it comes back.
     """
-    gone = migration.has_gone(conn, name)
-    if gone and migration.has_moved(conn, way.libvirt, name):
+    if migration.has_gone(conn, name) and migration.has_moved(conn, way.libvirt, name):
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
             peer.call("arrived", vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
-    if gone:
+    if migration.may_have_gone(conn, name) and name not in qemu_processes():
         conn.lookupByName(name).create()
     return False
 

@@ -125,6 +125,7 @@ class Moving(Lab):
     :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
     :ivar no_room: VMs that stand still since their overlays cannot be written.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
+    :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who has asked hears nothing.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
@@ -148,6 +149,7 @@ class Moving(Lab):
         self.dirty: dict[str, int] = {}
         self.link = 0
         self.asked: list[str] = []
+        self.unconfirmed: set[str] = set()
         self.aborted = self.loses_answer = False
         self.number = self.counter = 0
         self.cut = False
@@ -230,6 +232,11 @@ class Moving(Lab):
         self.processes[host.name].pop(name, None)
         self.why_off[host.name, name] = reason
 
+    def libvirt_ends(self, host: Host) -> None:
+        """Why a VM is off is in its memory only. VMs that run do not need it."""
+        host.daemon = False
+        self.why_off.update({key: 0 for key in self.why_off if key[0] == host.name})
+
     def write_all(self) -> None:
         for name in self.flushed:
             hosts = [host for host in (self.hv1, self.hv2) if name in host.vms and host.vms[name]["state"] == RUNNING]
@@ -269,6 +276,7 @@ class Moving(Lab):
                 host.vms[name]["conf"] = dict(conf)
         for name in list(self.processes[host.name]):
             self.end(host, name, 0)
+        self.libvirt_ends(host)
         for file in (host.place / "overlays").iterdir():
             layer = self.layers.get(file.stat().st_ino)
             if layer:
@@ -427,7 +435,7 @@ class Moving(Lab):
         os_there.fsync = self.fsync
         patch.setattr(overlays, "os", os_there)
         running = hypervisor.qemu_processes
-        for module in (goback, arrive):
+        for module in (goback, arrive, move):
             patch.setattr(module, "qemu_processes", running)
         patch.setattr(arrive, "hypervisor_running", lambda: lab.at.daemon)
         for module in (arrive, switchover):
@@ -438,6 +446,7 @@ class Moving(Lab):
         for module in (move, preflight, cancelling):
             patch.setattr(module, "Peer", self.peer_class(), raising=False)
         patch.setattr(move, "TELL_EVERY", 0.0)
+        patch.setattr(move, "ENDS_WITHIN", 0.0)
         patch.setattr(dirty, "SECONDS", 0)
         patch.setattr(probe, "carries", lambda dummy: lab.asked.append("link") or lab.link)
         patch.setattr(switchover.domains, "connect", self.connect)
@@ -519,6 +528,8 @@ class Moving(Lab):
         if verb == "systemctl":
             self.do(f"systemctl {words[0]}")
             assert words[0] == "stop" or role.gate_says(), "libvirt starts behind an open gate only"
+            if words[0] == "stop":
+                self.libvirt_ends(at)
             at.daemon = words[0] == "start"
             self.written(at, LIBVIRTS)
             return ""
@@ -951,6 +962,10 @@ class Domain:
             lab.written(there, LIBVIRTS)
             lab.do(f"confirm {name}")
             self._ask_both(target)
+            if name in lab.unconfirmed:
+                lab.unconfirmed.discard(name)
+                lab.libvirt_ends(self.host)
+                return  # virDomainMigrateVersion3Full warns of it, and no more
         except BaseException as exc:
             if landed and phase != "finished" and there.vms.get(name, {}).get("state") == FROZEN:
                 lab.end(there, name, 0)
