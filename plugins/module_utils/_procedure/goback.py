@@ -46,7 +46,7 @@ def go_back(
     else:
         conn = hypervisor.connect_again()
     # none of them has begun to come back, so one that stands here, and has not moved, has never run there
-    _go_on(conn, entry, entry["overlays"] if early else set(entry["begun"]).difference(entry["moved"]))
+    go_on(conn, entry, entry["overlays"] if early else set(entry["begun"]).difference(entry["moved"]))
     try:
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
@@ -181,6 +181,9 @@ def _move_back(
     if gone:  # its overlay would stay there, and go
         what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
         raise HvmError(what, AS_FILES)
+    if vm_state.state_of(dom) == vm_state.FROZEN and name not in entry["frozen"]:
+        with contextlib.suppress(Exception):  # of one whose memory was sent before, QEMU sends it again only when it has run since
+            dom.resume()
     runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
     with way.way_back(name) as (memory, nbd):
         limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)
@@ -226,7 +229,7 @@ def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewher
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
     """
-    _go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
+    go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
     mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
     return overlays.fold(conn, mine, progress)
 
@@ -236,12 +239,12 @@ def let_run(entry: t.Mapping[str, t.Any]) -> None:
     with contextlib.suppress(Exception):
         conn = hypervisor.connect_again()
         try:
-            _go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
+            go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
         finally:
             conn.close()
 
 
-def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
+def go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
     """Those of the VMs that a move which failed has left standing; whom it had not begun with, somebody has frozen."""
     for name in set(names).intersection(qemu_processes()).difference(entry["frozen"]):
         with contextlib.suppress(Exception):  # whoever needs it to run finds out

@@ -327,6 +327,7 @@ class _Move:
             how = "it had moved before"
         elif again:
             self.peer.call("drop", vm=name)
+            goback.go_on(conn, journal.entry, [name])  # QEMU sends memory again only of one that has run since
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":

@@ -109,13 +109,14 @@ class Layer:
 @dataclasses.dataclass
 class Process:
     """A QEMU. :ivar layers: target -> the file that it has open. :ivar paths: what its XML calls them.
-    :ivar memory: what the guest knows that it has written.
+    :ivar memory: what the guest knows that it has written. :ivar sent: whether all of it has been sent, and it has not run since.
     """
 
     layers: dict[str, Layer]
     paths: dict[str, str]
     memory: set[int]
     jobs: set[str] = dataclasses.field(default_factory=set)
+    sent: bool = False
 
 
 class Moving(Lab):
@@ -125,7 +126,7 @@ class Moving(Lab):
     :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
     :ivar no_room: VMs that stand still since their overlays cannot be written.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
-    :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who has asked hears nothing.
+    :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who asked hears nothing.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
@@ -705,6 +706,7 @@ class Moving(Lab):
 
     def unfreeze(self, dummy: t.Any, name: str) -> str:
         self.do(f"unfreeze {name}")
+        self.processes[self.at.name][name].sent = False
         self.at.vms[name]["state"] = RUNNING
         return f"{name} goes on"
 
@@ -841,6 +843,7 @@ class Domain:
         self.lab.do(f"resume {self._name}")
         self.conn._ask()
         full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
+        self.process.sent = False
         if self._name not in self.lab.no_room or not full:
             self.vm["state"] = RUNNING
 
@@ -928,6 +931,8 @@ class Domain:
                 raise Error("Hook script execution failed: this host is not ACTIVE")
         if name in lab.processes[there.name]:
             raise Error(f"domain '{name}' is already active")
+        if process.sent:
+            raise Error("internal error: Can't migrate the vm that was paused due to previous migration")
         was = self.vm["state"]
         phase, landed, before = "begun", False, None
         try:
@@ -951,7 +956,7 @@ class Domain:
                 lab.aborted = False
                 raise Error("operation aborted: migration out job: canceled by client", 78)
             self.vm["state"] = FROZEN
-            phase = "copied"
+            phase, process.sent = "copied", True
             for dev, layer in layers.items():
                 layer.writes |= process.layers[dev].writes
                 layer.volatile |= layer.writes
@@ -970,8 +975,10 @@ class Domain:
             if landed and phase != "finished" and there.vms.get(name, {}).get("state") == FROZEN:
                 lab.end(there, name, 0)
                 there.vms[name] = {**before, "state": STOPPED} if before else there.vms[name]
-            if self.host.vms[name]["state"] == FROZEN and isinstance(exc, Exception):
-                self.vm["state"] = was
+            # with nobody there any more who tells it the outcome, libvirt lets one stand whose memory has been sent
+            stands = process.sent and self.host is not lab.at and lab.cut
+            if self.host.vms[name]["state"] == FROZEN and isinstance(exc, Exception) and not stands:
+                self.vm["state"], process.sent = was, process.sent and was == FROZEN
             raise
         lab.end(self.host, name, 4)
         if lab.loses_answer:

@@ -821,6 +821,43 @@ def test_one_that_stands_there_and_has_gone_here_is_not_sent_again(lab: Moving) 
     assert lab.processes["hv2"]["web"] is memory and "hv2 destroy web" not in lab.did
 
 
+def test_one_whose_memory_was_sent_and_that_stands_here_is_sent_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ended when libvirt was to be told that it has moved: QEMU sends the memory of one that has run since only."""
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    killed_at(lab, "hv1 confirm db", migrate)
+    assert (lab.hv1.vms["db"]["state"], lab.hv2.vms["db"]["state"]) == (FROZEN, FROZEN)
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert lab.did.index("hv2 destroy db") < lab.did.index("hv1 resume db")
+
+
+@pytest.mark.parametrize("effect", ["hv1 finish db", "hv1 confirm db"])
+def test_one_whose_memory_was_sent_back_and_that_stands_there_is_sent_again(lab: Moving, effect: str) -> None:
+    stays(lab)
+
+    def cut() -> None:
+        lab.cut = True
+
+    on(lab, effect, cut)
+    with pytest.raises(HvmError, match="db"):
+        recovered(lab, lab.hv1)
+    lab.up_again()
+    assert lab.hv2.vms["db"]["state"] == FROZEN
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert not any(one.endswith((" bring db", " start db")) for one in lab.did)
+
+
+def test_one_that_does_not_go_on_there_comes_back_all_the_same(lab: Moving) -> None:
+    lab.faults["hv2 resume db"] = fails()
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
 def test_gone_on_with_twice(lab: Moving) -> None:
     stays(lab)
     on(lab, "hv1 copied web", fails())
