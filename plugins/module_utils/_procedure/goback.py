@@ -104,7 +104,7 @@ def bring_back(
 
 
 def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool) -> bool:
-    """Of a VM that was to move, and is not the other host's, nothing is left there.
+    """Of a VM that was to move, and is not the other host's, nothing is left there. One that is off because of that starts here.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
 
@@ -182,7 +182,7 @@ def _move_back(
         what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
         raise HvmError(what, AS_FILES)
     if vm_state.state_of(dom) == vm_state.FROZEN and name not in entry["frozen"]:
-        with contextlib.suppress(Exception):  # of one whose memory was sent before, QEMU sends it again only when it has run since
+        with contextlib.suppress(Exception):  # QEMU sends memory again only of one that has run since
             dom.resume()
     runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
     with way.way_back(name) as (memory, nbd):

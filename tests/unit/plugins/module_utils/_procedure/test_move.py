@@ -858,6 +858,25 @@ def test_one_that_does_not_go_on_there_comes_back_all_the_same(lab: Moving) -> N
     lab.whole(lab.hv1, OFF)
 
 
+def test_one_that_stands_there_and_has_gone_here_comes_back_with_its_memory(lab: Moving) -> None:
+    """Nobody has written down that it is there: it is not started here before libvirt was asked."""
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    assert (lab.hv1.vms["db"]["state"], lab.hv2.vms["db"]["state"]) == (STOPPED, FROZEN)
+    memory = set(lab.processes["hv2"]["db"].memory)
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert memory <= lab.processes["hv1"]["db"].memory
+    assert "hv1 confirm db" in lab.did and not any(one.endswith((" bring db", " start db", " destroy db")) for one in lab.did)
+
+
+def test_one_of_which_nobody_knows_that_it_stands_there_whole_starts_here(lab: Moving) -> None:
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    lab.libvirt_ends(lab.hv1)
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert lab.did.index("hv2 destroy db") < lab.did.index("hv1 start db")
+
+
 def test_gone_on_with_twice(lab: Moving) -> None:
     stays(lab)
     on(lab, "hv1 copied web", fails())
