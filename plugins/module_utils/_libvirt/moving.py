@@ -32,8 +32,8 @@ ABORT_ON_ERROR, AUTO_CONVERGE, SYNCHRONOUS_WRITES = 1 << 12, 1 << 13, 1 << 18
 _FLAGS = LIVE | PERSIST_DEST | ARRIVE_PAUSED | NON_SHARED_INC | CHANGE_PROTECTION | ABORT_ON_ERROR
 #: VIR_MIGRATE_PARAM_*
 URI, DISKS_URI, DISKS, BANDWIDTH = "migrate_uri", "disks_uri", "migrate_disks", "bandwidth"
-#: virDomainState SHUTOFF; virDomainShutoffReason MIGRATED.
-_MOVED = (5, 4)
+#: virDomainState SHUTOFF; virDomainShutoffReason MIGRATED, and UNKNOWN: only libvirtd's memory has it.
+_MOVED, _OFF = (5, 4), (5, 0)
 #: Seconds between two looks at a job: what says when a VM was paused, too.
 LOOK = 0.05
 #: Milliseconds that QEMU may pause a VM for the end of its memory.
@@ -205,6 +205,11 @@ def has_gone(conn: t.Any, name: str) -> bool:
         return tuple(conn.lookupByName(name).state()) == _MOVED
     except Exception as exc:  # noqa: BLE001  libvirtError
         return code_of(exc) == NO_DOMAIN
+
+
+def may_have_gone(conn: t.Any, name: str) -> bool:
+    """Whether nobody can say any more that it has ended for another reason: libvirtd has been started since."""
+    return has_gone(conn, name) or tuple(conn.lookupByName(name).state()) == _OFF
 
 
 def _stands(conn: t.Any, name: str) -> bool:

@@ -104,6 +104,12 @@ def split(mine: Entry, peer: Observation | None) -> Split:
     return Split(*(tuple(sorted(found)) for found in (here, there, unknown)))
 
 
+def may_stand_there(mine: Entry, me: Observation, peer: Observation) -> tuple[str, ...]:
+    """VMs that are the source's, off there, and have a QEMU on the target: with all their memory, maybe. libvirt can tell."""
+    left = (names(mine, "begun") - set(arrived(peer)) - set(me["qemu"])) & set(peer["qemu"])
+    return tuple(sorted(left)) if is_same(mine, target(peer)) else ()
+
+
 def given_up() -> dict[str, t.Any]:
     """What the source's journal says from when its target was given up, with step COMING_BACK: before a VM is started here, or an
     overlay merged.

@@ -53,6 +53,7 @@ class Decision(t.NamedTuple):
     :ivar vms: that an interrupted migration had saved or was about to; of one that has moved VMs, those that run here.
     :ivar back: VMs whose disks are on the other host, where they have moved: they come back, running or as their overlay.
     :ivar here: VMs whose overlay on this host is what they have written; it is merged into their disks when none is to come back.
+    :ivar stand: of `vms`, those that are off here and may stand on the other host, with their memory: they wait for that.
     :ivar lost: VMs whose newest writes the other host may have. Of a refusal they are the reason; of a start, by the operator's
         word, they are those that go on from what is here all the same.
     """
@@ -64,6 +65,7 @@ class Decision(t.NamedTuple):
     vms: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
     here: tuple[str, ...] = ()
+    stand: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
 
@@ -389,7 +391,8 @@ def _with_overlays(decided: Decision, me: Observation, peer: Observation | None,
         said = f"{said}; {', '.join(found.there)} come back from {me['peer']}"
     if found.unknown:
         said = f"{said}; {', '.join(found.unknown)} go on from what is here, without what they wrote on {me['peer']}"
-    return decided._replace(sentence=said, vms=vms, back=found.there, here=here, lost=found.unknown)
+    stand = moving.may_stand_there(mine, me, peer) if peer is not None and not found.unknown else ()
+    return decided._replace(sentence=said, vms=vms, back=found.there, here=here, stand=stand, lost=found.unknown)
 
 
 def _not_known(me: Observation, peer: Observation | None, mine: moving.Entry, names: t.Sequence[str]) -> Finding:

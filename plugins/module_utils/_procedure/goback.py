@@ -53,8 +53,8 @@ def go_back(
         conn = hypervisor.start(config, role.load().epoch, "the migration was undone", progress, elsewhere=away)
     else:
         conn = hypervisor.connect_again()
-    # none of them has begun to come back, so one that stands here has never run there
-    _go_on(conn, entry, entry["overlays"] if early else entry["begun"])
+    # none of them has begun to come back, so one that stands here, and has not moved, has never run there
+    go_on(conn, entry, entry["overlays"] if early else set(entry["begun"]).difference(entry["moved"]))
     try:
         errors = bring_back(config, peer, conn, journal, progress)
     except HvmError as exc:
@@ -121,22 +121,21 @@ def bring_back(
 
 
 def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool, host: str, heard: Event) -> bool:
-    """Of a VM that was to move, and is not the other host's, nothing is left there.
+    """Of a VM that was to move, and is not the other host's, nothing is left there. One that is off because of that starts here.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
 
     :return: whether that has happened, so that it comes back.
     """
-    gone = migration.has_gone(conn, name)
-    if gone and migration.has_moved(conn, way.libvirt, name):
+    if migration.has_gone(conn, name) and migration.has_moved(conn, way.libvirt, name):
         role.goes_away(name, host)
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
             peer.call("arrived", LONG, heard, vm=name, frozen=frozen)
             return True
     peer.call("drop", vm=name)
     role.is_here(name)
-    dom = overlay.defined(conn, name) if gone else None
-    if dom is not None:
+    dom = overlay.defined(conn, name)
+    if dom is not None and migration.may_have_gone(conn, name) and name not in qemu_processes():
         dom.create()
     return False
 
@@ -235,6 +234,9 @@ def _move_back(
     if gone:  # its overlay would stay there, and go
         what = f"VM {name}: {', '.join(gone)} was detached there, and what was written to it would not come back"
         raise HvmError(what, AS_FILES)
+    if vm_state.state_of(dom) == vm_state.FROZEN and name not in entry["frozen"]:
+        with contextlib.suppress(Exception):  # QEMU sends memory again only of one that has run since
+            dom.resume()
     runs, direct = vm_state.state_of(dom) == vm_state.RUNNING, entry["modes"].get(name) == modes.DIRECT
     with way.way_back(name) as (memory, nbd):
         limit = 0.0 if direct else float(entry.get("limit") or modes.Policy().limit)
@@ -281,7 +283,7 @@ def here(conn: t.Any, entry: t.Mapping[str, t.Any], progress: Progress, elsewher
 
     :param elsewhere: VMs that are the other host's, or may be. :return: name -> error
     """
-    _go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
+    go_on(conn, entry, set(entry["begun"]).difference(elsewhere))
     mine = {name: disks for name, disks in overlays.of_journal(entry).items() if name not in elsewhere}
     return overlays.fold(conn, mine, progress)
 
@@ -291,12 +293,12 @@ def let_run(entry: t.Mapping[str, t.Any]) -> None:
     with contextlib.suppress(Exception):
         conn = hypervisor.connect_again()
         try:
-            _go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
+            go_on(conn, entry, set(entry["begun"]).difference(entry["moved"]))
         finally:
             conn.close()
 
 
-def _go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
+def go_on(conn: t.Any, entry: t.Mapping[str, t.Any], names: t.Collection[str]) -> None:
     """Those of the VMs that a move which failed has left standing; whom it had not begun with, somebody has frozen."""
     for name in set(names).intersection(qemu_processes()).difference(entry["frozen"]):
         with contextlib.suppress(Exception):  # whoever needs it to run finds out

@@ -39,6 +39,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     switchover,
     sync,
 )
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, bases, inventory
 
 OPERATION = arrive.OPERATION
@@ -46,6 +47,8 @@ OPERATION = arrive.OPERATION
 LONG = 3600.0
 #: Seconds between two lines about one VM.
 TELL_EVERY = 2.0
+#: Seconds in which the QEMU of a VM that has moved must have ended here.
+ENDS_WITHIN = 2.0
 
 
 class Options(t.NamedTuple):
@@ -326,10 +329,12 @@ class _Move:
             how = "it had moved before"
         elif again:
             self.peer.call("drop", vm=name)
+            goback.go_on(conn, journal.entry, [name])  # QEMU sends memory again only of one that has run since
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
             there.push(name, disks, dom.XMLDesc(0))
+        self._ended_here(name)
         if self._arrived(name):
             self.resumed.setdefault(name, time.monotonic())
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
@@ -337,6 +342,18 @@ class _Move:
         if name in self.resumed and name in self.paused:
             stood = f"; it stood still for {self.resumed[name] - self.paused[name]:.1f} s"
         self.progress.say(f"{name} has moved ({how}) in {time.monotonic() - began:.1f} s{stood}")
+
+    def _ended_here(self, name: str) -> None:
+        """libvirt says that a VM has moved also when it has not ended it here (virDomainMigrateVersion3Full); it has died, maybe.
+
+        :raises HvmError: when there is a QEMU: it might go on here as well.
+        """
+        deadline = time.monotonic() + ENDS_WITHIN
+        while name in qemu_processes():
+            if time.monotonic() > deadline:
+                what = f"VM {name} does not go on on {self.config.peer.name}: its QEMU on {self.config.me.name} has not ended"
+                raise HvmError(what, "See journalctl -u libvirtd; then run it again.")
+            time.sleep(0.02)
 
     def _arrived(self, name: str) -> bool:
         """:return: whether it runs there."""

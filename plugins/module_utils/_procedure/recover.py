@@ -105,7 +105,7 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     pending = [side["pending"] for side in (me, found.other) if side and side["pending"]]
     frozen = {str(name) for one in pending for name in one.get("frozen", [])}
     fresh = decision.vms if as_saved(me) else ()
-    wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, elsewhere=decision.back)
+    wanted = serving.Wanted(decision.vms, frozen, from_images(me), fresh, elsewhere={*decision.back, *decision.stand})
     progress.say(decision.sentence)
     warnings = []
     mine = moving.source(me)

@@ -77,6 +77,7 @@ HERE: dict[str, Side] = {
 THERE: dict[str, Side | None] = {
     "silent": None,
     "ready, nothing arrived": there("PASSIVE", theirs("", "arrive"), "", "ARRIVING", ""),
+    "ready, web stands": there("PASSIVE", theirs("", "arrive"), "web", "ARRIVING"),
     "web arrived": there("PASSIVE", theirs(), "web", "ARRIVING"),
     "web arrived, rebooted": there("PASSIVE", theirs()),
     "all arrived": there("PASSIVE", theirs(ALL), ALL, "ARRIVING", ALL),
@@ -93,9 +94,8 @@ NOTHING = recovery.Own({}, {})
 
 
 def said(decided: recovery.Decision) -> str:
-    lists = "".join(
-        f" [{key}: {', '.join(getattr(decided, key))}]" for key in ("vms", "back", "here", "lost") if getattr(decided, key)
-    )
+    keys = ("vms", "back", "here", "stand", "lost")
+    lists = "".join(f" [{key}: {', '.join(getattr(decided, key))}]" for key in keys if getattr(decided, key))
     if decided.findings:
         return "refused: " + " ".join(finding.sentence() for finding in decided.findings) + lists
     return f"{decided.do or 'nothing'}: {decided.sentence}{lists}"

@@ -110,14 +110,15 @@ class Layer:
 @dataclasses.dataclass
 class Process:
     """A QEMU. :ivar layers: target -> the file that it has open. :ivar paths: what its XML calls them.
-    :ivar memory: what the guest knows that it has written. :ivar flash: variables of its firmware; `incoming`: they have moved
-        with it, and no file has them yet.
+    :ivar memory: what the guest knows that it has written. :ivar sent: whether all of it has been sent, and it has not run since.
+    :ivar flash: variables of its firmware; `incoming`: they have moved with it, and no file has them yet.
     """
 
     layers: dict[str, Layer]
     paths: dict[str, str]
     memory: set[int]
     jobs: set[str] = dataclasses.field(default_factory=set)
+    sent: bool = False
     flash: str = ""
     incoming: bool = False
 
@@ -130,6 +131,7 @@ class Moving(Lab):
     :ivar lively: VMs whose memory changes faster than it can be carried. :ivar rates: that VMs have moved with.
     :ivar no_room: VMs that stand still since their overlays cannot be written.
     :ivar excused: VMs that have been given up where they were. :ivar loses_answer: to the next move that libvirt has ended.
+    :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who asked hears nothing.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
     :ivar stuck: VMs whose disks the other host takes nothing of. :ivar closed: endpoints of relays that have ended.
@@ -158,6 +160,7 @@ class Moving(Lab):
         self.dirty: dict[str, int] = {}
         self.link = 0
         self.asked: list[str] = []
+        self.unconfirmed: set[str] = set()
         self.aborted = self.loses_answer = False
         self.number = self.counter = 0
         self.cut = False
@@ -303,6 +306,11 @@ class Moving(Lab):
                 loose = set(self.arrived(other)).difference(self.away(host), self.excused)
                 assert not loose, f"{sorted(loose)} are on {other.name}, and could be started on {host.name}"
 
+    def libvirt_ends(self, host: Host) -> None:
+        """Why a VM is off is in its memory only. VMs that run do not need it."""
+        host.daemon = False
+        self.why_off.update({key: 0 for key in self.why_off if key[0] == host.name})
+
     def write_all(self) -> None:
         self.nobody_starts_twice()
         for name in self.flushed:
@@ -344,6 +352,7 @@ class Moving(Lab):
                 host.vms[name]["conf"] = dict(conf)
         for name in list(self.processes[host.name]):
             self.end(host, name, 0)
+        self.libvirt_ends(host)
         for file in (host.place / "overlays").iterdir():
             layer = self.layers.get(file.stat().st_ino)
             if layer:
@@ -528,7 +537,7 @@ class Moving(Lab):
         mountable = inventory.mountable
         patch.setattr(inventory, "mountable", lambda read: {**mountable(read), **self.points()})
         running = hypervisor.qemu_processes
-        for module in (goback, arrive):
+        for module in (goback, arrive, move):
             patch.setattr(module, "qemu_processes", running)
         patch.setattr(arrive, "hypervisor_running", lambda: lab.at.daemon)
         for module in (arrive, switchover):
@@ -539,6 +548,7 @@ class Moving(Lab):
         for module in (move, preflight, cancelling):
             patch.setattr(module, "Peer", self.peer_class(), raising=False)
         patch.setattr(move, "TELL_EVERY", 0.0)
+        patch.setattr(move, "ENDS_WITHIN", 0.0)
         patch.setattr(dirty, "SECONDS", 0)
         patch.setattr(probe, "carries", lambda dummy: lab.asked.append("link") or lab.link)
         patch.setattr(switchover.domains, "connect", self.connect)
@@ -620,6 +630,8 @@ class Moving(Lab):
         if verb == "systemctl":
             self.do(f"systemctl {words[0]}")
             assert words[0] == "stop" or role.gate_says(), "libvirt starts behind an open gate only"
+            if words[0] == "stop":
+                self.libvirt_ends(at)
             at.daemon = words[0] == "start"
             self.written(at, LIBVIRTS)
             return ""
@@ -823,6 +835,7 @@ class Moving(Lab):
 
     def unfreeze(self, dummy: t.Any, name: str) -> str:
         self.do(f"unfreeze {name}")
+        self.processes[self.at.name][name].sent = False
         self.at.vms[name]["state"] = RUNNING
         return f"{name} goes on"
 
@@ -966,6 +979,7 @@ class Domain:
             self.process.incoming = False
             self.lab.set_variables(self.host, self._name, self.process.flash, durable=False)
         full = [dev for dev, path in self.process.paths.items() if path.startswith(overlay.DIRECTORY)]
+        self.process.sent = False
         if self._name not in self.lab.no_room or not full:
             self.vm["state"] = RUNNING
 
@@ -1066,6 +1080,8 @@ class Domain:
                 raise Error("Hook script execution failed: this host is not ACTIVE")
         if name in lab.processes[there.name]:
             raise Error(f"domain '{name}' is already active")
+        if process.sent:
+            raise Error("internal error: Can't migrate the vm that was paused due to previous migration")
         was = self.vm["state"]
         phase, landed, before = "begun", False, None
         try:
@@ -1090,7 +1106,7 @@ class Domain:
                 lab.aborted = False
                 raise Error("operation aborted: migration out job: canceled by client", 78)
             self.vm["state"] = FROZEN
-            phase = "copied"
+            phase, process.sent = "copied", True
             for dev, layer in layers.items():
                 layer.writes |= process.layers[dev].writes
                 layer.volatile |= layer.writes
@@ -1102,12 +1118,18 @@ class Domain:
             lab.written(there, LIBVIRTS)
             lab.do(f"confirm {name}")
             self._ask_both(target)
+            if name in lab.unconfirmed:
+                lab.unconfirmed.discard(name)
+                lab.libvirt_ends(self.host)
+                return  # virDomainMigrateVersion3Full warns of it, and no more
         except BaseException as exc:
             if landed and phase != "finished" and there.vms.get(name, {}).get("state") == FROZEN:
                 lab.end(there, name, 0)
                 there.vms[name] = {**before, "state": STOPPED} if before else there.vms[name]
-            if self.host.vms[name]["state"] == FROZEN and isinstance(exc, Exception):
-                self.vm["state"] = was
+            # with nobody there any more who tells it the outcome, libvirt lets one stand whose memory has been sent
+            stands = process.sent and self.host is not lab.at and lab.cut
+            if self.host.vms[name]["state"] == FROZEN and isinstance(exc, Exception) and not stands:
+                self.vm["state"], process.sent = was, process.sent and was == FROZEN
             raise
         lab.end(self.host, name, 4)
         if lab.loses_answer:

@@ -304,6 +304,52 @@ def test_an_answer_that_is_lost_is_asked_for(lab: Moving) -> None:
     assert "hv2 resume db" in lab.did and not any(one.endswith("start db") for one in lab.did)
 
 
+@pytest.mark.parametrize("name", ["db", "web"])
+def test_one_that_has_not_ended_here_does_not_go_on_there(lab: Moving, name: str) -> None:
+    """libvirt died before it could end it, with others still to move, and after the last."""
+    lab.unconfirmed.add(name)
+    with pytest.raises(HvmError, match=rf"VM {name} does not go on on hv2: its QEMU on hv1 has not ended; so .* undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+    assert f"hv2 resume {name}" not in lab.did and not any(one.endswith((" bring db", " start db")) for one in lab.did)
+
+
+def test_one_that_has_not_ended_here_is_sent_again(lab: Moving) -> None:
+    lab.unconfirmed.add("web")
+    with pytest.raises(HvmError, match=r"VM web does not go on on hv2: its QEMU on hv1 has not ended.*; db stay on hv2"):
+        migrate(lab, stay=True)
+    assert (lab.hv1.vms["web"]["state"], lab.hv2.vms["web"]["state"]) == (RUNNING, FROZEN)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_that_is_about_to_end_here_is_waited_for(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(move, "ENDS_WITHIN", 10.0)
+    looks = iter([["db"], ["db"]])
+    monkeypatch.setattr(move, "qemu_processes", lambda: next(looks, []))
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert not list(looks)
+
+
+def test_one_that_has_ended_here_starts_again_when_nobody_knows_why_any_more(lab: Moving) -> None:
+    on(lab, "hv2 fsync", lambda: lab.libvirt_ends(lab.hv1) or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+    assert lab.did.index("hv2 destroy db") < lab.did.index("hv1 start db")
+
+
+def test_one_that_has_ended_by_itself_stays_off_when_all_come_back(lab: Moving) -> None:
+    on(lab, "hv1 migrate db", lambda: lab.end(lab.hv1, "web"))
+    on(lab, "hv1 push web.vdb.qcow2", fails())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    assert lab.hv1.vms["web"]["state"] == STOPPED
+    lab.whole(lab.hv1, [*OFF, "web"])
+
+
 def test_a_vm_that_was_started_or_ended_since_it_was_decided_about_stops_it(lab: Moving) -> None:
     on(lab, "hv1 sync", lambda: lab.start(lab.hv1, "mail"))
     with pytest.raises(HvmError, match="mail: started, ended, frozen or unfrozen since the migration had begun"):
@@ -1109,6 +1155,62 @@ def test_one_that_stands_there_and_has_gone_here_is_not_sent_again(lab: Moving) 
     migrate(lab)
     lab.whole(lab.hv2, OFF)
     assert lab.processes["hv2"]["web"] is memory and "hv2 destroy web" not in lab.did
+
+
+def test_one_whose_memory_was_sent_and_that_stands_here_is_sent_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ended when libvirt was to be told that it has moved: QEMU sends the memory of one that has run since only."""
+    lab = Moving(tmp_path, monkeypatch)
+    pair(lab)
+    killed_at(lab, "hv1 confirm db", migrate)
+    assert (lab.hv1.vms["db"]["state"], lab.hv2.vms["db"]["state"]) == (FROZEN, FROZEN)
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+    assert lab.did.index("hv2 destroy db") < lab.did.index("hv1 resume db")
+
+
+@pytest.mark.parametrize("effect", ["hv1 finish db", "hv1 confirm db"])
+def test_one_whose_memory_was_sent_back_and_that_stands_there_is_sent_again(lab: Moving, effect: str) -> None:
+    stays(lab)
+
+    def cut() -> None:
+        lab.cut = True
+
+    on(lab, effect, cut)
+    with pytest.raises(HvmError, match="db"):
+        recovered(lab, lab.hv1)
+    lab.up_again()
+    assert lab.hv2.vms["db"]["state"] == FROZEN
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert not any(one.endswith((" bring db", " start db")) for one in lab.did)
+
+
+def test_one_that_does_not_go_on_there_comes_back_all_the_same(lab: Moving) -> None:
+    lab.faults["hv2 resume db"] = fails()
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_one_that_stands_there_and_has_gone_here_comes_back_with_its_memory(lab: Moving) -> None:
+    """Nobody has written down that it is there: it is not started here before libvirt was asked."""
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    assert (lab.hv1.vms["db"]["state"], lab.hv2.vms["db"]["state"]) == (STOPPED, FROZEN)
+    memory = set(lab.processes["hv2"]["db"].memory)
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert memory <= lab.processes["hv1"]["db"].memory
+    assert "hv1 confirm db" in lab.did and not any(one.endswith((" bring db", " start db", " destroy db")) for one in lab.did)
+
+
+def test_one_of_which_nobody_knows_that_it_stands_there_whole_starts_here(lab: Moving) -> None:
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    lab.libvirt_ends(lab.hv1)
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    assert lab.did.index("hv2 destroy db") < lab.did.index("hv1 start db")
 
 
 def test_gone_on_with_twice(lab: Moving) -> None:
