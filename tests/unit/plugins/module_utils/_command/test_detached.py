@@ -122,7 +122,7 @@ def test_the_work_is_watched_to_its_end(place: Place) -> None:
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_signal_to_who_watches_ends_the_work(place: Place, number: signal.Signals) -> None:
     made = place.run("hv", "start")
-    place.begun()
+    assert made.stderr and made.stderr.readline()  # it watches
     made.send_signal(number)
     out, err = made.communicate(timeout=60)
     assert out == ""
