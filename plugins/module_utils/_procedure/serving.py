@@ -233,8 +233,7 @@ def put_overlays_beside(
     try:
         saved = [disk["path"] for one in states.manifests(config.state_dir).values() for disk in one["disks"]]
         found = {vm: names for vm, names in overlays.unused(conn, saved).items() if vm not in elsewhere}
-        for vm in [one for one in found if one in errors and overlay.defined(conn, one)]:
-            del found[vm]
+        found = {vm: names for vm, names in found.items() if vm not in errors or overlay.defined(conn, vm) is None}
         place = overlays.put_beside(_stamp(), found) if found else ""
     except Exception as exc:  # noqa: BLE001  the VMs run, and that is what this is for
         return [f"whether overlays are left that no VM uses is not known: {exc}"]
