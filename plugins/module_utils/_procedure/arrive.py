@@ -185,10 +185,10 @@ def left(config: PairConfig, name: str) -> dict[str, t.Any]:
     :return: ``{moved}``: whether it is off here because it has moved, and not by itself.
     """
     journal = journal_here()
+    if name in qemu_processes():  # also when libvirt has died
+        raise HvmError(f"VM {name} has a process here")
     conn = domains.connect() if hypervisor_running() else None
     try:
-        if conn is not None and name in qemu_processes():
-            raise HvmError(f"VM {name} has a process here")
         moved = conn is not None and migration.has_gone(conn, name)
     finally:
         if conn is not None:

@@ -155,7 +155,8 @@ def _bring(
     """
     entry = journal.entry
     running, frozen, half = name in other["qemu"], name in entry["frozen"], name in entry.get(moving.HALF, ())
-    if name in qemu_processes():
+    came = name in qemu_processes()
+    if came:
         if not running:  # it has moved here, and only that host's word was missing
             overlays.durable(disks)
             _half(journal, name, False)
@@ -172,7 +173,7 @@ def _bring(
     if half:
         overlays.as_left(disks)
     else:
-        if running and name in entry["moved"]:  # else it may stand because of the move, and now because of its way back
+        if running and name in entry["moved"] and not came:  # else it may stand because of the move, or now of its way back
             frozen = vm_state.is_frozen(way.libvirt.lookupByName(name), frozen)
             entry["frozen"] = sorted({*entry["frozen"], name} if frozen else set(entry["frozen"]) - {name})
         overlays.drop_old(disks)

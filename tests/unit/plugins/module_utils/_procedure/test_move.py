@@ -1187,6 +1187,20 @@ def test_one_whose_memory_was_sent_back_and_that_stands_there_is_sent_again(lab:
     assert not any(one.endswith((" bring db", " start db")) for one in lab.did)
 
 
+def test_one_that_has_not_ended_there_does_not_go_on_here(lab: Moving) -> None:
+    """libvirt died there before it could end it."""
+    stays(lab)
+    lab.unconfirmed.add("db")
+    with pytest.raises(HvmError, match="VM db has a process here"):
+        recovered(lab, lab.hv1)
+    lab.again()
+    lab.hv2.daemon = True  # by systemd
+    recovered(lab, lab.hv1)
+    lab.whole(lab.hv1, OFF)
+    stood = [one for one in lab.did if one.endswith((" resume db", " confirm db"))]
+    assert stood == ["hv1 resume db", "hv1 confirm db", "hv1 resume db"], "there, and here"
+
+
 def test_one_that_does_not_go_on_there_comes_back_all_the_same(lab: Moving) -> None:
     lab.faults["hv2 resume db"] = fails()
     with pytest.raises(HvmError, match="undone"):
