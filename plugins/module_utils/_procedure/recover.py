@@ -32,6 +32,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     serving,
     switch,
 )
+from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases, kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import Aim
@@ -117,6 +118,8 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
     if mine and found.peer is not None:
         done["errors"].update(_bring_back(config, found.peer, journal, progress, warnings))
+        off = sorted(set(decision.stand).difference(qemu_processes(), done["errors"]))
+        warnings += [f"VM {name} is off: it ended here, and not because it had moved (hvm_vm state=started)" for name in off]
     close(journal, done, f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)

@@ -537,7 +537,7 @@ class Moving(Lab):
         mountable = inventory.mountable
         patch.setattr(inventory, "mountable", lambda read: {**mountable(read), **self.points()})
         running = hypervisor.qemu_processes
-        for module in (goback, arrive, move):
+        for module in (goback, arrive, move, recover):
             patch.setattr(module, "qemu_processes", running)
         patch.setattr(arrive, "hypervisor_running", lambda: lab.at.daemon)
         for module in (arrive, switchover):

@@ -1219,6 +1219,16 @@ def test_one_that_stands_there_and_has_gone_here_comes_back_with_its_memory(lab:
     assert "hv1 confirm db" in lab.did and not any(one.endswith((" bring db", " start db", " destroy db")) for one in lab.did)
 
 
+def test_one_that_somebody_has_ended_here_stays_off_and_is_named(lab: Moving) -> None:
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    lab.why_off["hv1", "db"] = 2  # destroyed
+    done = recovered(lab, lab.hv1)
+    assert lab.hv1.vms["db"]["state"] == STOPPED and not lab.processes["hv2"]
+    assert [text for text in done["warnings"] if "db" in text] == [
+        "VM db is off: it ended here, and not because it had moved (hvm_vm state=started)"
+    ]
+
+
 def test_one_of_which_nobody_knows_that_it_stands_there_whole_starts_here(lab: Moving) -> None:
     killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
     lab.libvirt_ends(lab.hv1)
