@@ -19,7 +19,7 @@ BESIDE_PARTS := playbooks lint docs-check sanity
 LINT_PARTS := lint-python lint-types lint-yaml lint-ansible
 PYTEST_ARGS ?=
 SANITY_ARGS ?=
-SCENARIOS ?= default schedule
+SCENARIOS ?= $(notdir $(wildcard molecule/*))
 BENCH_ARGS ?=
 
 .PHONY: help
@@ -68,8 +68,12 @@ sanity: venv ## ansible-test sanity on what the collection ships; SANITY_ARGS="-
 	@tests/tools/sanity.py $(SANITY_ARGS)
 
 .PHONY: molecule
-molecule: venv ## The scenarios, one after the other on two hosts of the lab, bare at first; SCENARIOS=name; SAMPLE=2 faults by chance on what they leave
-	@SAMPLE=$(SAMPLE) tests/tools/lab-session tests/tools/scenario $(SCENARIOS)
+molecule: venv $(SCENARIOS:%=molecule-%) ## The scenarios, each on two bare hosts of the lab; SCENARIOS=name; SAMPLE=2 faults by chance on what `default` leaves
+
+# each by itself, so that what ends make ends it
+.PHONY: $(SCENARIOS:%=molecule-%)
+$(SCENARIOS:%=molecule-%): molecule-%: venv
+	@tests/tools/lab-session tests/tools/scenario $* $(SAMPLE)
 
 .PHONY: zfs
 zfs: venv ## Replication in bad weather, on the lab; PYTEST_ARGS="-k name", HVM_LONG=1 for all of it, HVM_CUTS=50 for more cuts

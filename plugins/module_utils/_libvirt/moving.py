@@ -38,10 +38,11 @@ _MOVED, _OFF = (5, 4), (5, 0)
 LOOK = 0.05
 #: Milliseconds that QEMU may pause a VM for the end of its memory.
 DOWNTIME = 300
-#: Seconds in which something of a VM has to go over, and in which a move that was told to end has to.
-STALL, ENDING = 60.0, 30.0
+#: Seconds in which something of a VM has to go over; in which the other host has to bring all that has come to its disks, for
+#: which QEMU waits when nothing is left; and in which a move that was told to end has to.
+STALL, FLUSH, ENDING = 60.0, 600.0, 30.0
 #: Of a job's figures, those that change while anything goes over. All are 0 while the other host makes ready, which may take
-#: longer; and when all is there, libvirt changes over by itself: a job never waits with nothing left to do.
+#: longer.
 _GOES = ("memory_remaining", "memory_processed", "memory_iteration", "disk_remaining", "disk_processed")
 #: QEMU, and with it the guest, waits for a write over there as long as it takes.
 LOOK_AT = "Look at the pools of the other host (zpool status): one that is suspended lets all writes wait, those of VMs here too."
@@ -209,7 +210,11 @@ def has_gone(conn: t.Any, name: str) -> bool:
 
 def may_have_gone(conn: t.Any, name: str) -> bool:
     """Whether nobody can say any more that it has ended for another reason: libvirtd has been started since."""
-    return has_gone(conn, name) or tuple(conn.lookupByName(name).state()) == _OFF
+    return has_gone(conn, name) or is_off_unknown(conn, name)
+
+
+def is_off_unknown(conn: t.Any, name: str) -> bool:
+    return tuple(conn.lookupByName(name).state()) == _OFF
 
 
 def _stands(conn: t.Any, name: str) -> bool:
@@ -239,7 +244,7 @@ class _Watch:
         self._late = False
         self._goes: list[int] = []
         self._since: float | None = None  # nothing has gone over
-        self._left = ""
+        self._left, self._remains = "", True
         self._told: float | None = None  # to end
         self.aborted = False
         self.stood = ""
@@ -278,8 +283,9 @@ class _Watch:
         told, since = self._told, self._since
         if told is not None and now > told + ENDING:
             return f"it was told to stop, and had not done so after {ENDING:g} s"
-        if since is not None and now > since + STALL:
-            return f"nothing of it went over for {STALL:g} s ({self._left})"
+        limit = STALL if self._remains else FLUSH
+        if since is not None and now > since + limit:
+            return f"nothing of it went over for {limit:g} s ({self._left})"
         return ""
 
     def _went(self, stats: t.Mapping[str, t.Any]) -> None:
@@ -288,6 +294,7 @@ class _Watch:
             self._since = None
         elif goes != self._goes:
             self._since, self._left = time.monotonic(), left(Seen.of(stats))
+            self._remains = bool(stats.get("memory_remaining") or stats.get("disk_remaining"))
         self._goes = goes
 
     def _look(self, dom: t.Any) -> None:

@@ -452,7 +452,7 @@ def failover(
     """
     here, other, mine = me["host"], me["peer"], me["role"]
     if mine["now"] == ACTIVE:
-        if me["pending"] and (left := guards.common(me)):  # not all of it may be served yet
+        if me["pending"] and (left := guards.common({**me, "lock": None})):  # not all of it may be served yet
             return _refused(left)
         return Decision(NOTHING, f"{here} is ACTIVE in epoch {mine['epoch']}: there is nothing to take over")
     # of a PASSIVE host: it followed a rollback of the other one, and that one is lost

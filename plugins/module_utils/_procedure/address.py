@@ -48,7 +48,7 @@ def unless_held(failure: HvmError) -> list[str]:
 
     :raises HvmError: when another machine has it: nobody knows what runs there.
     """
-    if "mac" in failure.details:
+    if "mac" in failure.details or isinstance(failure, Refused):
         raise failure
     return [f"the shared IP is not taken: {failure} (hvm_shared_ip state=enabled)"]
 

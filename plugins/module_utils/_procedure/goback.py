@@ -107,7 +107,7 @@ def bring_back(
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name, name in entry["frozen"], config.peer.name, heard):
+                elif name in entry["begun"] and _drop(conn, way, peer, name, other, name in entry["frozen"], heard):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
@@ -120,15 +120,20 @@ def bring_back(
     return errors
 
 
-def _drop(conn: t.Any, way: passage.Passage, peer: Peer, name: str, frozen: bool, host: str, heard: Event) -> bool:
+def _drop(
+    conn: t.Any, way: passage.Passage, peer: Peer, name: str, other: guards.Observation, frozen: bool, heard: Event
+) -> bool:
     """Of a VM that was to move, and is not the other host's, nothing is left there. One that is off because of that starts here.
 
     One that has gone here and stands there, whole, becomes that host's all the same: so it keeps its memory.
 
     :return: whether that has happened, so that it comes back.
     """
-    if migration.has_gone(conn, name) and migration.has_moved(conn, way.libvirt, name):
-        role.goes_away(name, host)
+    if name in other["qemu"] and migration.has_gone(conn, name) and migration.has_moved(conn, way.libvirt, name):
+        if name in qemu_processes():
+            what = f"VM {name} has moved, and its QEMU here has not ended"
+            raise HvmError(what, "See journalctl -u libvirtd; then hvm.pair.recover.")
+        role.goes_away(name, other["host"])
         with contextlib.suppress(HvmError):  # as it has failed before, maybe
             peer.call("arrived", LONG, heard, vm=name, frozen=frozen)
             return True

@@ -129,6 +129,9 @@ def left(vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Colle
             bases_of = {disk.overlay: disk.base for disk in disks}
             listed = [{**disk, "path": bases_of.get(disk["path"], disk["path"])} for disk in vms[name]["disks"]]
             found[name] = {**vms[name], "disks": listed}
+            # it stands since its move was cut off, and goes on before it is sent again
+            if name in begun["begun"] and name not in begun["frozen"] and vms[name]["state"] == domains.FROZEN:
+                found[name]["state"] = domains.RUNNING
     return found
 
 
@@ -328,6 +331,8 @@ class _Move:
         if again and moving.has_moved(conn, there.libvirt, name):
             how = "it had moved before"
         elif again:
+            if moving.is_off_unknown(conn, name):
+                raise HvmError(f"VM {name} is off, and nobody knows any more whether it stands on {self.config.peer.name}")
             self.peer.call("drop", vm=name)
             goback.go_on(conn, journal.entry, [name])  # QEMU sends memory again only of one that has run since
         if vm_state.state_of(dom) != vm_state.STOPPED:

@@ -116,11 +116,14 @@ def _start(config: PairConfig, found: both.Decided, check: bool, progress: Progr
     if aim.do:
         warnings += go_back(config, aim, lambda text: journal.step(f"recover: {text}"), progress)
     done = serving.serve(config, decision.epoch, "recovered", progress, wanted, journal, found.seen)
+    away: dict[str, str] = {}
     if mine and found.peer is not None:
-        done["errors"].update(_bring_back(config, found.peer, journal, progress, warnings))
+        away = _bring_back(config, found.peer, journal, progress, warnings)
+        done["errors"].update(away)
         off = sorted(set(decision.stand).difference(qemu_processes(), done["errors"]))
         warnings += [f"VM {name} is off: it ended here, and not because it had moved (hvm_vm state=started)" for name in off]
-    close(journal, done, f"recovered: {config.me.name} is ACTIVE")
+    if not away:  # else some are the other host's still, whatever lies here
+        close(journal, done, f"recovered: {config.me.name} is ACTIVE")
     done["warnings"] = warnings + done["warnings"] + both.tell_epoch(found.peer, decision.epoch)
     return ended(config, done)
 

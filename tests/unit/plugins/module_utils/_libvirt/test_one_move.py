@@ -175,6 +175,8 @@ def test_what_moves_no_more_is_overdue_after_a_while() -> None:
     said = "nothing of it went over for 60 s (6 B of 9 B of memory left)"
     assert overdue(VM(RUNNING), some, less) == ["", said]
     assert overdue(VM(RUNNING), some, some) == [said.replace("6 B", "7 B")] * 2
+    # all is there: QEMU waits until that host has it on its disks
+    assert overdue(VM(RUNNING), {"disk_processed": 5}, {"disk_processed": 6}) == ["", ""]
     assert overdue(VM(RUNNING), {"disk_remaining": 4, "disk_processed": 1}, {"disk_remaining": 4, "disk_processed": 2})[0] == ""
 
 

@@ -1173,7 +1173,6 @@ Act = t.Callable[[Moving], object]
 STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
 
 
-
 def each_strike(strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
     """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)
 

@@ -22,7 +22,7 @@ import pytest
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import variables
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._pair import advice, guards, modes, moving
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
@@ -1075,6 +1075,37 @@ def test_one_that_has_moved_cannot_be_started_where_it_came_from_until_it_is_bac
     lab.end(lab.hv1, "db")
     lab.start(lab.hv1, "db")
     lab.whole(lab.hv1, OFF)
+
+
+def test_what_has_not_come_back_stays_pending_whatever_lies_here(lab: Moving) -> None:
+    """Else nobody knows that the other host has what it wrote: it would be started from its disks."""
+    stays(lab)
+    lab.end(lab.hv2, "db")
+    on(lab, "hv1 fetch db.vda.qcow2", fails("the connection ended"))
+    with pytest.raises(HvmError, match="db: the connection ended"):
+        recovered(lab, lab.hv1)
+    assert lab.hv1.pending() == "migrate_unsecure: coming back" and lab.away(lab.hv1) == ["db"]
+    lab.again()
+    lab.whole(ended(lab), [*OFF, "db"])
+
+
+def test_a_second_try_does_not_send_what_may_stand_there_as_files(lab: Moving) -> None:
+    """libvirt here was started anew: it does not know that it has moved."""
+    killed_at(lab, "hv2 journal migrate_unsecure: arrived", migrate)
+    lab.libvirt_ends(lab.hv1)
+    lab.hv1.daemon = True  # by systemd
+    with pytest.raises(HvmError, match=r"VM db is off, and nobody knows any more whether it stands on hv2; so .* undone"):
+        migrate(lab)
+    assert not any(one.startswith("hv1 push") for one in lab.did)
+    lab.whole(lab.hv1, OFF)
+
+
+def test_one_that_stands_since_its_move_was_cut_off_is_decided_about_as_one_that_runs() -> None:
+    vms = {name: {"state": FROZEN, "disks": []} for name in ("cut", "frozen")}
+    listed = {name: [["vda", "/d", "raw", False, overlay.overlay_path(name, "vda")]] for name in vms}
+    begun = {"overlays": listed, "begun": ["cut", "frozen"], "frozen": ["frozen"]}
+    found = move.left(vms, begun, ())
+    assert {name: vm["state"] for name, vm in found.items()} == {"cut": RUNNING, "frozen": FROZEN}
 
 
 def test_nor_by_what_a_way_back_that_failed_has_left(lab: Moving) -> None:

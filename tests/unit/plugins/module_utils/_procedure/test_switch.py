@@ -14,7 +14,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._pair import operation
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import Host, PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import switch
@@ -128,6 +128,9 @@ def test_a_silent_gateway_keeps_no_hypervisor_down_and_another_holder_does(host:
     assert (again["changed"], again["warnings"]) == (False, said)
     monkeypatch.setattr(switch.shared_ip, "enable", fails(holder))
     with pytest.raises(HvmError, match="is in use"):
+        host.apply("started")
+    monkeypatch.setattr(switch.shared_ip, "enable", fails(Refused("x", [Finding("this host is PASSIVE now", "")])))
+    with pytest.raises(Refused, match="is PASSIVE now"):
         host.apply("started")
 
 
