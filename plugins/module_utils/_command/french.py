@@ -401,6 +401,16 @@ SENTENCES = {
     "{} is {} in epoch {} and has nothing of its own: it becomes PASSIVE in epoch {}": (
         "{} est {} en époque {} et n'a rien en propre: il devient PASSIF en époque {}"
     ),
+    "{} was ACTIVE in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED, "
+    "if it has anything of its own": (
+        "{} a été ACTIF en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED, "
+        "s'il a quelque chose à lui"
+    ),
+    "{} is {} in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED, "
+    "if it has anything of its own": (
+        "{} est {} en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED, "
+        "s'il a quelque chose à lui"
+    ),
     "{} was ACTIVE in epoch {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({}) becomes DIVERGED": (
         "{} a été ACTIF en époque {} et gagne, selon l'opérateur: il devient ACTIF en époque {}, {} ({}) devient DIVERGED"
     ),

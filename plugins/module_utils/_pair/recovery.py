@@ -750,4 +750,6 @@ def _win(me: Observation, peer: Observation | None) -> Decision:
             f"{here} {was} and wins, by the operator's word: it becomes ACTIVE in epoch {new}, "
             f"{other} ({theirs['now']} in epoch {theirs['epoch']}) becomes DIVERGED"
         )
+        if theirs["role"] == PASSIVE:
+            sentence += ", if it has anything of its own"
     return Decision(WIN, sentence, epoch=new, vms=_vms(me, peer), here=moving.overlays(me))

@@ -59,14 +59,19 @@ def sizes(config: PairConfig, peer: Peer) -> dict[str, t.Any]:
 def stand_down(config: PairConfig, peer: Peer, progress: Progress) -> list[str]:
     """The other host, which is stopped, becomes DIVERGED. Its own data are in a snapshot set and held before it says so.
 
+    Not a replica without anything of its own: if this host is lost, that has a failover to its last complete set, while one that
+    is DIVERGED goes on from what it has, and that may be half of a set.
+
     :return: warnings.
     """
-    progress.say(f"{config.peer.name} becomes DIVERGED")
     other = peer.call("observe")
     found = own(config, peer, other)
     if found.doubt:
         peer.call("replay", timeout=TIMEOUT)
         found = own(config, peer, peer.call("observe"))
+    if other["role"]["role"] == role.PASSIVE and not found and not other["pending"]:
+        return []
+    progress.say(f"{config.peer.name} becomes DIVERGED")
     # one that is DIVERGED already has its snapshot, unless somebody wrote to it since
     wanted = bool(found.written) or (bool(found) and other["role"]["role"] != role.DIVERGED)
     answer = peer.call("stand_down", timeout=TIMEOUT, snapshot=wanted, reason=f"{config.me.name} goes on without it")

@@ -43,6 +43,7 @@ PARTS = {
         "{} and has what {} lacks: {}",
         "{}. {} becomes DIVERGED and it is held until somebody decides: {}",
         "{} {} and wins, by the operator's word: it becomes ACTIVE in epoch {}, {} ({} in epoch {}) becomes DIVERGED",
+        ", if it has anything of its own",
         "{}. It is destroyed, by the operator's word, and {} becomes PASSIVE in epoch {}",
         "{} and has nothing of its own: it becomes PASSIVE in epoch {}",
         "{}. It is kept beside, and {} becomes PASSIVE in epoch {}",

@@ -413,6 +413,8 @@ class Pair:
         """The other host becomes DIVERGED. First what it has of its own gets a snapshot: that tells of it from then on."""
         peer = self.call(process)
         own = recovery.own(self.observe(peer, process), peer.tree(), process.host.tree())
+        if peer.role == PASSIVE and not own and not peer.journal:
+            return
         if own.written or (own and peer.role != DIVERGED):
             self.snapshot(peer, self.new_set())
         yield

@@ -367,6 +367,20 @@ STARTED = [
 ]
 
 
+def test_a_replica_that_has_nothing_of_its_own_stays_one(lab: Lab) -> None:
+    """Should the winner be lost, it fails over to a complete set; a DIVERGED one would go on from what a sync has half done."""
+    lab.be(lab.hv1, "DIVERGED", 5)
+    lab.be(lab.hv2, "PASSIVE", 5)
+    result = run(lab, WINNER)
+    assert result["sentence"].endswith("hv2 (PASSIVE in epoch 5) becomes DIVERGED, if it has anything of its own")
+    assert (lab.hv1.role(), lab.hv2.role()) == (("ACTIVE", 6), ("PASSIVE", 5))
+    lab.be(lab.hv1, "DIVERGED", 6)
+    lab.snapshot(NEW, lab.hv2)
+    run(lab, WINNER)
+    assert lab.hv2.role()[0] == "DIVERGED"
+
+
+
 def test_the_winner_starts_when_the_other_one_has_stood_down(lab: Lab) -> None:
     wins(lab)
     result = run(lab, WINNER)
