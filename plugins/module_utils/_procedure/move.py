@@ -130,7 +130,7 @@ def left(vms: t.Mapping[str, modes.Vm], begun: pair_moving.Entry, there: t.Colle
             listed = [{**disk, "path": bases_of.get(disk["path"], disk["path"])} for disk in vms[name]["disks"]]
             found[name] = {**vms[name], "disks": listed}
             # it stands since its move was cut off, and goes on before it is sent again
-            if name in begun["begun"] and name not in begun["frozen"] and vms[name]["state"] == domains.FROZEN:
+            if name in begun.get("begun", ()) and name not in begun.get("frozen", ()) and vms[name]["state"] == domains.FROZEN:
                 found[name]["state"] = domains.RUNNING
     return found
 

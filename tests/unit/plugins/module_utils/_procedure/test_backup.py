@@ -487,7 +487,7 @@ def check_all_is_well(host: Host1) -> None:
             assert RUNNING not in inside["states"].values()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50 if os.environ.get("HVM_LONG") else 20)
 @given(at=st.integers(0, 220), lasts=st.integers(1, 15), own=st.booleans())
 def test_whatever_fails_wherever_every_vm_goes_on_and_no_half_image_is_left(at: int, lasts: int, own: bool) -> None:
     """The call number `at` of libvirt fails, and the next ones; or, `own`, everything else that we do."""
