@@ -380,7 +380,6 @@ def test_a_replica_that_has_nothing_of_its_own_stays_one(lab: Lab) -> None:
     assert lab.hv2.role()[0] == "DIVERGED"
 
 
-
 def test_the_winner_starts_when_the_other_one_has_stood_down(lab: Lab) -> None:
     wins(lab)
     result = run(lab, WINNER)
