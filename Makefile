@@ -32,7 +32,7 @@ test: venv ## Every check; TEST_PARTS="unit lint" for some of them
 
 .PHONY: unit
 unit: venv ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
-	@python -m pytest --quiet --numprocesses $$((2 * $$(nproc))) --dist worksteal --ignore tests/unit/playbooks $(PYTEST_ARGS)
+	@python -m pytest --quiet --numprocesses $$((3 * $$(nproc))) --dist worksteal --ignore tests/unit/playbooks $(PYTEST_ARGS)
 
 .PHONY: playbooks
 playbooks: venv ## Playbooks and roles, by ansible-playbook, with modules that only say what they are told; a made-up AWX
