@@ -30,8 +30,15 @@ help: ## Show this list
 test: venv ## Every check; TEST_PARTS="unit lint" for some of them
 	@SAMPLE=$(or $(SAMPLE),2) tests/tools/parts.py $(TEST_PARTS) $(addprefix --beside=,$(BESIDE_PARTS))
 
+# pytest rewrites the asserts of each file once: all its processes would do so at the same time, each for itself. What cannot be
+# read is said by those.
+.cache/asserts:
+	@find tests/unit -path tests/unit/playbooks -prune -o -name 'test_*.py' -print \
+		| xargs -P $$(nproc) -n 40 python -m pytest --collect-only --quiet -p no:xdist > /dev/null 2>&1 || true
+	@mkdir -p .cache && touch $@
+
 .PHONY: unit
-unit: venv ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
+unit: venv .cache/asserts ## Unit tests, in seconds, on all cores; PYTEST_ARGS="-k name", "-n 0" for one process
 	@python -m pytest --quiet --numprocesses $$((3 * $$(nproc))) --dist worksteal --ignore tests/unit/playbooks $(PYTEST_ARGS)
 
 .PHONY: playbooks

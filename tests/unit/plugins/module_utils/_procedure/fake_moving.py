@@ -17,7 +17,6 @@ that acts.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import json
 import os
@@ -31,7 +30,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
-from fake_pair import FROZEN, MEMORY, ROOTS, RUNNING, SEED, SPARSE, STOPPED, Host, Killed, Lab
+from fake_pair import FROZEN, MEMORY, ROOTS, RUNNING, SEED, SPARSE, STOPPED, Host, Killed, Lab, copied
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
@@ -165,6 +164,7 @@ class Moving(Lab):
         self.number = self.counter = 0
         self.cut = False
         self.pending: list[Host] = []
+        self._linked: Host | None = None
         self.cause: BaseException | None = None
         self.at_effect: t.Callable[[int, str], None] = lambda number, effect: None
         self.ready = False
@@ -183,10 +183,13 @@ class Moving(Lab):
 
     def _move(self, host: Host) -> None:
         super()._move(host)
+        if self._linked is host:
+            return
         new = self.here.with_suffix(f".{threading.get_ident()}")  # VMs are started in threads
         new.unlink(missing_ok=True)
         new.symlink_to(host.place)
         new.replace(self.here)
+        self._linked = host
 
     def do(self, what: str) -> None:
         if not self.dead and self.ready:
@@ -229,12 +232,14 @@ class Moving(Lab):
 
     def chain(self, layer: Layer | None, host: Host) -> list[str]:
         """Paths of a file's layers, from the top."""
+        names = {**self.disks[host.name], **self.others[host.name]}
+        known = {id(one): path for path, one in reversed(names.items())}
+        for file in os.scandir(host.place / "overlays"):
+            if file.name.endswith(".qcow2") and file.inode() in self.layers:
+                known[id(self.layers[file.inode()])] = f"{overlay.DIRECTORY}/{file.name}"
         found: list[str] = []
         while layer is not None:
-            files = {f"{overlay.DIRECTORY}/{one.name}": one for one in (host.place / "overlays").glob("*.qcow2")}
-            known = {path: self.layers.get(one.stat().st_ino) for path, one in files.items()}
-            known.update({**self.disks[host.name], **self.others[host.name]})
-            found.append(next((path for path, one in known.items() if one is layer), "gone"))
+            found.append(known.get(id(layer), "gone"))
             layer = layer.below
         return found
 
@@ -302,9 +307,11 @@ class Moving(Lab):
     def nobody_starts_twice(self) -> None:
         """What has arrived on a host cannot be started on the other one, were it by hand."""
         for host, other in ((self.hv1, self.hv2), (self.hv2, self.hv1)):
-            if host.daemon and host.gate() and host.role()[0] == "ACTIVE" != other.role()[0]:
-                loose = set(self.arrived(other)).difference(self.away(host), self.excused)
-                assert not loose, f"{sorted(loose)} are on {other.name}, and could be started on {host.name}"
+            if not host.daemon or not host.gate():
+                continue
+            loose = set(self.arrived(other)).difference(self.away(host), self.excused)
+            if loose and host.role()[0] == "ACTIVE" != other.role()[0]:
+                raise AssertionError(f"{sorted(loose)} are on {other.name}, and could be started on {host.name}")
 
     def libvirt_ends(self, host: Host) -> None:
         """Why a VM is off is in its memory only. VMs that run do not need it."""
@@ -465,7 +472,7 @@ class Moving(Lab):
     def content(self, host: Host) -> dict[str, t.Any]:
         """What is in the datasets: disks, definitions, images, the note about overlays."""
         note = host.place / "states" / overlays.NOTE
-        known = {name: {key: copy.deepcopy(vm[key]) for key in vm if key != "state"} for name, vm in host.vms.items()}
+        known = {name: {key: copied(vm[key]) for key in vm if key != "state"} for name, vm in host.vms.items()}
         disks = {path: Layer(set(layer.writes)) for path, layer in self.disks[host.name].items()}
         return {
             "disks": disks, "vms": known, "images": set(host.images), "note": note.read_text() if note.exists() else None,
@@ -482,7 +489,7 @@ class Moving(Lab):
                 self.disks[host.name].setdefault(path, Layer()).writes = set(layer.writes)
         if LIBVIRTS in roots:
             assert not host.daemon, "libvirt's files go back under it"
-            host.vms = {name: {**copy.deepcopy(vm), "state": STOPPED} for name, vm in content["vms"].items()}
+            host.vms = {name: {**copied(vm), "state": STOPPED} for name, vm in content["vms"].items()}
             host.images = set(content["images"])
             self.definitions_on_disk(host)
             self.memories(host).update(content["memory"])
@@ -507,7 +514,7 @@ class Moving(Lab):
             target.tree[dataset]["snapshots"] += [list(one) for one in source.tree[dataset]["snapshots"] if one[0] not in have]
         assert name in [one[0] for one in missing]
         for one in missing:
-            self.sets[target.name][one[0]] = copy.deepcopy(self.sets[source.name][one[0]])
+            self.sets[target.name][one[0]] = copied(self.sets[source.name][one[0]])
         self.restore(target, self.sets[source.name][name])
 
     # ---- what is below
@@ -898,7 +905,7 @@ class Connection:
         name = t.cast("str", root.findtext("name"))
         self.lab.do(f"define {name}")
         if name not in self.host.vms:  # what else it has is the other host's still
-            self.host.vms[name] = {**copy.deepcopy(self.lab.other().vms[name]), "state": STOPPED}
+            self.host.vms[name] = {**copied(self.lab.other().vms[name]), "state": STOPPED}
         vm = self.host.vms[name]
         for disk in root.findall("./devices/disk"):
             source, target, driver = (t.cast("ET.Element", disk.find(one)) for one in ("source", "target", "driver"))
@@ -1093,8 +1100,8 @@ class Domain:
             for dev, path in process.paths.items():
                 layers[dev] = lab.file(path, there)
                 assert not layers[dev].writes, f"the overlay {path} is not empty on {there.name}"
-            before = copy.deepcopy(there.vms.get(name))
-            there.vms[name] = {**copy.deepcopy(self.vm), "state": FROZEN}
+            before = copied(there.vms.get(name))
+            there.vms[name] = {**copied(self.vm), "state": FROZEN}
             lab.processes[there.name][name] = Process(layers, dict(process.paths), set())
             landed = True
             for dev, layer in layers.items():
@@ -1173,14 +1180,15 @@ Act = t.Callable[[Moving], object]
 STRIKES = ("process", "agent", "link", "power hv1", "power hv2")
 
 
-def each_strike(strike: str, prepare: Act, act: Act, every: int = 1) -> t.Iterator[tuple[Moving, str]]:
+def each_strike(strike: str, prepare: Act, act: Act, every: int = 1, sparse: int = SPARSE) -> t.Iterator[tuple[Moving, str]]:
     """A pair for each effect of `act`, right before which it was struck; both hosts are up again. :return: (it, the effect)
 
     :param every: 2: every second effect, odd ones by one kind of strike and even ones by the next, since it takes its time.
+    :param sparse: one effect of so many.
     """
     print(f"HVM_SEED={SEED}")
-    step = every * SPARSE
-    number = STRIKES.index(strike) % every + 1 + every * (SEED % SPARSE) - step
+    step = every * sparse
+    number = STRIKES.index(strike) % every + 1 + every * (SEED % sparse) - step
     while True:
         number += step
         with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(dir=MEMORY) as place:
