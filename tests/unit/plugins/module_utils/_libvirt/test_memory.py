@@ -359,8 +359,8 @@ def test_nor_for_one_that_hangs_while_its_memory_is_written(tmp_path: pathlib.Pa
     with pytest.raises(HvmError, match=r"^the checkpoint of VM hung failed: its QEMU does not answer\. "):
         run.run()
     began = time.monotonic()
-    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
-    assert time.monotonic() - began < 5
+    assert run.passes.let_go(3) == {"hung": "its QEMU does not answer"}
+    assert time.monotonic() - began < 10
     assert world.states()["web"] == RUNNING
     told = len(world.vms["web"].calls)
     answers = world.vms["hung"].deaf
@@ -385,7 +385,7 @@ def test_nor_for_one_that_hangs_before_its_pass_has_begun(tmp_path: pathlib.Path
     world.fault = fault
     with pytest.raises(HvmError, match=r"^the checkpoint of VM hung failed: its QEMU does not answer\. "):
         run.run()
-    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
+    assert run.passes.let_go(3) == {"hung": "its QEMU does not answer"}
     assert world.states()["web"] == RUNNING
     answers = world.vms["hung"].deaf
     assert answers
@@ -404,10 +404,10 @@ def test_that_libvirt_waits_for_it_is_told_as_what_it_is(tmp_path: pathlib.Path)
             raise Error(68, "cannot acquire state change lock (held by monitor=remoteDispatchDomainSnapshotCreateXML)")
 
     world.fault = fault
-    assert run.passes.let_go(1.5) == {"hung": "its QEMU does not answer"}
+    assert run.passes.let_go(3) == {"hung": "its QEMU does not answer"}
     assert world.states() == {"hung": RUNNING, "web": RUNNING}
     world.fault = lambda call, vm: None
-    assert run.passes.let_go(1.5) == {}
+    assert run.passes.let_go(5) == {}
 
 
 def test_the_options_have_no_value_that_is_out_of_order() -> None:
