@@ -288,7 +288,7 @@ def test_one_that_waits_for_a_host_that_takes_nothing_has_its_connections_cut(
     monkeypatch: pytest.MonkeyPatch, way: dict[str, t.Any], stop: bool, needs: int, said: str
 ) -> None:
     monkeypatch.setattr(moving, "STALL", 0.3 if "nothing" in said else 60)
-    monkeypatch.setattr(moving, "ENDING", 0.2 if "told" in said else 60)
+    monkeypatch.setattr(moving, "ENDING", 0.2)
     source = Hangs(RUNNING, needs)
     with pytest.raises(HvmError, match=f"web did not move, and its connections were closed: {said}.*zpool status"):
         moving.move(source, VM(None), "web", [DISK], Way("m", "d", **way), stop=lambda: stop, cuts=source.cuts())
