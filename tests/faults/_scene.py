@@ -258,6 +258,7 @@ class World(_world.World):
         self.node = ControlNode(lab, "cn1")
         self.other_node = ControlNode(lab, "cn2")
         self.autostart = [vm.name for vm in self.vms if vm.running and vm.autostart]
+        self._first = self.a.name  # which one is ACTIVE in the ready state
         #: What the last completed set has at least: that of the ready state, and the one that counts now.
         self._floor: dict[str, int] = {}
         self.floor: dict[str, int] = {}
@@ -297,7 +298,7 @@ class World(_world.World):
         active = self.active()
         said = self.next_backup(active)
         assert said == []
-        self._floor = self._before
+        self._first, self._floor = active.name, self._before
         self.heard()
         (self.lab.dir / f"{self.ready}.json").unlink(missing_ok=True)  # what was known of the state before
         self.lab.save(self.ready)
@@ -308,7 +309,7 @@ class World(_world.World):
         self.other_node.forget()
         self._whole = None
         self._chained = 0
-        self.a, self.b = sorted((self.a, self.b), key=lambda host: host.name)
+        self.a, self.b = sorted((self.a, self.b), key=lambda host: host.name != self._first)
         super().fresh()
         self.booting, self.typing, self.floor = 0.0, False, self._floor
         for host in (self.a, self.b):
