@@ -168,10 +168,10 @@ STARTED = {"changed": True, "role": "ACTIVE", "epoch": 4, "plan": ["mount the da
 def test_hv_start_is_for_the_host_that_was_active_last(world: World) -> None:
     world.answers["hv1"] = {"hvm_preflight": acts("hv2", False)}
     world.answers["hv2"] = {"hvm_preflight": acts("hv2", True), "hvm_hypervisor": STARTED}
-    run = world.play("hv_start", "-e", "hvm_peer_is_down=hv1")
+    run = world.play("hv_start")
     assert not run.failed, run.text
     assert run.calls() == [("hv1", "preflight"), ("hv2", "preflight"), ("hv2", "hypervisor")]
-    assert run.told("hvm_hypervisor") == {"state": "started", "peer_is_down": "hv1"}
+    assert run.told("hvm_hypervisor") == {"state": "started", "peer_is_down": ""}
     assert "Hypervisor is running (ACTIVE, epoch 4)" in run.text and "start libvirt" in run.text and "Next: The VMs:" in run.text
     named = world.play("hv_start", "--check", "-e", "hvm_start_host=hv2")
     assert named.asked == [["hv2", "hvm_hypervisor", {"state": "started", "peer_is_down": ""}, True]]
@@ -187,7 +187,28 @@ def test_a_host_that_the_controller_does_not_see_hinders_nothing_and_is_no_succe
     run = world.play("hv_start")
     assert run.calls() == [("hv2", "preflight"), ("hv2", "hypervisor")]
     assert run.failed and "no route to host. The work was done all the same, by hv2." in run.text
-    assert not world.play("hv_start", "-e", "hvm_peer_is_down=hv1").failed  # the operator knows
+    known = world.play("hv_start", "-e", "hvm_peer_is_down=hv1")
+    assert not known.failed, known.text
+    assert known.told("hvm_hypervisor") == {"state": "started", "peer_is_down": "hv1"}
+
+
+#: Each word that says of a host that it is off, and what is not done then.
+SAID_OFF = [
+    ("hv_start", "hvm_peer_is_down=hv2", "hvm_hypervisor"),
+    ("recover", "hvm_peer_is_down=hv2", "hvm_recover"),
+    ("failover", "hvm_dead_host=hv2", "hvm_failover"),
+    ("rejoin", "hvm_dead_host=hv2 hvm_winner=hv1", "hvm_rejoin"),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "module"), SAID_OFF)
+def test_no_host_that_the_controller_reaches_is_taken_for_off(world: World, name: str, words: str, module: str) -> None:
+    """The link between the two is cut, so neither knows of the other; hv2 is ACTIVE."""
+    world.answers["hv1"] = {"hvm_preflight": acts("hv1", True), "hvm_recover": {**STARTS, "peer_answers": False}}
+    world.answers["hv2"] = {"hvm_recover": {**decided("", "nothing to recover", role="ACTIVE"), "peer_answers": False}}
+    run = world.play(name, "-e", words)
+    assert run.failed and "hv2 is said to be off" in run.text and "was reached by this run: nothing was done" in run.text
+    assert not [asked for _host, asked, _told, check in run.asked if asked == module and (name != "recover" or not check)]
 
 
 def test_two_hosts_that_each_name_the_other_one_do_nothing(world: World) -> None:
@@ -440,6 +461,7 @@ def test_rejoin_is_for_the_winner_when_one_is_named(world: World, role: str) -> 
 
 def test_a_winner_whose_other_host_is_lost_is_told_so(world: World) -> None:
     world.answers = {"hv2": {"hvm_rejoin": decided("win", "hv2 wins", role="ACTIVE")}}
+    world.lose("hv1")
     run = world.play("rejoin", "--check", "-e", "hvm_winner=hv2 hvm_dead_host=hv1")
     assert run.asked[-1] == ["hv2", "hvm_rejoin", {"dead_host": "hv1", "discard": "", "winner": "hv2"}, True]
 
