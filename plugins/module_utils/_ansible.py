@@ -11,6 +11,7 @@ Everything else here is plain Python, so that the agent on the hosts runs the sa
 
 from __future__ import annotations
 
+import os
 import traceback
 import typing as t
 
@@ -35,6 +36,10 @@ class HvmModule:
 
     def run(self, work: t.Callable[[HvmModule], dict[str, t.Any]]) -> t.NoReturn:
         """Exit with what `work` returns; what is `known` becomes a failure with its sentence, remedy and facts."""
+        if os.geteuid() != 0:
+            # else the other host would be called silent: the key to it is root's
+            remedy = "For the playbooks: hvm_become: true. In a task: become: true; ad hoc: -b."
+            self.module.fail_json(msg=f"this is for root, and was asked as user {os.geteuid()}. {remedy}", remedy=remedy)
         try:
             result = work(self)
         except Exception as exc:  # noqa: BLE001

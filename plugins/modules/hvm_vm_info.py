@@ -64,7 +64,7 @@ EXAMPLES = r"""
   hvm.pair.hvm_vm_info:
     name: [db]
   register: found
-  failed_when: found.unknown or found.vms.db.state != 'running'
+  failed_when: found.unknown | length > 0 or found.vms.db.state != 'running'
 
 - name: VMs that would start by themselves and do not run
   hvm.pair.hvm_vm_info:

@@ -26,11 +26,15 @@ display = Display()
 
 #: Seconds between two looks, and the most that a module may take: a day.
 INTERVAL = 1.0
+REMEDY = "hvm.pair.status says how far it came and what comes next."
 LIMIT = 86400
 
 
 class ProgressAction(ActionBase):
     """Base of the action plugins whose module has a `progress_file`."""
+
+    #: Job -> boot of its host when it was first looked at. An action is made for one task of one host.
+    _boots: dict[str, str]
 
     _supports_check_mode = True
     _supports_async = True
@@ -65,6 +69,7 @@ class ProgressAction(ActionBase):
 
     def _follow(self, job: str, path: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         shown = 0
+        self._boots = {}
         began = time.monotonic()
         while True:
             shown = self._show(path, shown, task_vars)
@@ -100,12 +105,16 @@ class ProgressAction(ActionBase):
         option: t.Callable[..., str] = self.get_shell_option
         directory = option("async_dir", default="~/.ansible_async")
         quoted = shlex.quote(job)
-        answer = self._shell(f"cat {directory}/{quoted} 2>/dev/null || true")
+        answer = self._shell(f"cat /proc/sys/kernel/random/boot_id || echo; cat {directory}/{quoted} 2>/dev/null || true")
+        boot, dummy, text = answer.get("stdout", "").partition("\n")
         try:
-            status = json.loads(answer.get("stdout", "") or "{}")
+            status = json.loads(text or "{}")
         except ValueError:
-            return None
+            status = {}
         if not status or ("started" in status and not status.get("finished") and "changed" not in status):
+            # ssh that connects again by itself (ANSIBLE_SSH_RETRIES) finds the job's file as it was before the boot
+            if boot and boot != self._boots.setdefault(job, boot):
+                return {"failed": True, "msg": f"the host has booted anew, which cut off what it did. {REMEDY}", "remedy": REMEDY}
             return None
         self._shell(f"rm -f {directory}/{quoted}")
         said = [*status.pop("warnings", []), *status.pop("deprecations", [])]

@@ -33,7 +33,9 @@ SENTENCES = {
     "the newest complete set of {} is {}, and here {}": "le jeu complet le plus récent de {} est {}, et ici {}",
     "Start it on {} instead.": "Le démarrer plutôt sur {}.",
     "{} does not answer, so it may be ACTIVE": "{} ne répond pas, il est donc peut-être ACTIF",
-    "If you know that it is switched off, say so: peer_is_down={}.": "S'il est éteint à coup sûr, le dire: --peer-is-down {}.",
+    "If you know that it is switched off, say so: hvm_peer_is_down={}.": (
+        "S'il est éteint à coup sûr, le dire: --peer-is-down {}."
+    ),
     "{} (epoch {})": "{} (époque {})",
     "{} and {} were both ACTIVE, without each other": "{} et {} ont été ACTIFS tous les deux, l'un sans l'autre",
     "Each may hold writes that the other lacks. Look at both, then name the one that goes on: hvm.pair.rejoin with hvm_winner.": (
@@ -82,7 +84,7 @@ SENTENCES = {
     "{} does not answer, so it may be ACTIVE; what it wrote is only there": (
         "{} ne répond pas, il est donc peut-être ACTIF; ce qu'il a écrit n'est que là-bas"
     ),
-    "hvm.pair.failover shows what would be lost. If you know that {} is switched off: peer_is_down={}.": (
+    "hvm.pair.failover shows what would be lost. If you know that {} is switched off: hvm_peer_is_down={}.": (
         "'hvm failover' montre ce qui serait perdu. Si {} est éteint à coup sûr: --peer-is-down {}."
     ),
     "it belongs to the pair {}, not to {}": "il appartient à la paire {}, pas à {}",

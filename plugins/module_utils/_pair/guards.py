@@ -558,12 +558,12 @@ def _silent(me: Observation) -> Finding:
         since = f" since {complete[-1]}" if complete else ""
         return Finding(
             f"{other} does not answer, so it may be ACTIVE; what it wrote{since} is only there",
-            f"hvm.pair.failover shows what would be lost. If you know that {other} is switched off: peer_is_down={other}.",
+            f"hvm.pair.failover shows what would be lost. If you know that {other} is switched off: hvm_peer_is_down={other}.",
             me["host"],
         )
     return Finding(
         f"{other} does not answer, so it may be ACTIVE",
-        f"If you know that it is switched off, say so: peer_is_down={other}.",
+        f"If you know that it is switched off, say so: hvm_peer_is_down={other}.",
         me["host"],
     )
 

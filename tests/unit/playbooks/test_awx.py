@@ -359,6 +359,14 @@ def test_check_mode_plans_on_an_empty_awx_too_and_writes_nothing(awx: FakeAWX, t
         ({"hvm_awx_pairs": {"all": {"children": {"office": PAIR}}}}, "the group all has the hosts none"),
         ({"hvm_awx_schedules": [{"name": "n", "template": "no", "rrule": "r"}]}, '"n" has the template no and the rrule r.'),
         ({"hvm_awx_schedules": [{"name": "n", "template": "status"}]}, "the rrule not given. It needs an rrule"),
+        (
+            {"hvm_awx_pairs": {"office": {**PAIR, "vars": {**PAIR["vars"], "hvm_mail_password": "x"}}}},
+            "the group office has hvm_mail_password",
+        ),
+        (
+            {"hvm_awx_pairs": {"office": {**PAIR, "hosts": {"hv1": None, "hv2": {"hvm_mail_password": "x"}}}}},
+            "the group office has hvm_mail_password",
+        ),
         ({"hvm_awx_scm_url": None}, "missing required arguments: hvm_awx_scm_url"),
     ],
 )  # fmt: skip

@@ -287,6 +287,18 @@ def test_a_host_that_is_not_passive_and_at_rest_stays_on(world: World, found: di
     assert {name for _host, name in run.calls()} == {"info"}
 
 
+def test_shutdown_does_not_say_that_a_host_is_off_which_nobody_looked_at(world: World) -> None:
+    world.answers["hv1"]["hvm_info"] = look("PASSIVE")
+    run = world.play("shutdown", "--limit", "hv1", "-e", "hvm_shutdown_host=hv1")
+    assert not run.failed, run.text
+    assert "hv1 was PASSIVE, and was told to switch itself off: nobody has seen that it did, since hv2" in run.text
+
+
+def test_a_list_of_snapshots_that_there_is_not_is_named(world: World) -> None:
+    run = world.play("snapshots", "-e", "hvm_list=date")
+    assert run.failed and "hvm_list is date, and must be one of dates, all, lasts." in run.text
+
+
 def test_shutdown_plans_in_check_mode_and_wants_a_name(world: World) -> None:
     plan = {"changed": True, "active": "hv2", "vms": {}, "plan": ["save web"]}
     world.answers["hv1"] = {"hvm_info": look("ACTIVE"), "hvm_preflight": acts("hv1", True), "hvm_switchover": plan}
@@ -381,6 +393,17 @@ def test_a_pair_of_which_no_host_can_be_reached_is_no_success(world: World, name
     run = world.play(name, *words)
     assert run.failed and "no host of the pair answers" in run.text
     assert run.asked == []
+
+
+@pytest.mark.parametrize("name", ["recover", "failover"])
+def test_a_run_limited_to_a_lost_host_says_that_the_other_one_was_not_asked(world: World, name: str) -> None:
+    """As AWX's relaunch on failed hosts does it: what fails is the leader's."""
+    world.lose("hv1")
+    inventory = world.inventory.read_text()
+    world.inventory.write_text(inventory + "[hvm:vars]\nhvm_hosts=['hv1', 'hv2']\n")
+    run = world.play(name, "--limit", "hv1")
+    assert run.failed and "hv1: it does not answer" in run.text
+    assert "hv2 is not in this run (--limit?): run this for the whole pair." in run.text
 
 
 def test_recover_asks_a_host_to_come_back_also_when_nothing_else_is_left_to_do(world: World) -> None:

@@ -142,6 +142,11 @@ def test_off_then_on_with_mail_then_off_again(host: Host) -> None:
     before = host.units()
     assert host.done("--check", hvm_schedule=MORNING, **MAIL)[1] == [] and host.units() == before
 
+    # without the file of the vault
+    said, asked = host.run(hvm_schedule=NIGHT, **{**MAIL, "hvm_mail_password": ""})
+    assert "'user' needs a 'password_file'" in said and asked == []
+    assert password.read_text() == "s3cret\n" and mail.load(str(host.etc("mail.json"))) == settings
+
     _changed, asked = host.done()
     assert [one.get("state", "reload") for one in asked] == ["stopped", "reload"] and host.units() == {}
     assert {one.get("name", "") for one in asked} == {"hvm-scheduled.timer", ""}  # a run that is under way is not stopped

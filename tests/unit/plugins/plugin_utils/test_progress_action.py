@@ -22,8 +22,9 @@ SUMMARY = {"event": {"msg": "d@x stays", "__ansible_type": "Event"}, "__ansible_
 class Follower(ProgressAction):
     """One that reads `text` where a job's file would be."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, boot: str = "first") -> None:
+        self.text, self.boot = text, boot
+        self._boots = {}
         self.commands: list[str] = []
 
     def get_shell_option(self, *dummy: t.Any, **others: t.Any) -> str:
@@ -31,7 +32,7 @@ class Follower(ProgressAction):
 
     def _shell(self, command: str) -> dict[str, t.Any]:
         self.commands.append(command)
-        return {"stdout": self.text}
+        return {"stdout": f"{self.boot}\n{self.text}" if "boot_id" in command else self.text}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,18 @@ def test_the_result_of_a_job_is_read_once_it_is_there() -> None:
     assert done._status("j", {}) == {"changed": True, "warnings": ["d@x stays", "old"]}
     assert done.commands[-1] == "rm -f /tmp/jobs/j"
     assert Follower(json.dumps({"changed": False}))._status("j", {}) == {"changed": False}
+
+
+def test_a_job_that_a_boot_has_cut_off_is_not_waited_for() -> None:
+    """Seen in AWX with ANSIBLE_SSH_RETRIES: the file says that it has started, and nobody will ever say more."""
+    job = Follower(json.dumps({"started": 1, "finished": 0, "ansible_job_id": "j"}))
+    assert job._status("j", {}) is None
+    job.boot = ""  # not told this time
+    assert job._status("j", {}) is None
+    job.boot = "second"
+    assert "the host has booted anew" in job._status("j", {})["msg"]
+    job.text = json.dumps({"changed": True})  # it had ended before
+    assert job._status("j", {}) == {"changed": True}
 
 
 class Started(Follower):

@@ -477,11 +477,11 @@ def test_start_is_refused(change: Change, sentence: str) -> None:
     assert [finding.sentence() for finding in guards.start(me, peer, "hv2")] == [sentence]
 
 
-SILENT = "hv1: hv2 does not answer, so it may be ACTIVE. If you know that it is switched off, say so: peer_is_down=hv2."
+SILENT = "hv1: hv2 does not answer, so it may be ACTIVE. If you know that it is switched off, say so: hvm_peer_is_down=hv2."
 
 SILENT_SOURCE = (
     "hv1: hv2 does not answer, so it may be ACTIVE; what it wrote since hvm_20261123T094512Z_office_B is only there. "
-    "hvm.pair.failover shows what would be lost. If you know that hv2 is switched off: peer_is_down=hv2."
+    "hvm.pair.failover shows what would be lost. If you know that hv2 is switched off: hvm_peer_is_down=hv2."
 )
 UNDECIDED = (
     "hv1: this host is DIVERGED: it holds writes that the other lacks. Decide about them first: hvm.pair.rejoin shows them."
