@@ -440,6 +440,17 @@ SENTENCES = {
     "{} answers, is stopped, and has no role": "{} répond, est arrêté, et n'a pas de rôle",
     "{} answers, and was ACTIVE last": "{} répond, et a été ACTIF en dernier",
     "VM {}: loses {}, and goes on from its saved memory": "VM {}: perd {}, et repart de sa mémoire sauvegardée",
+    "VM {}: cannot go on: its disks on {} are not in the set": (
+        "VM {}: ne peut repartir: ses disques sur {} ne sont pas dans le jeu"
+    ),
+    "dataset {}: is not in the set": "volume {}: n'est pas dans le jeu",
+    (
+        "dataset {}: is not in the set; its last replica is kept, and comes back, once this host is ACTIVE, by: "
+        "zfs rename {} {}; zfs inherit readonly {}; zfs inherit volmode {}"
+    ): (
+        "volume {}: n'est pas dans le jeu; sa dernière réplique est gardée, et revient, une fois cet hôte ACTIF, par: "
+        "zfs rename {} {}; zfs inherit readonly {}; zfs inherit volmode {}"
+    ),
     "VM {}: loses {}, and starts anew from its disks": "VM {}: perd {}, et redémarre depuis ses disques",
     "dataset {}: written since: {} bytes": "volume {}: écrit depuis: {} octets",
     "dataset {}: written since: unknown": "volume {}: écrit depuis: inconnu",
