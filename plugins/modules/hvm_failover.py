@@ -78,7 +78,7 @@ set:
 lost:
   description:
     - What would be, or was, lost, with C(set), C(age) in seconds, C(vms), C(datasets) (with the bytes written since, when that is
-      known) and C(lines).
+      known), C(missing) (datasets that are not in the set, with where their last replica is kept, if it is) and C(lines).
   type: dict
   returned: success, and when it is refused
 sentence:

@@ -90,6 +90,10 @@ SENTENCES = {
     "it belongs to the pair {}, not to {}": "il appartient à la paire {}, pas à {}",
     "{} is in use by {}": "{} est utilisé par {}",
     "{} is in use by {} and could not be unmounted": "{} est utilisé par {} et ne pourrait être démonté",
+    "{} is mounted without hvm.pair, which may happen again when this host is PASSIVE": (
+        "{} est monté sans hvm.pair, ce qui peut se reproduire quand cet hôte est PASSIF"
+    ),
+    "Leave that to hvm.pair: zfs set canmount=noauto{} {}.": "Laisser cela à hvm.pair: zfs set canmount=noauto{} {}.",
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",
     "another operation is running on {}: {}": "une autre opération est en cours sur {}: {}",
@@ -438,6 +442,17 @@ SENTENCES = {
     "{} answers, is stopped, and has no role": "{} répond, est arrêté, et n'a pas de rôle",
     "{} answers, and was ACTIVE last": "{} répond, et a été ACTIF en dernier",
     "VM {}: loses {}, and goes on from its saved memory": "VM {}: perd {}, et repart de sa mémoire sauvegardée",
+    "VM {}: cannot go on: its disks on {} are not in the set": (
+        "VM {}: ne peut repartir: ses disques sur {} ne sont pas dans le jeu"
+    ),
+    "dataset {}: is not in the set": "volume {}: n'est pas dans le jeu",
+    (
+        "dataset {}: is not in the set; its last replica is kept, and comes back, once this host is ACTIVE, by: "
+        "zfs rename {} {}; zfs inherit readonly {}; zfs inherit volmode {}"
+    ): (
+        "volume {}: n'est pas dans le jeu; sa dernière réplique est gardée, et revient, une fois cet hôte ACTIF, par: "
+        "zfs rename {} {}; zfs inherit readonly {}; zfs inherit volmode {}"
+    ),
     "VM {}: loses {}, and starts anew from its disks": "VM {}: perd {}, et redémarre depuis ses disques",
     "dataset {}: written since: {} bytes": "volume {}: écrit depuis: {} octets",
     "dataset {}: written since: unknown": "volume {}: écrit depuis: inconnu",

@@ -347,6 +347,15 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
             )
         )
     found += silent(me)
+    for name, point in me.get("mounted_otherwise", {}).items():
+        place = "" if point.startswith("/") else " mountpoint=PATH"
+        found.append(
+            Finding(
+                f"{name} is mounted without hvm.pair, which may happen again when this host is PASSIVE",
+                f"Leave that to hvm.pair: zfs set canmount=noauto{place} {name}.",
+                me["host"],
+            )
+        )
     for point, users in me["foreign_users"].items():
         found.append(
             Finding(

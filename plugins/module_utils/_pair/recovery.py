@@ -534,13 +534,16 @@ def lost(
     with_state: t.Collection[str],
     written: t.Mapping[str, int] | None = None,
     moved: t.Collection[str] = (),
+    missing: t.Mapping[str, str] = {},
+    without: t.Mapping[str, t.Sequence[str]] = {},
 ) -> dict[str, t.Any]:
     """What a failover to the set `name` would lose, as data and as lines.
 
     :param vms: that the set knows of; `with_state`: those with a state image in it.
     :param written: dataset -> bytes that the other host has written since; None when it cannot be asked.
     :param moved: VMs that go on as they are: they had moved to the host that takes over.
-    :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, lines}``; seconds, bytes or None.
+    :param missing: dataset that is not in the set -> where its last replica is kept, or ""; `without`: VM -> those of its disks.
+    :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, missing, lines}``; seconds, bytes or None.
     """
     parsed = names.parse(name)
     age = max(int((now - parsed.time).total_seconds()), 0) if parsed else 0
@@ -548,17 +551,29 @@ def lost(
     found_vms: dict[str, dict[str, t.Any]] = {}
     lines += [f"VM {vm}: has moved here, and loses nothing" for vm in sorted(moved)]
     for vm in sorted(set(vms).difference(moved)):
-        memory = vm in with_state
+        memory = vm in with_state and not without.get(vm)
         found_vms[vm] = {"age": age, "memory": memory}
         how = "goes on from its saved memory" if memory else "starts anew from its disks"
-        lines.append(f"VM {vm}: loses {how_long(age)}, and {how}")
+        if without.get(vm):
+            lines.append(f"VM {vm}: cannot go on: its disks on {', '.join(without[vm])} are not in the set")
+        else:
+            lines.append(f"VM {vm}: loses {how_long(age)}, and {how}")
     found: dict[str, dict[str, t.Any]] = {}
     for dataset in sorted(datasets):
         count = written.get(dataset, 0) if written is not None else None
         found[dataset] = {"age": age, "written": count}
         said = "unknown" if count is None else f"{count} bytes"
         lines.append(f"dataset {dataset}: written since: {said}")
-    return {"set": name, "age": age, "vms": found_vms, "datasets": found, "lines": lines}
+    for dataset, place in sorted(missing.items()):
+        with_parent = place and missing.get(dataset.rsplit("/", 1)[0]) == place.rsplit("/", 1)[0]
+        if place and not with_parent:
+            lines.append(
+                f"dataset {dataset}: is not in the set; its last replica is kept, and comes back, once this host is ACTIVE, by: "
+                f"zfs rename {place} {dataset}; zfs inherit readonly {dataset}; zfs inherit volmode {dataset}"
+            )
+        else:
+            lines.append(f"dataset {dataset}: is not in the set")
+    return {"set": name, "age": age, "vms": found_vms, "datasets": found, "missing": dict(missing), "lines": lines}
 
 
 def how_long(seconds: int) -> str:

@@ -23,7 +23,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core import signals
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress, Stopwatch
-from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, domains, image, memory, quiesce
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import answering, bounded, domains, image, memory, quiesce
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.errors import NO_DOMAIN, code_of
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.memory import CHECKPOINT, FROZEN, SAVE, Member, Passes
 from ansible_collections.hvm.pair.plugins.module_utils._pair import guards, operation
@@ -48,6 +48,8 @@ QUIESCED, STOPPED, CRASHED, LEFT_OUT = "quiesced", "stopped", "crashed", "left o
 SILENT = "silent"
 #: Seconds of standing still that a guest without an agent may be left behind by without a warning: its own NTP cures them.
 BRIEF = 2.0
+#: Seconds for what is done with the images while the VMs stand still.
+FILES_LIMIT = 20.0
 AGAIN = "Run it again (hvm_checkpoint): it lets go on what is still paused and removes what is left of the images."
 
 
@@ -223,6 +225,7 @@ class _Backup:
         self.quiesced: dict[str, t.Any] = {}  # those of which a freeze was asked, answered or not
         self.thawed: dict[str, int] = {}
         self.named: set[str] = set()  # those whose image has its name here
+        self.stuck: bounded.Call | None = None  # what has not come back from the directory of the images
         self.saved: list[str] = []
         self.saving = threading.Lock()
         self.back: dict[str, float] = {}  # saved and restored
@@ -269,7 +272,7 @@ class _Backup:
                     self.watch.step("VMs go on")
                     self.passes.settle()
             except BaseException as exc:
-                if not errors:
+                if not errors and not self.stuck:
                     journal.done(f"failed, the VMs go on: {exc}")
                 self._say_clocks()
                 if errors:
@@ -278,6 +281,9 @@ class _Backup:
             if errors:
                 self._say_clocks()
                 raise _still_down(errors)
+            if self.stuck:
+                self._say_clocks()
+                raise self._no_answer()
             journal.done(taken)
         checkpoint.check_set(self.config, taken)
         result = self._result(taken)
@@ -382,10 +388,34 @@ class _Backup:
             self.journal.step(MEMORY, saved=self.saved)
         image.save(member.dom.connect(), member.name, self.config.state_dir, durable=False)
 
+    def _within(self, function: t.Callable[[], None]) -> None:
+        """On a suspended pool it would sleep in the kernel, where nothing ends it, and every VM would stand still meanwhile.
+
+        :raises HvmError: when it has not come back in time, or another one has not yet.
+        """
+        if self.stuck and not self.stuck.wait(0.0):
+            raise self._no_answer()
+        self.stuck = None
+        call = bounded.Call(function)
+        if not call.wait(FILES_LIMIT):
+            self.stuck = call
+            raise self._no_answer()
+        if call.error:
+            raise call.error
+
+    def _no_answer(self) -> HvmError:
+        what = f"{self.config.state_dir} does not answer, so images of the VMs' memory may be left there"
+        return HvmError(what, f"See zpool status. {AGAIN}")
+
     def _name_images(self, name: str) -> None:
         """From here on they are images. No fsync: the snapshot itself writes everything that was written before it."""
+        self._within(lambda: self._name_each(name))
+
+    def _name_each(self, name: str) -> None:
         state_dir = self.config.state_dir
         for member in self.passes.members:
+            if self.stuck:
+                return  # nobody waits any more, and the VMs go on
             if not member.whole or self.methods[member.name] not in (CHECKPOINT, SAVE):
                 continue
             if member.method == SAVE:
@@ -396,7 +426,7 @@ class _Backup:
             os.chmod(member.path, 0o600)
             os.rename(member.path, image.image_path(state_dir, member.name))
         saved = [member.name for member in self.passes.members if member.whole and member.method == SAVE]
-        if set(image.saved_names(state_dir)) - self.named:
+        if not self.stuck and set(image.saved_names(state_dir)) - self.named:
             states.anchor(state_dir, name, [*self.named, *saved])
 
     def go_on(self) -> dict[str, str]:
@@ -411,7 +441,13 @@ class _Backup:
         return errors
 
     def _remove_images(self) -> None:
+        with contextlib.suppress(HvmError):  # it is told in the end
+            self._within(self._remove_each)
+
+    def _remove_each(self) -> None:
         for member in self.passes.members:
+            if self.stuck:
+                return
             try:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(member.path)

@@ -15,10 +15,12 @@ import contextlib
 import datetime
 import time
 import typing as t
+import xml.etree.ElementTree as ET
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError, Refused
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
+from ansible_collections.hvm.pair.plugins.module_utils._libvirt import image
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt.overlay import DEFINITIONS
 from ansible_collections.hvm.pair.plugins.module_utils._pair import moving, operation, recovery, role
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
@@ -36,6 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 )
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
+from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import prop
 
 #: Seconds for a fence command.
 FENCE_TIMEOUT = 120.0
@@ -134,17 +137,35 @@ def what_is_lost(config: PairConfig, name: str, peer: Peer | None, moved: t.Coll
         with contextlib.suppress(HvmError):
             written = {one: int(size) for one, size in peer.call("written", set=name).items()}
     known, images = _vms(config, tree, name)
-    return recovery.lost(name, datetime.datetime.now(datetime.UTC), inside, known, images, written, moved)
+    aside = kept.read_aside(config.pools)
+    missing = trees.missing(tree, aside, config.datasets, config.pair, name)
+    was = {place: dataset for dataset, place in missing.items() if place}
+    mounts = [
+        (was.get(one, one), point)
+        for one, entry in {**trees.in_use(tree, config.datasets), **aside}.items()
+        if (point := prop(entry, "mountpoint")).startswith("/")
+    ]
+    without = {vm: sorted(missing.keys() & _places(xml, mounts)) for vm, xml in known.items()}
+    now = datetime.datetime.now(datetime.UTC)
+    return recovery.lost(name, now, inside, {*known, *images}, images, written, moved, missing, without)
 
 
-def _vms(config: PairConfig, tree: trees.Tree, name: str) -> tuple[list[str], list[str]]:
-    """VMs that the set knows, and those of them with a state image in it; none when nobody can look into it."""
-    known: list[str] = []
+def _vms(config: PairConfig, tree: trees.Tree, name: str) -> tuple[dict[str, str], list[str]]:
+    """VMs that the set knows, with their XML, and those with a state image in it; none when nobody can look into it."""
+    known: dict[str, str] = {}
     images: list[str] = []
     with contextlib.suppress(HvmError):
-        known = rollback.names_with(tree, config.datasets, DEFINITIONS, name, ".xml")
+        known = rollback.texts_with(tree, config.datasets, DEFINITIONS, name, ".xml")
         images = rollback.names_with(tree, config.datasets, config.state_dir, name, ".state")
-    return sorted({*known, *images}), images
+    return known, images
+
+
+def _places(xml: str, mounts: t.Sequence[tuple[str, str]]) -> set[str]:
+    """Datasets with a disk of the VM; none when its XML cannot be read."""
+    try:
+        return {image.dataset_of(disk["path"], mounts)[1] for disk in image.disks_of(xml)}
+    except ET.ParseError:
+        return set()
 
 
 def fence(config: PairConfig, found: both.Decided, name: str, words: Words) -> recovery.Decision:

@@ -70,6 +70,7 @@ def storage(config: PairConfig, datasets: inventory.Inventory, now: str) -> dict
         "missing_datasets": [root for root in config.datasets if root not in datasets],
         "locked": [name for name, entry in datasets.items() if inventory.prop(entry, "keystatus") == "unavailable"],
         "mountpoints": list(inventory.mountable(datasets).values()),
+        "mounted_otherwise": inventory.mounted_otherwise(datasets),
         "not_inert": [] if now == role.ACTIVE else inventory.not_inert(datasets),
     }
 

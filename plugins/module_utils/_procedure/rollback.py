@@ -292,6 +292,13 @@ def names_with(tree: Tree, roots: t.Sequence[str], path: str, name: str, ending:
     return [entry.removesuffix(ending) for entry in found if entry.endswith(ending)]
 
 
+def texts_with(tree: Tree, roots: t.Sequence[str], path: str, name: str, ending: str) -> dict[str, str]:
+    """The same, with the text of each."""
+    place = place_of(tree, roots, path, name)
+    found = content.texts_in(place[0], name, place[1], ending) if place else {}
+    return {entry.removesuffix(ending): text for entry, text in found.items()}
+
+
 def make_inert(config: PairConfig) -> bool:
     """As `hv stop` leaves the datasets: after a crash they are not. Returns whether anything had to be done."""
     datasets = inventory.read(config.datasets)

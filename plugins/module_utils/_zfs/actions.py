@@ -68,13 +68,20 @@ def mount_all(inventory: Inventory) -> list[str]:
 
 
 def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
-    """Unmount the same, innermost first; something may let go a moment later, so it is tried for a few seconds."""
-    for dataset, mountpoint in reversed(mountable(inventory).items()):
+    """Unmount the same, and what ZFS itself or somebody else has mounted of the datasets, innermost first.
+
+    Something may let go a moment later, so it is tried for a few seconds.
+    """
+    ours = set(mountable(inventory).items())
+    points = ours.union(mount for mount in zfs_mounts() if mount[0] in inventory)
+    for dataset, mountpoint in sorted(points, key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
+        # ZFS refuses to unmount what it would not mount (mountpoint=legacy)
+        command = ["zfs", "unmount", dataset] if (dataset, mountpoint) in ours else ["umount", mountpoint]
         for attempt in range(attempts):
             if not os.path.ismount(mountpoint):
                 break
             try:
-                run(["zfs", "unmount", dataset])
+                run(command)
             except CommandError as exc:
                 if attempt + 1 == attempts or "busy" not in exc.stderr:
                     users = ", ".join(users_of([mountpoint]).get(mountpoint, [])) or "something that cannot be seen"

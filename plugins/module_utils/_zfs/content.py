@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pathlib
 import stat
 import tempfile
 import time
@@ -58,6 +59,16 @@ def names_in(dataset: str, snapshot: str, directory: str = "") -> list[str]:
             return sorted(os.listdir(os.path.join(path, directory)))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def texts_in(dataset: str, snapshot: str, directory: str, ending: str) -> dict[str, str]:
+    """Names and texts of the files that end so, in a directory as in `names_in`."""
+    with mounted(f"{dataset}@{snapshot}") as path:
+        found = {}
+        for file in pathlib.Path(path, directory).glob(f"*{ending}"):
+            if file.is_file():
+                found[file.name] = file.read_text(encoding="utf-8", errors="replace")
+        return found
 
 
 def tree(top: str, said: Said = lambda dummy: None) -> str:

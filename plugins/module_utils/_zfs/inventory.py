@@ -176,6 +176,16 @@ def mountable(inventory: Inventory) -> dict[str, str]:
     return dict(sorted(pairs.items(), key=lambda pair: (pair[1].count("/"), pair[1])))
 
 
+def mounted_otherwise(inventory: Inventory) -> dict[str, str]:
+    """Filesystems that are mounted although the ACTIVE host would not mount them, and what their mountpoint says."""
+    ours = mountable(inventory)
+    return {
+        name: prop(entry, "mountpoint")
+        for name, entry in inventory.items()
+        if prop(entry, "mounted") == "yes" and name not in ours
+    }
+
+
 def sets(inventory: Inventory, pair: str) -> dict[str, dict[str, str]]:
     """Snapshot sets of the pair, oldest first: name of the set -> dataset -> GUID."""
     from ansible_collections.hvm.pair.plugins.module_utils._zfs import names

@@ -268,11 +268,13 @@ def _diverged(dataset: str, entry: Entry, copy: Entry, peer: str) -> Finding | N
     newer = [snap[0] for snap in copy["snapshots"] if snap[2] > last[2]]
     if newer:
         some = newer[:3]
+        # half a stream is a hidden clone of the newest one, which cannot be destroyed before it (OpenZFS #7262)
+        first = f"zfs receive -A {dataset}; " if prop(copy, "receive_resume_token") not in ("-", "") else ""
         return Finding(
             f"dataset {dataset} on {peer} has snapshots that this host lacks, after {last[0]}: {', '.join(some)}",
             "If this host was rolled back, let the replica follow (hvm_zfs_rollback state=followed): "
             "what is newer is kept there. "
-            f"If nobody needs them, destroy them there (zfs destroy {dataset}@{','.join(some)}). {keep}",
+            f"If nobody needs them, destroy them there ({first}zfs destroy {dataset}@{','.join(some)}). {keep}",
         )
     mine, theirs = (side.get("ivset", {}).get(last[1]) for side in (entry, copy))
     if mine and theirs and mine != theirs:

@@ -222,6 +222,24 @@ def members(tree: Tree, roots: t.Sequence[str], name: str) -> Members:
     return Members(inside, later, lacking)
 
 
+def missing(tree: Tree, aside: Tree, roots: t.Sequence[str], pair: str, name: str) -> dict[str, str]:
+    """Datasets that the set `name` lacks: younger ones, and those that a sync has set aside, to send them anew.
+
+    :param aside: what `kept.read_aside` has read.
+    :return: dataset -> where its last replica is kept; "" for nowhere.
+    """
+    there = members(tree, roots, name)
+    found = dict.fromkeys(there.later, "")
+    for one in aside_trees(aside, pair):
+        for was, top in one.tops.items():
+            found.update({was + dataset[len(top) :]: dataset for dataset in below(aside, top)})
+    return {
+        dataset: place
+        for dataset, place in found.items()
+        if dataset not in there.inside and any(f"{dataset}/".startswith(f"{root}/") for root in roots)
+    }
+
+
 def _born(entry: dict[str, t.Any]) -> int:
     """createtxg of the dataset or of its oldest snapshot: a promoted clone is younger than the snapshots that it owns."""
     txg = prop(entry, "createtxg")

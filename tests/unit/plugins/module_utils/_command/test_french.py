@@ -28,7 +28,7 @@ LIBRARY = pathlib.Path(str(french.__file__)).parents[1]
 #: What is put together with something else before it is said; each has its whole in the table, or is filled in as it is.
 PARTS = {
     "_pair/guards.py": [
-        *(" since {}", ", ", "; "),
+        *(" since {}", ", ", "; ", " mountpoint=PATH"),
         "{} does not answer, so it may be ACTIVE; what it wrote{} is only there",
     ],
     "_pair/recovery.py": [

@@ -260,6 +260,20 @@ MIGRATE: dict[str, tuple[Change, str]] = {
             "End that (a shell with its directory there?)."
         ),
     ),
+    "mounted by ZFS itself": (
+        put("me", "mounted_otherwise", {"ssd/shared/iso": "/srv/iso"}),
+        (
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "Leave that to hvm.pair: zfs set canmount=noauto ssd/shared/iso."
+        ),
+    ),
+    "mounted by fstab": (
+        put("me", "mounted_otherwise", {"ssd/shared/iso": "legacy"}),
+        (
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "Leave that to hvm.pair: zfs set canmount=noauto mountpoint=PATH ssd/shared/iso."
+        ),
+    ),
     "over the shared IP": (
         put("me", "shared_ip", "in_use_by_us", True),
         "hv1: this run comes in over the shared IP, which is about to move. Connect to the host's own address, as hv1.lan.",

@@ -256,6 +256,7 @@ def test_what_would_be_lost_is_told_for_each_vm_and_dataset() -> None:
         "age": 720,
         "vms": {"db": {"age": 720, "memory": True}, "web": {"age": 720, "memory": False}},
         "datasets": {"ssd/a": {"age": 720, "written": None}, "ssd/b": {"age": 720, "written": None}},
+        "missing": {},
         "lines": [
             f"the last complete set is {SET}, 12 min old; what was written after it would be lost",
             "VM db: loses 12 min, and goes on from its saved memory",

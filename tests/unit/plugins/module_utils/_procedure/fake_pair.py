@@ -84,6 +84,7 @@ class Host:
     """:ivar logs: bytes in the intent logs, by dataset: seen only after they were replayed.
     :ivar refuses: what its agent says to whoever asks; "" when it does what it is asked.
     :ivar images: VMs with a state image. :ivar files: directory -> what a set has in it, as `rollback.names_with` gives it.
+    :ivar aside: what a sync has set aside. :ivar xml: VM -> its definition in a set.
     """
 
     def __init__(self, name: str, peer: str, place: pathlib.Path) -> None:
@@ -91,6 +92,8 @@ class Host:
         me, other = configs.Host(name, "10.0.0.1"), configs.Host(peer, "10.0.0.2")
         self.config = configs.PairConfig("office", me, other, ROOTS, "/vm/state", (V4,), "br0", "192.0.2.1")
         self.tree: trees.Tree = {}
+        self.aside: trees.Tree = {}
+        self.xml: dict[str, str] = {}
         self.logs: dict[str, int] = {}
         self.vms: dict[str, dict[str, t.Any]] = {}
         self.images: set[str] = set()
@@ -404,6 +407,9 @@ class Lab:
         def in_use(roots: t.Sequence[str]) -> trees.Tree:
             return copied(trees.in_use(lab.at.tree, roots))
 
+        def texts_with(dummy: t.Any, dummy_roots: t.Any, path: str, *dummy_more: str) -> dict[str, str]:
+            return {name: lab.at.xml.get(name, "<domain/>") for name in lab.at.files.get(path, [])}
+
         patch.setattr(actions, "make_writable", use("writable", "readonly", "off", "local"))
         patch.setattr(actions, "make_inert", use("inert", "readonly", "on", "local"))
         patch.setattr(actions, "unmount_all", use("unmount", "mounted", "no", "-"))
@@ -421,11 +427,13 @@ class Lab:
         patch.setattr(kept, "destroy", destroy)
         patch.setattr(kept, "untouched", lambda *dummy: False)
         patch.setattr(kept, "flush", lambda dummy: None)
-        for name in ("read_aside", "holds", "clones"):
+        patch.setattr(kept, "read_aside", lambda dummy: copied(lab.at.aside))
+        for name in ("holds", "clones"):
             patch.setattr(kept, name, lambda dummy: {})
         patch.setattr(actions, "abort_receive", lambda name: lab.do(f"abort {name}"))
         patch.setattr(rollback, "wait_for_receivers", lambda dummy: None)
         patch.setattr(rollback, "names_with", lambda dummy, dummy_roots, path, *dummy_more: lab.at.files.get(path, []))
+        patch.setattr(rollback, "texts_with", texts_with)
         patch.setattr(holds, "LEDGER", "/nowhere/holds.json")
 
     def _replace_host(self) -> None:

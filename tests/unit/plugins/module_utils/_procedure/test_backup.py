@@ -613,6 +613,36 @@ def test_one_that_cannot_be_let_go_keeps_no_other_vm_down(host_with: t.Callable[
     assert (host.world.states(), operation.pending()) == ({"hung": RUNNING, "web": RUNNING}, None)
 
 
+@pytest.mark.parametrize("call", ["rename", "unlink"])
+def test_a_suspended_pool_of_the_images_keeps_no_vm_down(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    host = host_with(VM("db"), VM("web"))
+    healthy, real = threading.Event(), getattr(os, call)
+    monkeypatch.setattr(backup, "FILES_LIMIT", 0.2)
+    if call == "unlink":
+        host.fault = lambda what: what != "snapshot taken" or monkeypatch.setattr(os, call, sleeps)
+    asleep: list[threading.Thread] = []
+
+    def sleeps(path: str, *more: str) -> None:
+        if str(host.directory) in path and not healthy.is_set():
+            asleep.append(threading.current_thread())
+            healthy.wait(20)
+        real(path, *more)
+
+    if call == "rename":
+        monkeypatch.setattr(os, call, sleeps)
+    with pytest.raises(HvmError, match="state does not answer, so images of the VMs' memory may be left there"):
+        host.backup()
+    assert set(host.world.states().values()) == {RUNNING}
+    assert operation.pending() is not None and len(asleep) == 1
+    healthy.set()
+    asleep[0].join()
+    assert host.files() != []
+    assert "its VMs go on" in host.backup()["warnings"][0]
+    assert (host.files(), operation.pending()) == ([], None)
+
+
 def test_after_a_power_cut_an_image_is_kept_for_its_manifest_to_judge(host_with: t.Callable[..., Host1]) -> None:
     host = host_with(VM("web"), VM("db"))
     host.world.vms["db"].state = OFF

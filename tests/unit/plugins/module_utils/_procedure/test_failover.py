@@ -84,11 +84,45 @@ def test_without_the_right_word_it_only_says_what_would_be_lost(lab: Lab, words:
 
 
 def test_what_would_be_lost_is_told_also_when_nobody_can_look_into_the_set(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failover.rollback, "names_with", lambda *dummy: broken("the key is not loaded")())
+    for name in ("names_with", "texts_with"):
+        monkeypatch.setattr(failover.rollback, name, lambda *dummy: broken("the key is not loaded")())
     with pytest.raises(Refused) as caught:
         run(lab, Words())
     assert caught.value.details["lost"]["vms"] == {}
     assert "dataset ssd/a" in str(caught.value)
+
+
+def test_what_was_being_sent_anew_is_told_with_its_way_back(lab: Lab) -> None:
+    """A sync had set the replicas of web's disks aside, and was killed: the set has arrived on all the others."""
+    place = "ssd/hvm-kept/a-web-20261101T000000Z"
+    lab.hv1.create("ssd/a/web")  # half of it has come
+    aside = {trees.KEPT: ["office", "local"], trees.KEPT_WAS: ["ssd/a/web", "local"], "mountpoint": ["/srv/web", "local"]}
+    lab.hv1.aside = {
+        place: {"type": "filesystem", "snapshots": [], "bookmarks": [], "props": aside},
+        f"{place}/v": {"type": "volume", "snapshots": [], "bookmarks": [], "props": {"mountpoint": ["-", "-"]}},
+    }
+    disk = "<domain><devices><disk><source {}/></disk></devices></domain>"
+    lab.hv1.files[failover.DEFINITIONS] += ["mail", "odd"]
+    lab.hv1.xml = {
+        "web": disk.format("file='/srv/web/x.qcow2'"), "mail": disk.format("dev='/dev/zvol/ssd/a/web/v'"),
+        "db": disk.format("file='/srv/a/db.qcow2'"), "odd": "half a fi",
+    }  # fmt: skip
+    with pytest.raises(Refused) as caught:
+        run(lab, Words())
+    said = str(caught.value).splitlines()
+    assert "VM web: cannot go on: its disks on ssd/a/web are not in the set" in said
+    assert "VM mail: cannot go on: its disks on ssd/a/web/v are not in the set" in said
+    assert any(line.startswith("VM db: loses ") for line in said) and any(line.startswith("VM odd: loses ") for line in said)
+    assert said[-2:] == [
+        (
+            "dataset ssd/a/web: is not in the set; its last replica is kept, and comes back, once this host is ACTIVE, by: "
+            f"zfs rename {place} ssd/a/web; zfs inherit readonly ssd/a/web; zfs inherit volmode ssd/a/web"
+        ),
+        "dataset ssd/a/web/v: is not in the set",
+    ]
+    lost_ = caught.value.details["lost"]
+    assert lost_["missing"] == {"ssd/a/web": place, "ssd/a/web/v": f"{place}/v"}
+    assert not lost_["vms"]["web"]["memory"]
 
 
 def test_the_operators_word_is_enough(lab: Lab) -> None:

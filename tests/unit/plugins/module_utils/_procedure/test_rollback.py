@@ -50,6 +50,15 @@ def test_state_images_are_on_the_innermost_dataset_that_is_in_the_set(state_dir:
     assert rollback.place_of(tree, CONFIG.datasets, state_dir, SET) == place
 
 
+def test_what_a_directory_of_a_set_has_is_read_with_and_without_its_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, found = {"ssd/a": entry("/srv", SET)}, {"a.xml": "<a/>"}
+    monkeypatch.setattr(rollback.content, "names_in", lambda *where: [*found, "b"] if where == ("ssd/a", SET, "vms") else [])
+    monkeypatch.setattr(rollback.content, "texts_in", lambda *where: found if where == ("ssd/a", SET, "vms", ".xml") else {})
+    assert rollback.names_with(tree, CONFIG.datasets, "/srv/vms", SET, ".xml") == ["a"]
+    assert rollback.texts_with(tree, CONFIG.datasets, "/srv/vms", SET, ".xml") == {"a": "<a/>"}
+    assert rollback.texts_with(tree, CONFIG.datasets, "/etc", SET, ".xml") == {}
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -356,6 +356,40 @@ def test_what_is_not_inert_is_named() -> None:
     ]
 
 
+def test_what_is_mounted_otherwise_is_unmounted_too_innermost_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    noauto = {"canmount": ("noauto", "local")}
+    inventory = {
+        "d/r": dataset(mountpoint=("/srv", "local"), **noauto),
+        "d/r/in": dataset(mountpoint=("/srv/my iso/in", "local"), **noauto),
+        "d/r/off": dataset(mountpoint=("/off", "local"), **noauto),
+        "d/r/iso": dataset(mountpoint=("/srv/my iso", "local"), canmount=("on", "default")),
+        "d/r/old": dataset(mountpoint=("legacy", "local")),
+    }
+    mounts = [("d/r", "/srv"), ("d/r/iso", "/srv/my iso"), ("d/r/in", "/srv/my iso/in"), ("d/r/old", "/old"), ("d/x", "/x")]
+    there = {point for dummy, point in mounts}
+    host = Host(monkeypatch)
+
+    def unmount(command: t.Sequence[str], *dummy: t.Any, **options: t.Any) -> str:
+        host.commands.append(list(command))
+        point = dict(mounts).get(command[-1], command[-1])
+        if any(other.startswith(f"{point}/") for other in there):
+            raise failed("target is busy")
+        there.remove(point)
+        return ""
+
+    monkeypatch.setattr(actions, "run", unmount)
+    monkeypatch.setattr(actions, "zfs_mounts", lambda: mounts)
+    monkeypatch.setattr(actions.os.path, "ismount", lambda point: point in there)
+    actions.unmount_all(inventory, attempts=1)
+    assert there == {"/x"}
+    assert host.commands == [
+        ["zfs", "unmount", "d/r/in"],
+        ["umount", "/srv/my iso"],
+        ["zfs", "unmount", "d/r"],
+        ["umount", "/old"],
+    ]
+
+
 # A receive that is still running
 
 

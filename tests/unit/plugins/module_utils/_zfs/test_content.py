@@ -326,6 +326,15 @@ def test_a_filesystem_is_read_where_its_snapshot_is_mounted_read_only(
     assert not os.path.exists(mount[-1])
 
 
+def test_the_texts_of_a_directory_of_a_snapshot(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "qemu" / "networks.xml").mkdir(parents=True)
+    (tmp_path / "qemu" / "my vm.xml").write_text("<domain/>")
+    (tmp_path / "qemu" / "web.txt").write_text("")
+    monkeypatch.setattr(content, "mounted", lambda name: contextlib.nullcontext({"d/a@s": str(tmp_path)}[name]))
+    assert content.texts_in("d/a", "s", "qemu", ".xml") == {"my vm.xml": "<domain/>"}
+    assert content.texts_in("d/a", "s", "nowhere", ".xml") == {}
+
+
 def test_it_is_unmounted_when_the_reading_fails_and_never_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch)
 

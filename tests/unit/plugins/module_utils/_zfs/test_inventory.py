@@ -98,6 +98,10 @@ def test_only_filesystems_with_a_real_mountpoint_are_mounted_outermost_first(fou
         "snapshots": [],
     }
     assert list(inventory.mountable(found).items()) == [("ssd/shared/outer", "/var"), ("ssd/shared/my vms", "/var/lib/my vms")]
+    assert inventory.mounted_otherwise(found) == {}
+    for name in ("outer", "auto"):
+        found[f"ssd/shared/{name}"]["props"]["mounted"] = ["yes", "-"]
+    assert inventory.mounted_otherwise(found) == {"ssd/shared/auto": "/srv"}
 
 
 def test_sets_oldest_first_and_whether_they_are_complete(found: inventory.Inventory) -> None:

@@ -503,6 +503,16 @@ REFUSED = {
             f"If nobody needs them, destroy them there (zfs destroy d/a@made-there,and-this). {KEEP}"
         ),
     ),
+    "newer there, and half a stream on it": (
+        {"d/a": entry(a1, c3)},
+        {"d/a": entry(a1, ("syncoid_x", "x", 11), receive_resume_token="1-abc")},
+        (
+            f"dataset d/a on hv2 has snapshots that this host lacks, after {A}: syncoid_x. "
+            "If this host was rolled back, let the replica follow (hvm_zfs_rollback state=followed): "
+            "what is newer is kept there. "
+            f"If nobody needs them, destroy them there (zfs receive -A d/a; zfs destroy d/a@syncoid_x). {KEEP}"
+        ),
+    ),
     "rolled back here": (
         {"d/a": entry(a1, c3)},
         {"d/a": entry(a1, b2)},
