@@ -369,14 +369,15 @@ class _Move:
         """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
         choice, dom = self.choices[name], conn.lookupByName(name)
         with there.way(name) as (memory, nbd):
+            target = there.libvirt  # connected to before the VM stands still
+            watched = self._seen(name), self._cancelled, there.watcher
             if choice.mode == modes.DIRECT and vm_state.state_of(dom) == vm_state.RUNNING:
                 self.paused[name] = time.monotonic()
                 dom.suspend()
             limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
             way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
             try:
-                watched = self._seen(name), self._cancelled, there.watcher
-                report = moving.move(conn, there.libvirt, name, disks, way, *watched, cuts=there.cuts)
+                report = moving.move(conn, target, name, disks, way, *watched, cuts=there.cuts)
             except HvmError:
                 if not moving.has_ended(conn, name):
                     raise

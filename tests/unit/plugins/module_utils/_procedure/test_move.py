@@ -550,6 +550,16 @@ def test_one_that_waits_for_a_pool_which_takes_nothing_goes_on_here(
     lab.whole(lab.hv1, OFF)
 
 
+def test_one_that_is_paused_for_a_host_that_does_not_make_ready_goes_on(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3)
+    monkeypatch.setattr(migration, "ENDING", 0.3)
+    lab.unready.add("web")
+    said = re.escape("nothing of it went over for 0.3 s (the other host makes ready for it)")
+    with pytest.raises(HvmError, match=f"{said}.*so the migration was undone.*zpool status"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
+    lab.whole(lab.hv1, OFF)
+
+
 def test_on_its_way_back_it_goes_on_where_it_is(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "STALL", 0.3)
     on(lab, "hv1 copied web", lambda: lab.stuck.add("db") or fails()())
