@@ -338,7 +338,7 @@ class _Move:
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
-            there.push(name, disks, dom.XMLDesc(0))
+            self._push(there, name, disks, dom)
         self._ended_here(name)
         if self._arrived(name):
             self.resumed.setdefault(name, time.monotonic())
@@ -382,13 +382,20 @@ class _Move:
                 if not moving.has_ended(conn, name):
                     raise
                 self.peer.call("drop", vm=name)
-                there.push(name, disks, dom.XMLDesc(0))
+                self._push(there, name, disks, dom)
                 return "off"
         if report.late:
             self.late.add(name)
         if name not in self.journal.entry["frozen"]:
             self.paused.setdefault(name, report.paused or time.monotonic())
         return choice.mode
+
+    def _push(self, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk], dom: t.Any) -> None:
+        try:
+            there.push(name, disks, dom.XMLDesc(0), self.progress.say, self._cancelled)
+        except HvmError:
+            self._heed(f"while {name} moved")
+            raise
 
     def _seen(self, name: str) -> t.Callable[[moving.Seen], None]:
         """What is left of a VM, every few seconds, and not twice the same."""

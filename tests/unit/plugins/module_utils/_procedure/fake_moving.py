@@ -37,7 +37,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
-from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
+from ansible_collections.hvm.pair.plugins.module_utils._peer import flow, probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
@@ -134,7 +134,7 @@ class Moving(Lab):
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
     :ivar stuck: VMs whose disks the other host takes nothing of; `unready`: that its libvirt hangs with before any of it goes
-        over. :ivar closed: endpoints of relays that have ended.
+        over; `unkept`: files that it does not get to its disk. :ivar closed: endpoints of relays that have ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -155,6 +155,7 @@ class Moving(Lab):
         self.lively: set[str] = set()
         self.stuck: set[str] = set()
         self.unready: set[str] = set()
+        self.unkept: set[str] = set()
         self.closed: list[str] = []
         self.no_room: set[str] = set()
         self.rates: list[int] = []
@@ -570,6 +571,7 @@ class Moving(Lab):
         patch.setattr(serving.address, "take_back", self.take_back)
         patch.setattr(serving.shared_ip, "take", self.take_address)
         patch.setattr(relay, "Relay", self.relay_class())
+        patch.setattr(flow, "LOOK", 0.05)
         patch.setattr(relay, "push", self.push)
         patch.setattr(relay, "fetch", self.fetch)
         patch.setattr(serving, "bring", self.bring)
@@ -793,9 +795,14 @@ class Moving(Lab):
         path.touch()
         self.layers[path.stat().st_ino] = Layer(set(layer.writes), below=self.disks[target.name][base])
 
-    def push(self, dummy: t.Any, name: str, path: str) -> None:
+    def push(self, dummy: t.Any, name: str, path: str, meter: flow.Meter) -> None:
         self.do(f"push {name}")
         assert os.path.basename(path) == name
+        if name in self.unkept:
+            ends = threading.Event()
+            meter.abort, meter.waits_for = ends.set, self.other().name
+            assert ends.wait(10), "it waits for ever"
+            raise HvmError(meter.failure)
         self._copy(self.at, self.other(), name)
 
     def fetch(self, dummy: t.Any, name: str, path: str) -> None:

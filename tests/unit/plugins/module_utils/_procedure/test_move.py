@@ -550,6 +550,22 @@ def test_one_that_waits_for_a_pool_which_takes_nothing_goes_on_here(
     lab.whole(lab.hv1, OFF)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_one_that_is_off_and_does_not_get_to_the_disks_there_is_waited_for_with_an_end(
+    lab: Moving, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    monkeypatch.setattr(passage, "GIVE_UP", 0.3 + 60 * cancelled)
+    on(lab, "hv1 confirm db", lambda: lab.end(lab.hv1, "web"))
+    lab.unkept.add("web.vda.qcow2")
+    said = "no byte of web.vda.qcow2 has moved for 0 s: it waits for hv2"
+    if cancelled:
+        cancels(lab, "hv1 push web.vda.qcow2", cancelling.BACK)
+        said = "somebody has cancelled it while web moved"
+    with pytest.raises(HvmError, match=f"{said}; so the migration was undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, [*OFF, "web"])
+
+
 def test_one_that_is_paused_for_a_host_that_does_not_make_ready_goes_on(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "STALL", 0.3)
     monkeypatch.setattr(migration, "ENDING", 0.3)
