@@ -366,7 +366,12 @@ class _Move:
         return bool(self.peer.call("arrived", LONG, self._heard, vm=name, frozen=frozen)["runs"])
 
     def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
-        """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
+        """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent.
+
+        :raises HvmError: when it did not move.
+        """
+        if name not in self.choices:
+            raise HvmError(f"VM {name} was started since the migration had begun", "Run it again.")
         choice, dom = self.choices[name], conn.lookupByName(name)
         with there.way(name) as (memory, nbd):
             target = there.libvirt  # connected to before the VM stands still

@@ -1188,6 +1188,26 @@ def test_a_vm_that_somebody_has_started_meanwhile_is_named(lab: Moving) -> None:
         migrate(lab)
 
 
+def test_one_that_sleeps_meanwhile_is_named(lab: Moving) -> None:
+    stays(lab)
+    lab.hv1.vms["web"]["state"] = "other"
+    with pytest.raises(Refused, match="VM web cannot be proven stopped"):
+        migrate(lab)
+    assert lab.effects() == []
+
+
+def test_one_that_somebody_starts_after_it_was_decided_about_the_rest_is_named(lab: Moving) -> None:
+    cancels(lab, "hv2 resume db", cancelling.STAY)
+    with pytest.raises(HvmError, match="db stay on hv2"):
+        migrate(lab)
+    lab.again()
+    lab.end(lab.hv1, "web")
+    on(lab, "hv1 journal migrate_unsecure: arrive there", lambda: lab.start(lab.hv1, "web"))
+    with pytest.raises(HvmError, match="VM web was started since the migration had begun; so the migration was undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
 def test_one_that_has_ended_meanwhile_goes_with_what_it_has_written(lab: Moving) -> None:
     stays(lab)
     lab.end(lab.hv1, "web")
