@@ -38,7 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
+from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, Off, each_strike, ended, migrate, pair, recovered
 from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
@@ -69,6 +69,11 @@ def on(lab: Moving, effect: str, act: t.Callable[[], object]) -> None:
         act()
 
     lab.faults[effect] = fault
+
+
+def dies() -> None:
+    """The agent of the other host."""
+    raise Off
 
 
 # ---- there
@@ -1056,6 +1061,41 @@ def stays(lab: Moving, text: str = "db stay on hv2") -> None:
     lab.again()
     assert (lab.hv2.vms["db"]["state"], lab.hv1.vms["web"]["state"]) == (RUNNING, RUNNING)
     assert lab.hv1.pending() == "migrate_unsecure: stays as it is"
+
+
+ARRIVED = "hv2 journal migrate_unsecure: arrived"
+
+
+def test_one_that_was_not_taken_in_is_asked_for_once_more_when_what_has_moved_stays(lab: Moving) -> None:
+    on(lab, ARRIVED, lambda: on(lab, ARRIVED, fails()))
+    with pytest.raises(HvmError, match=r"no space left on device\); db, web stay on hv2") as raised:
+        migrate(lab, stay=True)
+    assert "standing still" not in str(raised.value)
+    assert (lab.hv2.vms["web"]["state"], lab.hv1.journal()["moved"]) == (RUNNING, ["db", "web"])
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+@pytest.mark.parametrize("fault", [fails(), dies])
+def test_one_that_is_still_not_taken_in_then_is_named(lab: Moving, fault: t.Callable[[], None]) -> None:
+    on(lab, ARRIVED, lambda: lab.faults.update({ARRIVED: fault}))
+    with pytest.raises(HvmError, match=r"; db stay on hv2; gone there, and standing still until then: web\. hvm"):
+        migrate(lab, stay=True)
+    assert (lab.hv2.vms["web"]["state"], lab.hv1.vms["web"]["state"]) == (FROZEN, STOPPED)
+    assert lab.hv1.journal()["moved"] == ["db"]
+    lab.faults.clear()
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_that_has_ended_by_itself_stands_nowhere(lab: Moving) -> None:
+    on(lab, "hv1 confirm db", lambda: lab.end(lab.hv1, "web"))
+    on(lab, "hv1 push web.vda.qcow2", fails())
+    with pytest.raises(HvmError, match="db stay on hv2") as raised:
+        migrate(lab, stay=True)
+    assert "standing still" not in str(raised.value)
 
 
 def test_it_is_gone_on_with(lab: Moving) -> None:
