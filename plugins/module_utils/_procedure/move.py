@@ -540,7 +540,7 @@ class _Move:
             operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
             goback.let_run(self.journal.entry)
             waits = self._not_taken_in()
-            off = f"; gone there, and standing still until then: {', '.join(waits)}" if waits else ""
+            off = f"; gone there, and maybe standing still until then: {', '.join(waits)}" if waits else ""
             off += f"; saved, and off until then: {', '.join(self.saved)}" if self.saved else ""
             raise HvmError(
                 f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
