@@ -38,11 +38,11 @@ _MOVED, _OFF = (5, 4), (5, 0)
 LOOK = 0.05
 #: Milliseconds that QEMU may pause a VM for the end of its memory.
 DOWNTIME = 300
-#: Seconds in which something of a VM has to go over; in which the other host has to bring all that has come to its disks, for
-#: which QEMU waits when nothing is left; and in which a move that was told to end has to.
+#: Seconds in which something of a VM has to go over, and the other host to make ready for one that stands still; in which it has
+#: to make ready for one that runs, or bring all that has come to its disks, for which QEMU waits when nothing is left; and in
+#: which a move that was told to end has to.
 STALL, FLUSH, ENDING = 60.0, 600.0, 30.0
-#: Of a job's figures, those that change while anything goes over. All are 0 while the other host makes ready, which may take
-#: longer.
+#: Of a job's figures, those that change while anything goes over. All are 0 while the other host makes ready.
 _GOES = ("memory_remaining", "memory_processed", "memory_iteration", "disk_remaining", "disk_processed")
 #: QEMU, and with it the guest, waits for a write over there as long as it takes.
 LOOK_AT = "Look at the pools of the other host (zpool status): one that is suspended lets all writes wait, those of VMs here too."
@@ -244,7 +244,8 @@ class _Watch:
         self._late = False
         self._goes: list[int] = []
         self._since: float | None = None  # nothing has gone over
-        self._left, self._remains = "", True
+        self._left, self._remains = "the other host makes ready for it", True
+        self._ready = False  # that host is: something has gone over
         self._told: float | None = None  # to end
         self.aborted = False
         self.stood = ""
@@ -283,7 +284,7 @@ class _Watch:
         told, since = self._told, self._since
         if told is not None and now > told + ENDING:
             return f"it was told to stop, and had not done so after {ENDING:g} s"
-        limit = STALL if self._remains else FLUSH
+        limit = STALL if (self._remains if self._ready else self._paused is not None) else FLUSH
         if since is not None and now > since + limit:
             return f"nothing of it went over for {limit:g} s ({self._left})"
         return ""
@@ -291,9 +292,9 @@ class _Watch:
     def _went(self, stats: t.Mapping[str, t.Any]) -> None:
         goes = [int(stats.get(key, 0)) for key in _GOES] if stats.get("type") else []
         if not any(goes):
-            self._since = None
+            self._since = None if self._ready else self._began
         elif goes != self._goes:
-            self._since, self._left = time.monotonic(), left(Seen.of(stats))
+            self._since, self._left, self._ready = time.monotonic(), left(Seen.of(stats)), True
             self._remains = bool(stats.get("memory_remaining") or stats.get("disk_remaining"))
         self._goes = goes
 

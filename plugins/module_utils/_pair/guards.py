@@ -399,6 +399,7 @@ def _move_on(me: Observation, peer: Observation, choices: t.Mapping[str, modes.C
     :param choices: of VMs that are left.
     """
     found = common(me, (moving.OPERATION,)) + common(peer, (moving.OPERATION,)) + _strangers(me, peer) + moving.go_on(me, peer)
+    found += _unclear(me)
     for side in (me, peer):
         if side["lock"]:
             what = f"another operation is running: {side['lock']}"

@@ -139,7 +139,8 @@ def take(wire: Wire, path: str, meter: Meter | None = None, limiter: Limiter | N
     fd = _claim(partial)
     try:
         done = _take(wire, fd, path, meter, limiter)
-        _meanwhile(wire, lambda: _settle(fd, done.size, path))
+        _meanwhile(wire, lambda: _flush(fd, done.size))
+        _meanwhile(wire, lambda: _name(path))
     except BaseException as exc:
         _drop(partial)
         if isinstance(exc, OSError):
@@ -204,15 +205,21 @@ def _known(payload: memoryview) -> tuple[int, int]:
     return size, data
 
 
-def _settle(fd: int, size: int, path: str) -> None:
+def _flush(fd: int, size: int) -> None:
     os.ftruncate(fd, size)
     os.fsync(fd)
+
+
+def _name(path: str) -> None:
     os.replace(path + PARTIAL, path)
     sync_directory(os.path.dirname(path) or ".")
 
 
 def _meanwhile(wire: Wire, work: t.Callable[[], None]) -> None:
-    """Gigabytes go to a slow disk for longer than anybody would wait for a sign of life."""
+    """Gigabytes go to a slow disk for longer than anybody would wait for a sign of life.
+
+    :raises Cut: also when that is done, and nobody waits for it any more: what he did instead is not to be undone by it.
+    """
     failed: list[Exception] = []
 
     def run() -> None:
@@ -225,12 +232,14 @@ def _meanwhile(wire: Wire, work: t.Callable[[], None]) -> None:
     thread.start()
     try:
         while thread.is_alive():
-            wire.ping()
+            wire.idle(0)
             thread.join(min(1.0, wire.ping_every))
     finally:
         thread.join()  # the descriptor is its own until then
     if failed:
         raise failed[0]
+    for dummy in range(2):  # what has come, and then its end
+        wire.idle(0)
 
 
 def _claim(partial: str) -> int:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import typing as t
@@ -93,6 +94,7 @@ class Watch:
     :param say: ``(text, **facts)``.
     :param estimate: name of the stream -> bytes or None; asked once for one that is worth a line.
     :param stalled: seconds without a byte until it is said; `give_up`: until the stream is ended.
+    :param stop: asked whether to end all of them.
     :ivar failure: of the first stream that was ended.
     """
 
@@ -102,8 +104,9 @@ class Watch:
         estimate: t.Callable[[str], int | None] = lambda dummy: None,
         stalled: float = 60.0,
         give_up: float = 900.0,
+        stop: t.Callable[[], bool] = lambda: False,
     ) -> None:
-        self._say, self._estimate, self._stalled, self._give_up = say, estimate, stalled, give_up
+        self._say, self._estimate, self._stalled, self._give_up, self._stop = say, estimate, stalled, give_up, stop
         self.failure = ""
         self._meters: dict[str, Meter] = {}
         self._lock = threading.Lock()
@@ -139,8 +142,13 @@ class Watch:
         """One look at one stream; what `_run` does each second."""
         if meter.failure:
             return  # it is ending; a second end would be the connection's, for which it waits by now
-        if meter.idle > self._give_up:
+        stops = False
+        with contextlib.suppress(Exception):  # it cannot be read
+            stops = bool(meter.waits_for) and self._stop()  # one that waits for nobody has nothing to end yet
+        if stops or meter.idle > self._give_up:
             meter.failure = f"no byte of {meter.name} has moved for {meter.idle:.0f} s: {self._whom(meter)}"
+            if stops:
+                meter.failure = f"{meter.name} was stopped on its way"
             self.failure = self.failure or meter.failure
             meter.abort()
             return
@@ -155,7 +163,7 @@ class Watch:
         if now - meter.said_at < EVERY:
             return
         meter.said_at = now
-        if not meter.asked:
+        if not meter.asked and meter.expected is None:
             meter.asked = True
             meter.expected = self._estimate(meter.name)
         self._say(meter.line(), **meter.facts())

@@ -536,8 +536,8 @@ def _file(
 ) -> files.Done:
     line = _dial(config, endpoint, command)
     if meter:
-        meter.waits_for = config.peer.name
         meter.abort = line.process.kill
+        meter.waits_for = config.peer.name  # from now on it can be ended
     try:
         done = work(line.wire)
     except HvmError as exc:

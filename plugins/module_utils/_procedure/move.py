@@ -13,6 +13,7 @@ how it is undone (`comeback`, which `recover` shares), and what a later run find
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 import typing as t
@@ -212,6 +213,7 @@ class _Move:
         self.paused: dict[str, float] = {}
         self.resumed: dict[str, float] = {}
         self.late: set[str] = set()
+        self.gone: set[str] = set()  # nothing of them runs here, and all that they have is there
         self.kept: list[str] = []  # what somebody changed among libvirt's files meanwhile
         self.given_away = False
         self.stopped = False
@@ -338,8 +340,9 @@ class _Move:
         if vm_state.state_of(dom) != vm_state.STOPPED:
             how = self._move_running(conn, there, name, disks)
         elif how == "off":
-            there.push(name, disks, dom.XMLDesc(0))
+            self._push(there, name, disks, dom)
         self._ended_here(name)
+        self.gone.add(name)
         if self._arrived(name):
             self.resumed.setdefault(name, time.monotonic())
         journal.step("move", moved=sorted({*journal.entry["moved"], name}))
@@ -360,34 +363,47 @@ class _Move:
                 raise HvmError(what, "See journalctl -u libvirtd; then run it again.")
             time.sleep(0.02)
 
-    def _arrived(self, name: str) -> bool:
+    def _arrived(self, name: str, seconds: float = LONG) -> bool:
         """:return: whether it runs there."""
         frozen = name in self.journal.entry["frozen"]
-        return bool(self.peer.call("arrived", LONG, self._heard, vm=name, frozen=frozen)["runs"])
+        return bool(self.peer.call("arrived", seconds, self._heard, vm=name, frozen=frozen)["runs"])
 
     def _move_running(self, conn: t.Any, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk]) -> str:
-        """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent."""
+        """:return: its mode; "off" when it has ended meanwhile, and what it has written was sent.
+
+        :raises HvmError: when it did not move.
+        """
+        if name not in self.choices:
+            raise HvmError(f"VM {name} was started since the migration had begun", "Run it again.")
         choice, dom = self.choices[name], conn.lookupByName(name)
         with there.way(name) as (memory, nbd):
+            target = there.libvirt  # connected to before the VM stands still
+            watched = self._seen(name), self._cancelled, there.watcher
             if choice.mode == modes.DIRECT and vm_state.state_of(dom) == vm_state.RUNNING:
                 self.paused[name] = time.monotonic()
                 dom.suspend()
             limit = float(self.options.policy.limit) if choice.mode == modes.LIVE else 0.0
             way = moving.Way(memory, nbd, choice.throttle, limit, choice.then == modes.DIRECT, self.options.rate)
             try:
-                watched = self._seen(name), self._cancelled, there.watcher
-                report = moving.move(conn, there.libvirt, name, disks, way, *watched, cuts=there.cuts)
+                report = moving.move(conn, target, name, disks, way, *watched, cuts=there.cuts)
             except HvmError:
                 if not moving.has_ended(conn, name):
                     raise
                 self.peer.call("drop", vm=name)
-                there.push(name, disks, dom.XMLDesc(0))
+                self._push(there, name, disks, dom)
                 return "off"
         if report.late:
             self.late.add(name)
         if name not in self.journal.entry["frozen"]:
             self.paused.setdefault(name, report.paused or time.monotonic())
         return choice.mode
+
+    def _push(self, there: passage.Passage, name: str, disks: t.Sequence[overlay.Disk], dom: t.Any) -> None:
+        try:
+            there.push(name, disks, dom.XMLDesc(0), self.progress.say, self._cancelled)
+        except HvmError:
+            self._heed(f"while {name} moved")
+            raise
 
     def _seen(self, name: str) -> t.Callable[[moving.Seen], None]:
         """What is left of a VM, every few seconds, and not twice the same."""
@@ -490,6 +506,22 @@ class _Move:
             **{**cause.details, "undone": True, "active": self.config.me.name},
         )
 
+    def _not_taken_in(self) -> list[str]:
+        """VMs that have gone, and that the other host was not heard to have let go on. It is asked once more."""
+        entry = self.journal.entry
+        for name in sorted(self.gone.difference(entry["moved"])):
+            with contextlib.suppress(Exception):  # whatever it is, it is named
+                self._arrived(name, passage.WAIT)
+                self.journal.step(entry["step"], moved=sorted({*entry["moved"], name}))
+        left = set(entry["begun"]).difference(entry["moved"], qemu_processes())
+        with contextlib.suppress(Exception):  # else none is known to be just off
+            conn = hypervisor.connect_again()
+            try:
+                left = {name for name in left if name in self.gone or moving.may_have_gone(conn, name)}
+            finally:
+                conn.close()
+        return sorted(left)
+
     def revert(self, cause: BaseException) -> None:
         """The VMs come back, and all is as it was. Not after the role was given away: then the other host has them all.
 
@@ -507,7 +539,9 @@ class _Move:
         if stay and self.journal.entry["moved"] and not self.stopped:
             operation.noted(lambda: self.journal.step("stays as it is", cause=str(cause)))
             goback.let_run(self.journal.entry)
-            off = f"; saved, and off until then: {', '.join(self.saved)}" if self.saved else ""
+            waits = self._not_taken_in()
+            off = f"; gone there, and maybe standing still until then: {', '.join(waits)}" if waits else ""
+            off += f"; saved, and off until then: {', '.join(self.saved)}" if self.saved else ""
             raise HvmError(
                 f"the migration ended before its time ({cause}); {', '.join(self.journal.entry['moved'])} stay on "
                 f"{self.config.peer.name}{off}",

@@ -18,6 +18,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._libvirt import domains, 
 from ansible_collections.hvm.pair.plugins.module_utils._pair.config import PairConfig
 from ansible_collections.hvm.pair.plugins.module_utils._peer import relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import Peer
+from ansible_collections.hvm.pair.plugins.module_utils._peer.flow import Watch
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import overlays, relaying
 
 #: The socket here that is the other host's libvirt.
@@ -25,6 +26,8 @@ LIBVIRT = f"{relaying.MOVE}/libvirt.sock"
 THERE = f"qemu+unix:///system?socket={LIBVIRT}"
 #: Seconds that a socket of QEMU's is waited for on its host: libvirt has QEMU make it when it is wanted.
 WAIT = 60.0
+#: Seconds in which something of a file has to go over, and the other host to bring all of it to its disk.
+GIVE_UP = 3600.0
 
 
 def socket_names(name: str) -> tuple[str, str]:
@@ -113,17 +116,27 @@ class Passage:
             with contextlib.suppress(Exception):  # it ends with the connection in any case
                 self._peer.call("listen", endpoints=[])
 
-    def push(self, name: str, disks: t.Iterable[overlay.Disk], xml: str) -> None:
+    def push(
+        self, name: str, disks: t.Iterable[overlay.Disk], xml: str, say: t.Callable[..., None], stop: t.Callable[[], bool]
+    ) -> None:
         """A VM that is off, to the other host, which takes what is no disk into its place when it has arrived.
 
-        :param xml: its definition here.
+        :param xml: its definition here. :param say: told how far it is. :param stop: asked whether to end it.
         """
-        for disk in disks:
-            relay.push(self._config, os.path.basename(disk.overlay), disk.overlay)
-        rest = overlay.rest_path(name)
-        if variables.pack(variables.of(xml), rest):
-            relay.push(self._config, os.path.basename(rest), rest)
-            os.unlink(rest)
+        with Watch(say, give_up=GIVE_UP, stop=stop) as watch:
+            for disk in disks:
+                self._push(watch, disk.overlay)
+            rest = overlay.rest_path(name)
+            if variables.pack(variables.of(xml), rest):
+                self._push(watch, rest)
+                os.unlink(rest)
+
+    def _push(self, watch: Watch, path: str) -> None:
+        meter = watch.begin(os.path.basename(path))
+        try:
+            relay.push(self._config, meter.name, path, meter)
+        finally:
+            watch.end(meter)
 
     def fetch(self, name: str, disks: t.Iterable[overlay.Disk], xml: str) -> None:
         """One that is off there, to here."""

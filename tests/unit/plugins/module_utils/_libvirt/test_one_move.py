@@ -180,9 +180,24 @@ def test_what_moves_no_more_is_overdue_after_a_while() -> None:
     assert overdue(VM(RUNNING), {"disk_remaining": 4, "disk_processed": 1}, {"disk_remaining": 4, "disk_processed": 2})[0] == ""
 
 
-def test_while_the_other_host_makes_ready_or_libvirt_has_no_job_nothing_has_to_move() -> None:
-    assert overdue(VM(RUNNING), {"memory_total": 0, "memory_remaining": 0}) == ["", ""]
+def test_after_it_has_begun_libvirt_may_have_no_job() -> None:
     assert overdue(VM(RUNNING), {"memory_remaining": 7}, {"type": 0}) == ["", ""]
+
+
+@pytest.mark.parametrize("job", [{"type": 0}, {"type": 2, "memory_total": 0, "memory_remaining": 0}])
+@pytest.mark.parametrize(("state", "limit"), [(PAUSED, moving.STALL), (RUNNING, moving.FLUSH)])
+def test_the_other_host_has_less_time_to_make_ready_for_one_that_stands_still(
+    job: dict[str, int], state: tuple[int, int], limit: float
+) -> None:
+    vm = VM(state)
+    vm.job = job
+    made, dummy = watch(vm)
+    made._look(vm)
+    said = f"nothing of it went over for {limit:g} s (the other host makes ready for it)"
+    assert [made._overdue(made._began + limit + more) for more in (-1, 1)] == ["", said]
+    vm.job = JOB
+    made._look(vm)
+    assert made._overdue(made._began + 30) == "", "from now on it counts what goes"
 
 
 def test_one_that_was_told_to_stop_has_less_time() -> None:

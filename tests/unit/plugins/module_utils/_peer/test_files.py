@@ -202,6 +202,26 @@ def test_two_do_not_write_one_file(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "b").read_bytes() == b"abc"
 
 
+def test_a_file_whose_giver_waits_no_longer_does_not_come_into_its_place(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk hung meanwhile: by then somebody else has that place, maybe."""
+    goes, flush = threading.Event(), files._flush
+    monkeypatch.setattr(files, "_flush", lambda *words: goes.wait(20) and flush(*words))
+    (tmp_path / "b").write_bytes(b"new")
+    with Ends() as ends:
+        ends.take(tmp_path / "b")
+        for kind, payload in [(wire.FILE, b'{"size": 3, "data": 3}'), (wire.DATA, b"abc"), (wire.END, GOOD), (wire.PING, b"")]:
+            ends.here.send(kind, payload)
+        os.close(ends.here.target)
+        ends._fds.remove(ends.here.target)
+        goes.set()
+        assert ends._thread
+        ends._thread.join(20)
+        assert isinstance(ends.failure, Cut)
+    assert os.listdir(tmp_path) == ["b"] and (tmp_path / "b").read_bytes() == b"new"
+
+
 def test_a_file_that_is_changed_meanwhile_is_not_given(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay(tmp_path / "a", 3 * files.PIECE, [(0, b"x" * files.PIECE * 3)])
     with Ends() as ends:

@@ -222,6 +222,18 @@ def test_a_slow_stream_is_never_ended(seen: Seen) -> None:
     assert seen.aborted == []
 
 
+def test_one_that_is_to_end_is_ended_as_soon_as_there_is_anything_to_end() -> None:
+    meter, ended = Meter("web.vda.qcow2"), list[str]()
+    meter.abort = lambda: ended.append(meter.failure)
+    watch = Watch(lambda text, **dummy: None, stop=lambda: True)
+    watch.look(meter, time.monotonic())
+    assert ended == []
+    meter.waits_for = "hv2"
+    watch.look(meter, time.monotonic())
+    watch.look(meter, time.monotonic())
+    assert ended == ["web.vda.qcow2 was stopped on its way"] and not meter.idle > 1
+
+
 def test_the_watch_looks_by_itself_at_what_has_begun_and_not_at_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "LOOK", 0.01)
     lines: list[str] = []

@@ -37,7 +37,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Pro
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import dirty, overlay, variables
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import moving as migration
 from ansible_collections.hvm.pair.plugins.module_utils._pair import modes, operation, role
-from ansible_collections.hvm.pair.plugins.module_utils._peer import probe, relay
+from ansible_collections.hvm.pair.plugins.module_utils._peer import flow, probe, relay
 from ansible_collections.hvm.pair.plugins.module_utils._peer.channel import PeerLost
 from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     arrive,
@@ -133,7 +133,8 @@ class Moving(Lab):
     :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who asked hears nothing.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
-    :ivar stuck: VMs whose disks the other host takes nothing of. :ivar closed: endpoints of relays that have ended.
+    :ivar stuck: VMs whose disks the other host takes nothing of; `unready`: that its libvirt hangs with before any of it goes
+        over; `unkept`: files that it does not get to its disk. :ivar closed: endpoints of relays that have ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
     """
 
@@ -153,6 +154,8 @@ class Moving(Lab):
         self.excused: list[str] = []
         self.lively: set[str] = set()
         self.stuck: set[str] = set()
+        self.unready: set[str] = set()
+        self.unkept: set[str] = set()
         self.closed: list[str] = []
         self.no_room: set[str] = set()
         self.rates: list[int] = []
@@ -568,6 +571,7 @@ class Moving(Lab):
         patch.setattr(serving.address, "take_back", self.take_back)
         patch.setattr(serving.shared_ip, "take", self.take_address)
         patch.setattr(relay, "Relay", self.relay_class())
+        patch.setattr(flow, "LOOK", 0.05)
         patch.setattr(relay, "push", self.push)
         patch.setattr(relay, "fetch", self.fetch)
         patch.setattr(serving, "bring", self.bring)
@@ -791,9 +795,14 @@ class Moving(Lab):
         path.touch()
         self.layers[path.stat().st_ino] = Layer(set(layer.writes), below=self.disks[target.name][base])
 
-    def push(self, dummy: t.Any, name: str, path: str) -> None:
+    def push(self, dummy: t.Any, name: str, path: str, meter: flow.Meter) -> None:
         self.do(f"push {name}")
         assert os.path.basename(path) == name
+        if name in self.unkept:
+            ends = threading.Event()
+            meter.abort, meter.waits_for = ends.set, self.other().name
+            assert ends.wait(10), "it waits for ever"
+            raise HvmError(meter.failure)
         self._copy(self.at, self.other(), name)
 
     def fetch(self, dummy: t.Any, name: str, path: str) -> None:
@@ -1050,6 +1059,15 @@ class Domain:
         self._wait()
         self.lab.aborted = True
 
+    def _make_ready(self) -> None:
+        """As long as the other host's libvirt hangs, and this process is connected to it."""
+        closed, end = self.lab.closed.count("libvirt"), time.monotonic() + 10
+        while self._name in self.lab.unready:
+            assert time.monotonic() < end, "it waits for ever"
+            time.sleep(0.01)
+            if self.lab.closed.count("libvirt") > closed:
+                raise Error("client socket is closed", 38)
+
     def jobStats(self) -> dict[str, t.Any]:
         if self._name in self.lab.stuck:
             return {"type": 2, "memory_total": 1 << 30, "memory_remaining": 1 << 20, "disk_remaining": 1 << 16}
@@ -1093,6 +1111,7 @@ class Domain:
         phase, landed, before = "begun", False, None
         try:
             lab.do(f"migrate {name}")
+            self._make_ready()
             self._converge(flags)
             self._wait()
             self._ask_both(target)

@@ -38,7 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
+from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, Off, each_strike, ended, migrate, pair, recovered
 from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
@@ -69,6 +69,11 @@ def on(lab: Moving, effect: str, act: t.Callable[[], object]) -> None:
         act()
 
     lab.faults[effect] = fault
+
+
+def dies() -> None:
+    """The agent of the other host."""
+    raise Off
 
 
 # ---- there
@@ -547,6 +552,32 @@ def test_one_that_waits_for_a_pool_which_takes_nothing_goes_on_here(
     said = "told to stop, and had not done so" if cancelled else "nothing of it went over for 0.3 s (1.0 MiB of 1.0 GiB of memory"
     with pytest.raises(HvmError, match=f"{re.escape(said)}.*so the migration was undone.*zpool status"):
         migrate(lab)
+    lab.whole(lab.hv1, OFF)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_one_that_is_off_and_does_not_get_to_the_disks_there_is_waited_for_with_an_end(
+    lab: Moving, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    monkeypatch.setattr(passage, "GIVE_UP", 0.3 + 60 * cancelled)
+    on(lab, "hv1 confirm db", lambda: lab.end(lab.hv1, "web"))
+    lab.unkept.add("web.vda.qcow2")
+    said = "no byte of web.vda.qcow2 has moved for 0 s: it waits for hv2"
+    if cancelled:
+        cancels(lab, "hv1 push web.vda.qcow2", cancelling.BACK)
+        said = "somebody has cancelled it while web moved"
+    with pytest.raises(HvmError, match=f"{said}; so the migration was undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, [*OFF, "web"])
+
+
+def test_one_that_is_paused_for_a_host_that_does_not_make_ready_goes_on(lab: Moving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "STALL", 0.3)
+    monkeypatch.setattr(migration, "ENDING", 0.3)
+    lab.unready.add("web")
+    said = re.escape("nothing of it went over for 0.3 s (the other host makes ready for it)")
+    with pytest.raises(HvmError, match=f"{said}.*so the migration was undone.*zpool status"):
+        migrate(lab, policy=modes.Policy(wish=modes.DIRECT))
     lab.whole(lab.hv1, OFF)
 
 
@@ -1032,6 +1063,41 @@ def stays(lab: Moving, text: str = "db stay on hv2") -> None:
     assert lab.hv1.pending() == "migrate_unsecure: stays as it is"
 
 
+ARRIVED = "hv2 journal migrate_unsecure: arrived"
+
+
+def test_one_that_was_not_taken_in_is_asked_for_once_more_when_what_has_moved_stays(lab: Moving) -> None:
+    on(lab, ARRIVED, lambda: on(lab, ARRIVED, fails()))
+    with pytest.raises(HvmError, match=r"no space left on device\); db, web stay on hv2") as raised:
+        migrate(lab, stay=True)
+    assert "standing still" not in str(raised.value)
+    assert (lab.hv2.vms["web"]["state"], lab.hv1.journal()["moved"]) == (RUNNING, ["db", "web"])
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+@pytest.mark.parametrize("fault", [fails(), dies])
+def test_one_that_is_still_not_taken_in_then_is_named(lab: Moving, fault: t.Callable[[], None]) -> None:
+    on(lab, ARRIVED, lambda: lab.faults.update({ARRIVED: fault}))
+    with pytest.raises(HvmError, match=r"db stay on hv2; gone there, and maybe standing still until then: web\. hvm"):
+        migrate(lab, stay=True)
+    assert (lab.hv2.vms["web"]["state"], lab.hv1.vms["web"]["state"]) == (FROZEN, STOPPED)
+    assert lab.hv1.journal()["moved"] == ["db"]
+    lab.faults.clear()
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_that_has_ended_by_itself_stands_nowhere(lab: Moving) -> None:
+    on(lab, "hv1 confirm db", lambda: lab.end(lab.hv1, "web"))
+    on(lab, "hv1 push web.vda.qcow2", fails())
+    with pytest.raises(HvmError, match="db stay on hv2") as raised:
+        migrate(lab, stay=True)
+    assert "standing still" not in str(raised.value)
+
+
 def test_it_is_gone_on_with(lab: Moving) -> None:
     stays(lab)
     done = migrate(lab)
@@ -1160,6 +1226,26 @@ def test_a_vm_that_somebody_has_started_meanwhile_is_named(lab: Moving) -> None:
     lab.start(lab.hv1, "mail", FROZEN)
     with pytest.raises(Refused, match="VM mail runs, and is no part of the move"):
         migrate(lab)
+
+
+def test_one_that_sleeps_meanwhile_is_named(lab: Moving) -> None:
+    stays(lab)
+    lab.hv1.vms["web"]["state"] = "other"
+    with pytest.raises(Refused, match="VM web cannot be proven stopped"):
+        migrate(lab)
+    assert lab.effects() == []
+
+
+def test_one_that_somebody_starts_after_it_was_decided_about_the_rest_is_named(lab: Moving) -> None:
+    cancels(lab, "hv2 resume db", cancelling.STAY)
+    with pytest.raises(HvmError, match="db stay on hv2"):
+        migrate(lab)
+    lab.again()
+    lab.end(lab.hv1, "web")
+    on(lab, "hv1 journal migrate_unsecure: arrive there", lambda: lab.start(lab.hv1, "web"))
+    with pytest.raises(HvmError, match="VM web was started since the migration had begun; so the migration was undone"):
+        migrate(lab)
+    lab.whole(lab.hv1, OFF)
 
 
 def test_one_that_has_ended_meanwhile_goes_with_what_it_has_written(lab: Moving) -> None:

@@ -83,7 +83,8 @@ def moving_pair() -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     """hv1's VM web has moved to hv2, db has not."""
     entry = {"operation": "migrate_unsecure", "started": "then", "set": "s", "vms": ["db", "web"], "step": "move"}
     source = {**entry, "begun": ["web"], "moved": ["web"]}
-    me = side("hv1", "ACTIVE", pending=source, qemu=["db"], hypervisor={"running": True}, shared_ip={"in_use_by_us": False})
+    free, vms = {"in_use_by_us": False}, {"db": {"state": "running"}, "web": {"state": "stopped"}}
+    me = side("hv1", "ACTIVE", pending=source, qemu=["db"], hypervisor={"running": True}, shared_ip=free, vms=vms)
     target = {**entry, "source": "hv1", "arrived": ["web"], "step": "arrived"}
     other = side("hv2", "PASSIVE", pending=target, qemu=["web"], hypervisor={"running": True}, gate="ARRIVING")
     return me, other
