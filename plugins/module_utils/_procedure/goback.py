@@ -113,7 +113,10 @@ def bring_back(
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
-        said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG, heard).get("warnings", ())]
+        try:
+            said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG, heard).get("warnings", ())]
+        except HvmError as exc:
+            return {config.peer.name: str(exc).removeprefix(f"{config.peer.name}: ")}  # every VM is here all the same
         for text in said:
             progress.say(text)
         (warnings if warnings is not None else []).extend(said)

@@ -95,6 +95,8 @@ def prerequisites(
     policy = options.policy._replace(link=measured.link, rate=options.rate << 20)
     choices = modes.choose_all(vms, policy, measured.dirty, lambda path: guards.covered(path, me), config.me.name)
     findings = guards.migrate_unsecure(me, other, choices)
+    if begun is not None and begun.get("set"):
+        findings += overlays.newer(config, str(begun["set"]))
     if findings:
         raise Refused("the migration", findings)
     return Known(me, other, choices, measured)
@@ -317,6 +319,7 @@ class _Move:
 
     def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
         self._heed(f"before {name} moved")
+        overlays.refuse_newer(self.config, self.journal.entry["set"], again=True)  # else it would fail at the very end
         journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
         again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
@@ -417,6 +420,7 @@ class _Move:
         """:raises HvmError: when a VM is still here."""
         self.journal.step("shared IP off")
         self._heed("before the role moved")  # from that step on nobody is told that it would end
+        overlays.refuse_newer(self.config, name, again=True)
         address.give_up(self.config)
         self.watch.step("shared IP off")
         self.journal.step("stop here")

@@ -897,6 +897,73 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
     assert not lab.hv1.address and "hv1 address on" not in lab.did
 
 
+# ---- somebody takes a ZFS snapshot meanwhile
+
+SOMEBODYS = "autosnap_2026-11-23_10:00:00_hourly"
+
+
+def destroyed(lab: Moving, host: t.Any) -> None:
+    """As somebody does it whom the error has told how."""
+    for root in ROOTS:
+        host.tree[root]["snapshots"] = [snap for snap in host.tree[root]["snapshots"] if snap[0] != SOMEBODYS]
+
+
+@pytest.mark.parametrize(("effect", "last"), [("hv1 copied db", "hv1 migrate db"), ("hv1 confirm web", "hv1 migrate web")])
+def test_a_snapshot_of_somebodys_ends_it_before_libvirt_is_stopped(lab: Moving, effect: str, last: str) -> None:
+    """Else every VM would have moved, and come back. Another run takes another set, so that it is in nobody's way."""
+    on(lab, effect, lambda: lab.snapshot(SOMEBODYS, lab.hv1))
+    with pytest.raises(HvmError, match=rf"ssd/a@{SOMEBODYS} was taken since hvm_.*; rot/b@.* undone") as raised:
+        migrate(lab)
+    assert raised.value.remedy.startswith("Run it again. Nothing may take snapshots there")
+    assert "hv1 address off" not in lab.did and "hv1 systemctl stop" not in lab.did
+    assert [one for one in lab.did if one.startswith("hv1 migrate")][-1] == last
+    lab.whole(lab.hv1, OFF)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_where_vms_have_stayed_there_it_is_refused_until_that_is_destroyed(lab: Moving) -> None:
+    """It does not begin, and so nothing comes back."""
+    stays(lab)
+    lab.snapshot(SOMEBODYS, lab.hv1)
+    with pytest.raises(Refused, match=f"If nobody needs it: zfs destroy 'ssd/a@{SOMEBODYS}'"):
+        migrate(lab)
+    assert lab.effects() == []
+    destroyed(lab, lab.hv1)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_on_the_other_host_is_not_in_the_way_there(lab: Moving) -> None:
+    on(lab, "hv1 copied db", lambda: lab.snapshot(SOMEBODYS, lab.hv2))
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_on_the_other_host_keeps_no_vm_from_its_way_back(lab: Moving) -> None:
+    """Only that host's part does not end: whoever recovers is told each time what to destroy, and nothing is kept each time."""
+    on(lab, "hv1 copied web", lambda: lab.snapshot(SOMEBODYS, lab.hv2) or fails()())
+    (lab.hv2.place / "now").mkdir()
+    (lab.hv2.place / "now/cd.iso").touch()
+    remedy = f"If nobody needs it: zfs destroy 'ssd/a@{SOMEBODYS}'"
+    with pytest.raises(HvmError, match=rf"not with everything: hv2: ssd/a@{SOMEBODYS} was taken since .*{remedy}") as raised:
+        migrate(lab)
+    assert "it may be there" not in str(raised.value)
+    assert [vm["state"] for vm in lab.hv1.vms.values()] == [RUNNING, RUNNING, STOPPED] and not lab.hv2.running()
+    assert "hv1 commit db vda" in lab.did and lab.remains(lab.hv1) == [], "they do not write to overlays until then"
+    for dummy in range(2):
+        lab.again()
+        with pytest.raises(HvmError, match=rf"not everything runs: hv2: ssd/a@.*{remedy}.*then hvm.pair.recover\.$"):
+            recovered(lab, lab.hv1)
+    assert not list((lab.hv2.place / "overlays").glob("kept-*"))
+    destroyed(lab, lab.hv2)
+    lab.again()
+    lab.whole(ended(lab), OFF)
+    assert len(list((lab.hv2.place / "overlays").glob("kept-*"))) == 1
+
+
 # ---- it is struck
 
 
