@@ -36,6 +36,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     meanwhile,
     overlays,
     passage,
+    states,
     switchover,
     sync,
 )
@@ -274,8 +275,11 @@ class _Move:
         progress.say(f"overlays for {', '.join(self.moving) or 'no VM'}")
         self.watch.step("overlays")
         self.journal.step("last snapshot")
-        bases.shut(inventory.read(config.datasets))
-        name = checkpoint.take_set(config, "crash" if self.moving else "state", self.epoch, fresh=self.paused)
+        datasets, consistency = inventory.read(config.datasets), "crash" if self.moving else "state"
+        name = checkpoint.new_set_name(config, datasets, consistency)
+        states.anchor(config.state_dir, name, self.paused)  # the images' directory may be on what is shut
+        bases.shut(datasets)
+        checkpoint.take_set(config, consistency, self.epoch, anchored=name)
         self.watch.step("snapshot")
         self.journal.step("last sync", set=name)
         done = sync.sync(config, self.peer, progress, name, switchover.UNPROTECTED)

@@ -38,7 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
+from fake_moving import IMAGES, SEED, SPARSE, STRIKES, Error, Moving, each_strike, ended, migrate, pair, recovered
 from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
@@ -255,6 +255,13 @@ def test_a_vm_that_cannot_move_is_saved_and_restored_there(lab: Moving) -> None:
     assert done["vms"]["web"]["mode"] == modes.SECURE
     assert lab.did.index("hv1 save web") < lab.did.index("hv1 snapshot db")
     assert lab.did.index("hv2 record ACTIVE 4") < lab.did.index("hv2 bring web")
+
+
+def test_its_image_may_be_on_a_dataset_that_is_shut_while_the_others_move(lab: Moving) -> None:
+    lab.states_on = IMAGES
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
 
 
 def test_a_vm_is_paused_first_when_it_is_wished_so(lab: Moving) -> None:
