@@ -497,6 +497,9 @@ SENTENCES = {
     "On {}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
         "Sur {}: 'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."
     ),
+    "hvm.pair.recover on this host ends it, or says what is in the way.": (
+        "'hvm recover' sur cet hôte y met fin, ou dit ce qui l'en empêche."
+    ),
     "State: MOVING, the VMs are on both hosts": "État: MOVING, les VMs sont sur les deux hôtes",
     "hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
         "'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."

@@ -904,6 +904,26 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
     assert not lab.hv1.address and "hv1 address on" not in lab.did
 
 
+def test_an_overlay_that_cannot_be_merged_there_is_for_recover_there_and_everything_says_so(lab: Moving) -> None:
+    lab.faults["hv2 commit web vda"] = fails()
+    with pytest.raises(HvmError, match=r"hv2 is ACTIVE, but not everything is there: web: .*, then hvm\.pair\.recover there"):
+        migrate(lab)
+    for step in ("commit", "overlays into the disks"):
+        lab.again()
+        assert lab.hv2.journal()["step"] == step
+        said = f"it was last at '{step}'. hvm.pair.recover on this host ends it, or says what is in the way"
+        with pytest.raises(Refused, match=said):
+            migrate(lab, lab.hv2)
+        with lab.on(lab.hv2):
+            me = lab.observe()
+        assert [one.remedy for one in guards.vms(me, "started", "")] == [said.partition(". ")[2] + "."]
+        with pytest.raises(HvmError, match=r"web: .*no space left on device.*Mend the reason, then hvm\.pair\.recover\.$"):
+            recovered(lab, lab.hv2)
+    lab.faults.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
 # ---- somebody takes a ZFS snapshot meanwhile
 
 SOMEBODYS = "autosnap_2026-11-23_10:00:00_hourly"
