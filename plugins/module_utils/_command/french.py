@@ -1071,6 +1071,7 @@ SENTENCES = {
     "{} cannot be cancelled": "{} ne peut être interrompue",
     "Only {} can be, on the host that runs it.": "Seule {} peut l'être, sur l'hôte qui l'exécute.",
     "Only {} can be. Wait until it has ended.": "Seule {} peut l'être. Attendre qu'elle soit terminée.",
+    "VMs that have moved come back already, all of them": "les VMs déplacées reviennent déjà, toutes",
     "every VM has moved, and the role with them: nothing is left to cancel": (
         "toutes les VMs se sont déplacées, et le rôle avec elles: il n'y a plus rien à interrompre"
     ),
