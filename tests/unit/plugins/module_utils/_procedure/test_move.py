@@ -868,6 +868,28 @@ def test_one_that_stands_still_as_it_was_to_move_is_not_one_that_somebody_has_fr
     lab.whole(lab.hv1, OFF)
 
 
+def ends_there(lab: Moving, name: str) -> None:
+    """By itself, while it moves back."""
+    lab.end(lab.hv2, name)
+    raise Error("domain is not running")
+
+
+@pytest.mark.parametrize(
+    ("effect", "act"),
+    [("hv1 migrate app", lambda lab: lab.end(lab.hv2, "db")), ("hv1 migrate db", lambda lab: ends_there(lab, "db")),
+     ("hv1 copied db", lambda lab: ends_there(lab, "db"))],
+)  # fmt: skip
+def test_one_that_ends_there_while_they_come_back_comes_as_files(
+    lab: Moving, effect: str, act: t.Callable[[Moving], object]
+) -> None:
+    lab.define("app")
+    on(lab, "hv1 copied web", lambda: on(lab, effect, lambda: act(lab)) or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    assert "hv1 fetch db.vda.qcow2" in lab.did and lab.hv1.vms["db"]["state"] == STOPPED
+    lab.whole(lab.hv1, [*OFF, "db"])
+
+
 def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> None:
     on(lab, "hv1 copied web", fails())
     lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
