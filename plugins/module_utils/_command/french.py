@@ -514,6 +514,9 @@ SENTENCES = {
     "On {}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
         "Sur {}: 'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."
     ),
+    "hvm.pair.recover on this host ends it, or says what is in the way.": (
+        "'hvm recover' sur cet hôte y met fin, ou dit ce qui l'en empêche."
+    ),
     "State: MOVING, the VMs are on both hosts": "État: MOVING, les VMs sont sur les deux hôtes",
     "hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back.": (
         "'hvm migrate unsecure' la poursuit, 'hvm recover' fait revenir les VMs."
@@ -1085,6 +1088,7 @@ SENTENCES = {
     "{} cannot be cancelled": "{} ne peut être interrompue",
     "Only {} can be, on the host that runs it.": "Seule {} peut l'être, sur l'hôte qui l'exécute.",
     "Only {} can be. Wait until it has ended.": "Seule {} peut l'être. Attendre qu'elle soit terminée.",
+    "VMs that have moved come back already, all of them": "les VMs déplacées reviennent déjà, toutes",
     "every VM has moved, and the role with them: nothing is left to cancel": (
         "toutes les VMs se sont déplacées, et le rôle avec elles: il n'y a plus rien à interrompre"
     ),

@@ -37,7 +37,9 @@ def _moving(found: dict[str, t.Any], alone: bool) -> str:
     if "arrived" in entry and found["role"]["now"] == "PASSIVE":
         if alone and entry["arrived"]:
             return "hvm.pair.recover; if the other host is lost: hvm.pair.failover goes on with the VMs that have moved here"
-        return f"hvm.pair.recover on {entry.get('source') or 'the other host'}, or hvm.pair.migrate_unsecure to go on there"
+        if moving.is_on_its_own(entry):
+            return IT_RECOVERS
+        return f"hvm.pair.recover on {entry['source']}, or hvm.pair.migrate_unsecure to go on there"
     if found["role"]["now"] == "ACTIVE" and "arrived" not in entry and entry["step"] in moving.FORWARD:
         return "hvm.pair.migrate_unsecure goes on with it, if it can; hvm.pair.recover brings all VMs back"
     return IT_RECOVERS

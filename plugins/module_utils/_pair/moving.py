@@ -185,6 +185,11 @@ def gave_away(side: Observation) -> bool:
     return entry is not None and entry["step"] in (TAKE_OVER, COMMIT) and side.get("gate") in (ARRIVING, ACTIVE)
 
 
+def is_on_its_own(entry: Entry) -> bool:
+    """Whether a target was told to take over, or has begun to go on by an operator's word: its source does no more about it."""
+    return ARRIVED in entry and (entry["step"] in (TAKE_OVER, COMMIT) or SOURCE not in entry)
+
+
 # ---- where each VM is
 
 
@@ -276,9 +281,10 @@ def may_relay(gate: str, lock_operation: str) -> bool:
 
 def ways(entry: Entry) -> str:
     """What ends it, as a sentence; for whoever is refused because of it, and for the status."""
-    if "arrived" in entry:
-        on = str(entry.get(SOURCE) or "the other host")
-        return f"On {on}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back."
+    if is_on_its_own(entry):
+        return "hvm.pair.recover on this host ends it, or says what is in the way."
+    if ARRIVED in entry:
+        return f"On {entry[SOURCE]}: hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back."
     if entry["step"] in FORWARD:
         return "hvm.pair.migrate_unsecure goes on with it, hvm.pair.recover brings the VMs back."
     return "hvm.pair.recover finishes it or undoes it, and says which."

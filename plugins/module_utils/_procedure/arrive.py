@@ -253,6 +253,7 @@ def depart(config: PairConfig) -> dict[str, t.Any]:
         conn.close()
     bases.reopen(config.datasets)
     hypervisor.stop(config, Progress())
+    overlays.refuse_newer(config, str(journal.entry["set"]))  # before anything is kept: that would be so each time
     kept = meanwhile.keep(config, str(journal.entry["set"]), list(journal.entry["overlays"]))
     overlays.back_to(config, str(journal.entry["set"]))
     with contextlib.suppress(HvmError):

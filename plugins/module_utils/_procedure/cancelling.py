@@ -70,4 +70,6 @@ def refusal(
         if mine:
             return "every VM has moved, and the role with them: nothing is left to cancel", f"To go back, migrate from {other}."
         return f"{running} is run by {other}; here its lock is only lent", f"Cancel it there, on {other}."
+    if mine and mine["step"] == moving.COMING_BACK:
+        return "VMs that have moved come back already, all of them", "Wait until it has ended."
     return None

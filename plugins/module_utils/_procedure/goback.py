@@ -102,18 +102,22 @@ def bring_back(
             progress.say(f"{config.peer.name}: {what['text']}")
 
     with passage.Passage(config, peer) as way:
-        for name in sorted(disks):
+        for name in sorted({*there, *entry["begun"]}.intersection(disks)):
             try:
+                other = peer.call("observe")  # the one before it has taken minutes, maybe: this one may have ended since
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")
-                elif name in entry["begun"] and _drop(conn, way, peer, name, other, name in entry["frozen"], heard):
+                elif _drop(conn, way, peer, name, other, name in entry["frozen"], heard):
                     _bring(conn, way, peer, name, disks[name], peer.call("observe"), journal)
                     progress.say(f"{name} is back")
             except Exception as exc:  # noqa: BLE001  the others come back all the same
                 errors[name] = str(exc)
     if not errors:
-        said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG, heard).get("warnings", ())]
+        try:
+            said = [f"{config.peer.name}: {text}" for text in peer.call("depart", LONG, heard).get("warnings", ())]
+        except HvmError as exc:
+            return {config.peer.name: str(exc).removeprefix(f"{config.peer.name}: ")}  # every VM is here all the same
         for text in said:
             progress.say(text)
         (warnings if warnings is not None else []).extend(said)
@@ -186,7 +190,13 @@ def _bring(
     overlays.put_by(disks)
     if running:
         overlays.make(disks)
-        _move_back(conn, way, name, disks, entry)
+        try:
+            _move_back(conn, way, name, disks, entry)
+        except HvmError:
+            if name in qemu_processes() or not migration.has_ended(way.libvirt, name):
+                raise
+            running, xml = False, _definition(conn, way, name, True)  # it has ended by itself meanwhile
+    if running:
         overlays.durable(disks)
     else:
         way.fetch(name, disks, xml)

@@ -37,6 +37,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     meanwhile,
     overlays,
     passage,
+    states,
     switchover,
     sync,
 )
@@ -96,6 +97,8 @@ def prerequisites(
     policy = options.policy._replace(link=measured.link, rate=options.rate << 20)
     choices = modes.choose_all(vms, policy, measured.dirty, lambda path: guards.covered(path, me), config.me.name)
     findings = guards.migrate_unsecure(me, other, choices)
+    if begun is not None and begun.get("set"):
+        findings += overlays.newer(config, str(begun["set"]))
     if findings:
         raise Refused("the migration", findings)
     return Known(me, other, choices, measured)
@@ -274,8 +277,11 @@ class _Move:
         progress.say(f"overlays for {', '.join(self.moving) or 'no VM'}")
         self.watch.step("overlays")
         self.journal.step("last snapshot")
-        bases.shut(inventory.read(config.datasets))
-        name = checkpoint.take_set(config, "crash" if self.moving else "state", self.epoch, fresh=self.paused)
+        datasets, consistency = inventory.read(config.datasets), "crash" if self.moving else "state"
+        name = checkpoint.new_set_name(config, datasets, consistency)
+        states.anchor(config.state_dir, name, self.paused)  # the images' directory may be on what is shut
+        bases.shut(datasets)
+        checkpoint.take_set(config, consistency, self.epoch, anchored=name)
         self.watch.step("snapshot")
         self.journal.step("last sync", set=name)
         done = sync.sync(config, self.peer, progress, name, switchover.UNPROTECTED)
@@ -319,6 +325,7 @@ class _Move:
 
     def _move(self, conn: t.Any, there: passage.Passage, name: str) -> None:
         self._heed(f"before {name} moved")
+        overlays.refuse_newer(self.config, self.journal.entry["set"], again=True)  # else it would fail at the very end
         journal, began = self.journal, time.monotonic()
         disks = overlays.disks(journal.entry["overlays"])[name]
         again, frozen = name in journal.entry["begun"], set(journal.entry["frozen"])
@@ -433,6 +440,7 @@ class _Move:
         """:raises HvmError: when a VM is still here."""
         self.journal.step("shared IP off")
         self._heed("before the role moved")  # from that step on nobody is told that it would end
+        overlays.refuse_newer(self.config, name, again=True)
         address.give_up(self.config)
         self.watch.step("shared IP off")
         self.journal.step("stop here")

@@ -16,7 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run, succeeds
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import Finding, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._core.files import read_text, sync_directory, write_atomic
 from ansible_collections.hvm.pair.plugins.module_utils._core.progress import Progress
 from ansible_collections.hvm.pair.plugins.module_utils._libvirt import overlay
@@ -248,16 +248,45 @@ def sizes() -> dict[str, int]:
     return found
 
 
+def newer(config: PairConfig, name: str, datasets: inventory.Inventory | None = None) -> list[Finding]:
+    """Snapshots that somebody has taken on this host since the set of the move: it does not go back to that beneath them.
+
+    Nor are empty ones left alone: the next increment, from the set, is received only where that is the newest snapshot.
+    """
+    found = list[Finding]()
+    for dataset, entry in (inventory.read(config.datasets) if datasets is None else datasets).items():
+        there = [snap[0] for snap in entry["snapshots"]]
+        if name not in there:
+            what = f"{dataset} does not have {name}, the set of the move"
+            found.append(Finding(what, f"See what it is: zfs list -t snapshot '{dataset}'.", config.me.name))
+            continue
+        for one in there[there.index(name) + 1 :]:
+            what = f"{dataset}@{one} was taken since {name}, the set of the move"
+            found.append(Finding(what, f"If nobody needs it: zfs destroy '{dataset}@{one}'.", config.me.name))
+    return found
+
+
+def refuse_newer(config: PairConfig, name: str, datasets: inventory.Inventory | None = None, again: bool = False) -> None:
+    """:param again: a run from the beginning takes another set, and nothing need be destroyed.
+
+    :raises HvmError: with all of them.
+    """
+    found = newer(config, name, datasets)
+    if found:
+        remedy = "Run it again." if again else " ".join(one.remedy for one in found)
+        remedy += " Nothing may take snapshots there (sanoid, a timer) while VMs are on both hosts."
+        raise HvmError("; ".join(one.what for one in found), remedy)
+
+
 def back_to(config: PairConfig, name: str) -> None:
     """The datasets are exactly on the set again: since it was taken only libvirt wrote to them, of VMs that are elsewhere.
 
-    :raises HvmError: when disks were written to.
+    :raises HvmError: when disks were written to, or somebody has taken snapshots.
     """
     datasets = inventory.read(config.datasets)
     own = bases.libvirts(datasets)
+    refuse_newer(config, name, datasets)
     for dataset, entry in datasets.items():
-        if not entry["snapshots"] or entry["snapshots"][-1][0] != name:
-            raise HvmError(f"{dataset}: {name} is not its newest snapshot")
         if dataset not in own and inventory.prop(entry, "written") in ("0", "-"):
             continue
         if dataset not in own and not kept.untouched(dataset, name):

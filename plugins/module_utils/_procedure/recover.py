@@ -161,7 +161,8 @@ def ended(config: PairConfig, done: dict[str, t.Any]) -> dict[str, t.Any]:
         said = "; ".join(f"{name}: {text}" for name, text in sorted(errors.items()))
         what = f"{config.me.name} is ACTIVE, but not everything runs: {said}"
         # while VMs are on both hosts no VM is started or restored by hand
-        then = "hvm.pair.recover" if moving.source({"pending": operation.pending()}) else "hvm_vm state=restored or state=started"
+        now = {"pending": operation.pending()}
+        then = "hvm.pair.recover" if moving.source(now) or moving.target(now) else "hvm_vm state=restored or state=started"
         raise HvmError(what, f"Mend the reason, then {then}.", changed=True, **done)
     return done
 

@@ -40,13 +40,14 @@ def _below(path: str, directory: str) -> bool:
 
 
 def shut(inventory: Inventory) -> None:
-    """Mounted ones only. Their superblocks become read-only, their mounts stay as they are.
+    """Mounted ones only. Their superblocks become read-only, their mounts stay as they are. One that its owner has made read-only
+    is left alone: it is shut, and `reopen` would take that from it.
 
     QEMU is in a mount namespace of its own, where each mount has the flags that it had when QEMU started: through one that was
     read-only then QEMU can never write. Since 2.2 ``zfs set readonly=on`` changes the mount as well (zfs_mount_setattr); it is
     changed back.
     """
-    names = images(inventory)
+    names = [name for name in images(inventory) if inventory[name]["props"].get("readonly") != ["on", "local"]]
     if names:
         run(["zfs", "set", "readonly=on", f"{MARK}=on", *names])
     points = mountable(inventory)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -133,6 +134,7 @@ class Moving(Lab):
     :ivar unconfirmed: VMs with whose moves the source's libvirt dies right before it ends them there: who asked hears nothing.
     :ivar dirty: VM -> MiB of its memory that change in a second; one that is not there cannot be measured. :ivar link: bytes per
         second that the link carries. :ivar asked: what was measured.
+    :ivar states_on: the root that state images are on.
     :ivar stuck: VMs whose disks the other host takes nothing of; `unready`: that its libvirt hangs with before any of it goes
         over; `unkept`: files that it does not get to its disk. :ivar closed: endpoints of relays that have ended.
     :ivar cause: why what was struck has ended. :ivar pending: hosts whose journal had not ended then.
@@ -156,6 +158,7 @@ class Moving(Lab):
         self.stuck: set[str] = set()
         self.unready: set[str] = set()
         self.unkept: set[str] = set()
+        self.states_on = LIBVIRTS
         self.closed: list[str] = []
         self.no_room: set[str] = set()
         self.rates: list[int] = []
@@ -562,7 +565,7 @@ class Moving(Lab):
         patch.setattr(dirty, "SECONDS", 0)
         patch.setattr(probe, "carries", lambda dummy: lab.asked.append("link") or lab.link)
         patch.setattr(switchover.domains, "connect", self.connect)
-        patch.setattr(checkpoint.states, "anchor", lambda *dummy: [])
+        patch.setattr(checkpoint.states, "anchor", self.anchor)
         patch.setattr(checkpoint, "save_all", self.save_all)
         patch.setattr(checkpoint, "restore_all", self.restore_all)
         patch.setattr(sync, "sync", self.sync)
@@ -820,6 +823,12 @@ class Moving(Lab):
             self.end(self.at, name, 5)
             paused[name] = 1.0
         return sorted(infos)
+
+    def anchor(self, *dummy: t.Any) -> list[str]:
+        """A manifest beside each image is written."""
+        if self.at.images and self.at.tree[self.states_on]["props"]["readonly"][0] == "on":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return sorted(self.at.images)
 
     def restore_all(
         self,

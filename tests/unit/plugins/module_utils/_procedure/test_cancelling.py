@@ -20,6 +20,7 @@ SOURCE = {"operation": "migrate_unsecure", "step": "move"}
 NOTHING = "nothing runs here that could be cancelled. Only migrate_unsecure can be, on the host that runs it."
 ALL = "every VM has moved, and the role with them: nothing is left to cancel. To go back, migrate from hv2."
 LENT = "migrate_unsecure is run by hv2; here its lock is only lent. Cancel it there, on hv2."
+BACK = "VMs that have moved come back already, all of them. Wait until it has ended."
 TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "source": "hv1"}
 
 
@@ -41,6 +42,8 @@ TARGET = {"operation": "migrate_unsecure", "step": "arrived", "arrived": [], "so
         ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "shared IP off"}, ALL),
         ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "stop here"}, ALL),
         ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "hand over"}, ALL),
+        # nobody looks for the word there, either, and they do not stay
+        ("migrate_unsecure", "ACTIVE", {**SOURCE, "step": "coming back"}, BACK),
     ],
 )  # fmt: skip
 def test_who_may_be_told(running: str, now: str, entry: dict[str, t.Any] | None, said: str) -> None:

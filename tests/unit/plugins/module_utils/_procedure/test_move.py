@@ -38,7 +38,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from fake_moving import SEED, SPARSE, STRIKES, Error, Moving, Off, each_strike, ended, migrate, pair, recovered
+from fake_moving import IMAGES, SEED, SPARSE, STRIKES, Error, Moving, Off, each_strike, ended, migrate, pair, recovered
 from fake_pair import FROZEN, ROOTS, RUNNING, STOPPED, Killed
 
 #: VMs that nobody lets run: mail is off; of the others no journal said that they ran.
@@ -260,6 +260,13 @@ def test_a_vm_that_cannot_move_is_saved_and_restored_there(lab: Moving) -> None:
     assert done["vms"]["web"]["mode"] == modes.SECURE
     assert lab.did.index("hv1 save web") < lab.did.index("hv1 snapshot db")
     assert lab.did.index("hv2 record ACTIVE 4") < lab.did.index("hv2 bring web")
+
+
+def test_its_image_may_be_on_a_dataset_that_is_shut_while_the_others_move(lab: Moving) -> None:
+    lab.states_on = IMAGES
+    lab.hv1.vms["web"]["move"] = modes.SECURE
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
 
 
 def test_a_vm_is_paused_first_when_it_is_wished_so(lab: Moving) -> None:
@@ -892,6 +899,28 @@ def test_one_that_stands_still_as_it_was_to_move_is_not_one_that_somebody_has_fr
     lab.whole(lab.hv1, OFF)
 
 
+def ends_there(lab: Moving, name: str) -> None:
+    """By itself, while it moves back."""
+    lab.end(lab.hv2, name)
+    raise Error("domain is not running")
+
+
+@pytest.mark.parametrize(
+    ("effect", "act"),
+    [("hv1 migrate app", lambda lab: lab.end(lab.hv2, "db")), ("hv1 migrate db", lambda lab: ends_there(lab, "db")),
+     ("hv1 copied db", lambda lab: ends_there(lab, "db"))],
+)  # fmt: skip
+def test_one_that_ends_there_while_they_come_back_comes_as_files(
+    lab: Moving, effect: str, act: t.Callable[[Moving], object]
+) -> None:
+    lab.define("app")
+    on(lab, "hv1 copied web", lambda: on(lab, effect, lambda: act(lab)) or fails()())
+    with pytest.raises(HvmError, match="undone"):
+        migrate(lab)
+    assert "hv1 fetch db.vda.qcow2" in lab.did and lab.hv1.vms["db"]["state"] == STOPPED
+    lab.whole(lab.hv1, [*OFF, "db"])
+
+
 def test_a_way_back_that_fails_for_one_vm_is_taken_by_recover(lab: Moving) -> None:
     on(lab, "hv1 copied web", fails())
     lab.faults["hv1 migrate db"] = lambda: lab.faults.update({"hv1 migrate db": fails("it does not come back")})
@@ -926,6 +955,93 @@ def test_the_address_comes_back_when_it_was_there(lab: Moving) -> None:
     with pytest.raises(HvmError, match="undone"):
         migrate(lab)
     assert not lab.hv1.address and "hv1 address on" not in lab.did
+
+
+def test_an_overlay_that_cannot_be_merged_there_is_for_recover_there_and_everything_says_so(lab: Moving) -> None:
+    lab.faults["hv2 commit web vda"] = fails()
+    with pytest.raises(HvmError, match=r"hv2 is ACTIVE, but not everything is there: web: .*, then hvm\.pair\.recover there"):
+        migrate(lab)
+    for step in ("commit", "overlays into the disks"):
+        lab.again()
+        assert lab.hv2.journal()["step"] == step
+        said = f"it was last at '{step}'. hvm.pair.recover on this host ends it, or says what is in the way"
+        with pytest.raises(Refused, match=said):
+            migrate(lab, lab.hv2)
+        with lab.on(lab.hv2):
+            me = lab.observe()
+        assert [one.remedy for one in guards.vms(me, "started", "")] == [said.partition(". ")[2] + "."]
+        with pytest.raises(HvmError, match=r"web: .*no space left on device.*Mend the reason, then hvm\.pair\.recover\.$"):
+            recovered(lab, lab.hv2)
+    lab.faults.clear()
+    lab.again()
+    lab.whole(ended(lab), OFF)
+
+
+# ---- somebody takes a ZFS snapshot meanwhile
+
+SOMEBODYS = "autosnap_2026-11-23_10:00:00_hourly"
+
+
+def destroyed(lab: Moving, host: t.Any) -> None:
+    """As somebody does it whom the error has told how."""
+    for root in ROOTS:
+        host.tree[root]["snapshots"] = [snap for snap in host.tree[root]["snapshots"] if snap[0] != SOMEBODYS]
+
+
+@pytest.mark.parametrize(("effect", "last"), [("hv1 copied db", "hv1 migrate db"), ("hv1 confirm web", "hv1 migrate web")])
+def test_a_snapshot_of_somebodys_ends_it_before_libvirt_is_stopped(lab: Moving, effect: str, last: str) -> None:
+    """Else every VM would have moved, and come back. Another run takes another set, so that it is in nobody's way."""
+    on(lab, effect, lambda: lab.snapshot(SOMEBODYS, lab.hv1))
+    with pytest.raises(HvmError, match=rf"ssd/a@{SOMEBODYS} was taken since hvm_.*; rot/b@.* undone") as raised:
+        migrate(lab)
+    assert raised.value.remedy.startswith("Run it again. Nothing may take snapshots there")
+    assert "hv1 address off" not in lab.did and "hv1 systemctl stop" not in lab.did
+    assert [one for one in lab.did if one.startswith("hv1 migrate")][-1] == last
+    lab.whole(lab.hv1, OFF)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_where_vms_have_stayed_there_it_is_refused_until_that_is_destroyed(lab: Moving) -> None:
+    """It does not begin, and so nothing comes back."""
+    stays(lab)
+    lab.snapshot(SOMEBODYS, lab.hv1)
+    with pytest.raises(Refused, match=f"If nobody needs it: zfs destroy 'ssd/a@{SOMEBODYS}'"):
+        migrate(lab)
+    assert lab.effects() == []
+    destroyed(lab, lab.hv1)
+    lab.again()
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_on_the_other_host_is_not_in_the_way_there(lab: Moving) -> None:
+    on(lab, "hv1 copied db", lambda: lab.snapshot(SOMEBODYS, lab.hv2))
+    migrate(lab)
+    lab.whole(lab.hv2, OFF)
+
+
+def test_one_on_the_other_host_keeps_no_vm_from_its_way_back(lab: Moving) -> None:
+    """Only that host's part does not end: whoever recovers is told each time what to destroy, and nothing is kept each time."""
+    on(lab, "hv1 copied web", lambda: lab.snapshot(SOMEBODYS, lab.hv2) or fails()())
+    (lab.hv2.place / "now").mkdir()
+    (lab.hv2.place / "now/cd.iso").touch()
+    remedy = f"If nobody needs it: zfs destroy 'ssd/a@{SOMEBODYS}'"
+    with pytest.raises(HvmError, match=rf"not with everything: hv2: ssd/a@{SOMEBODYS} was taken since .*{remedy}") as raised:
+        migrate(lab)
+    assert "it may be there" not in str(raised.value)
+    assert [vm["state"] for vm in lab.hv1.vms.values()] == [RUNNING, RUNNING, STOPPED] and not lab.hv2.running()
+    assert "hv1 commit db vda" in lab.did and lab.remains(lab.hv1) == [], "they do not write to overlays until then"
+    for dummy in range(2):
+        lab.again()
+        with pytest.raises(HvmError, match=rf"not everything runs: hv2: ssd/a@.*{remedy}.*then hvm.pair.recover\.$"):
+            recovered(lab, lab.hv1)
+    assert not list((lab.hv2.place / "overlays").glob("kept-*"))
+    destroyed(lab, lab.hv2)
+    lab.again()
+    lab.whole(ended(lab), OFF)
+    assert len(list((lab.hv2.place / "overlays").glob("kept-*"))) == 1
 
 
 # ---- it is struck

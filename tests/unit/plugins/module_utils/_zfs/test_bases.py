@@ -56,6 +56,14 @@ def test_they_are_shut_and_marked_at_once_and_their_mounts_stay_writable(asked: 
     ]
 
 
+def test_what_its_owner_has_made_read_only_is_not_marked_and_so_stays_read_only(asked: list[list[str]]) -> None:
+    iso, below = entry("/srv/iso"), entry("/srv/iso/old")
+    iso["props"]["readonly"], below["props"]["readonly"] = ["on", "local"], ["on", "inherited"]
+    bases.shut({"ssd/pair/iso": iso, "ssd/pair/iso/old": below, "ssd/pair/srv": TREE["ssd/pair/srv"]})
+    assert asked[0][4:] == ["ssd/pair/srv", "ssd/pair/iso/old"], "one that inherits it does so again afterwards"
+    assert ["mount", "-o", "remount,bind,rw", "/srv/iso"] not in asked
+
+
 def test_without_any_nothing_is_asked_for(asked: list[list[str]]) -> None:
     bases.shut({name: TREE[name] for name in ("ssd/pair", "ssd/pair/etc", "ssd/pair/vol")})
     assert asked == []
