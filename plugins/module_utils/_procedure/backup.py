@@ -271,6 +271,7 @@ class _Backup:
             except BaseException as exc:
                 if not errors:
                     journal.done(f"failed, the VMs go on: {exc}")
+                    checkpoint.drop_half(exc, self.progress.say)
                 self._say_clocks()
                 if errors:
                     raise _still_down(errors) from exc

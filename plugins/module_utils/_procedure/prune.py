@@ -153,11 +153,12 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
     soon = now.timestamp() + TOLERANCE
     # the newest one is what the next sync starts from
     later = [name for name in ahead if taken.get(name, soon + 1) > soon and name != max(sets)]
+    gaps = inventory.gaps(mine, sets)
     verdict = judge(
         config,
         mine,
         ours(protect.held(config.datasets, config.pair), config.pair) if sets else {},
-        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone, taken),
+        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone, taken, gaps),
     )
     doomed = retention.doomed(verdict.decisions, sets)
     blocked = blocked_sets(doomed.snapshots)

@@ -332,6 +332,32 @@ def test_one_that_goes_on_during_the_snapshot_makes_the_set_a_false_promise(host
     assert host.world.states() == {"web": RUNNING, "db": RUNNING}
 
 
+@pytest.mark.parametrize("left", [{}, {"tank/vm@x": "a clone depends on it"}])
+def test_half_a_set_goes_when_the_vms_go_on(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch, left: dict[str, str]
+) -> None:
+    host = host_with(VM("web"), VM("db"))
+    gone: list[str] = []
+
+    def refused(what: str) -> None:
+        if what == "snapshot":
+            raise HvmError("cannot create snapshots : out of space", half=["tank/vm@x", "tank/vm/state@x"])
+
+    def destroy(half: list[str]) -> dict[str, str]:
+        assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+        gone.extend(half)
+        return left
+
+    host.fault = refused
+    monkeypatch.setattr(backup.checkpoint.protect, "destroy", destroy)
+    with pytest.raises(HvmError, match="out of space"):
+        host.backup()
+    assert gone == ["tank/vm@x", "tank/vm/state@x"]
+    said = "and tank/vm@x stays: a clone depends on it" if left else "was destroyed again"
+    assert any(text.startswith("the set x") and text.endswith(said) for text in host.sentences)
+    assert operation.pending() is None
+
+
 def test_an_image_that_somebody_else_makes_when_the_vms_go_on_is_not_removed(host_with: t.Callable[..., Host1]) -> None:
     """libvirt lets a save wait until the pass has ended, and begins it then."""
     host = host_with(VM("web"))

@@ -173,7 +173,8 @@ def test_one_set_of_the_future_does_not_end_it() -> None:
     host = synced(*range(2), base=0)
     ahead = [f"hvm_2999010{number}T000000Z_p_C" for number in range(1, 7)]
     for number, one in enumerate(ahead):
-        host.datasets["tank/vm"]["snapshots"].append([one, f"guid {one}", 100 + number])
+        for entry in host.datasets.values():
+            entry["snapshots"].append([one, f"guid {one}", 100 + number])
         host.times[one] = int((START + datetime.timedelta(hours=number)).timestamp())
     host.times[ahead[0]] = int(datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC).timestamp())
     host.hold(ahead[5])
@@ -285,6 +286,51 @@ def test_a_hold_by_hand_on_another_snapshot_proves_nothing() -> None:
     assert prune.ours({"backup": [A], S[0]: [A], "hvm_20261101T000000Z_other_C": [A]}, PAIR) == {S[0]: [A]}
 
 
+@pytest.mark.parametrize("replica", [False, True])
+def test_half_sets_do_not_push_out_whole_ones(replica: bool) -> None:
+    host = FakeHost(A, B)
+    for number in range(3):
+        host.take(number)
+    for number in range(3, 7):
+        host.take(number, "tank/vm", A)
+    host.take(7)
+    host.hold(S[7])
+    host.ledger = {S[7]: True}
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on" if replica else "off", "-"]
+    host.prune(keep_last=3)
+    assert host.on(B) == [*S[1:3], S[7]]
+    assert host.on(A) == [*S[1:3], *S[5:8]]
+
+
+def test_what_a_sync_has_still_to_bring_is_no_gap() -> None:
+    """Nor is one that is gone on the other host, of which the replica is left alone: old sets would stay there for ever."""
+    host = FakeHost(A, B)
+    for number in range(3):
+        host.take(number)
+    for number in range(3, 7):
+        host.take(number, "tank/vm", A)
+    sets = inventory.sets(host.datasets, PAIR)
+    assert inventory.gaps(host.datasets, sets) == set(S[3:7])
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on", "-"]
+    assert inventory.gaps(host.datasets, sets) == set()
+    host.hold(S[6])
+    host.ledger = {S[6]: True}
+    host.prune(keep_last=2)
+    assert host.on(A) == S[5:7] and host.on(B) == [S[2]]
+
+
+def test_a_dataset_that_came_later_makes_no_gap() -> None:
+    host = FakeHost(A)
+    for number in range(3):
+        host.take(number)
+    host.datasets[B] = {**copy.deepcopy(host.datasets[A]), "snapshots": []}
+    assert inventory.gaps(host.datasets, inventory.sets(host.datasets, PAIR)) == set()
+    host.take(3)
+    assert inventory.gaps(host.datasets, inventory.sets(host.datasets, PAIR)) == set()
+
+
 # What cannot go
 
 
@@ -305,6 +351,8 @@ def test_the_last_set_of_a_dataset_that_is_gone_on_the_other_host_stays() -> Non
     host.take(1, "tank/vm", A)
     host.take(4, "tank/vm", A)
     host.hold(S[4])
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on", "-"]
     done = host.prune(keep_last=1)
     assert host.on(B) == [S[0]] and host.on(A) == [S[4]]
     assert done["left"] == [f"{B}@{S[0]}"]

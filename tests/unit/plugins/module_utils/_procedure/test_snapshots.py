@@ -174,6 +174,17 @@ def test_a_set_is_taken_and_then_looked_at(active: dict[str, t.Any]) -> None:
     assert active["taken"] == [("take", "frozen", 3), ("check", taken)]
 
 
+def test_half_a_set_does_not_stay(active: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(*dummy: t.Any) -> str:
+        raise HvmError("out of space", half=["tank/vm@x"])
+
+    monkeypatch.setattr(checkpoint, "take_set", take)
+    monkeypatch.setattr(checkpoint.protect, "destroy", lambda half: active["taken"].append(half) or {})
+    with pytest.raises(HvmError, match="out of space"):
+        snapshots.apply(CONFIG, "present", None, "crash", False)
+    assert active["taken"] == [["tank/vm@x"]]
+
+
 def test_in_check_mode_none_is_taken(active: dict[str, t.Any]) -> None:
     planned = snapshots.apply(CONFIG, "present", None, "state", True)
     assert planned["changed"] and planned["set"].endswith("_p_B") and active["taken"] == []
