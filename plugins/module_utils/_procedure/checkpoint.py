@@ -239,10 +239,17 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
                 raise HvmError("the backup was interrupted", "Run it again.")
             watch.step("save")
             # one that sleeps, or was started since: it writes on
-            left = sorted(set(qemu_processes()).difference(vm for vm in me["vms"] if vm not in infos))
+            spared = {vm for vm in me["vms"] if vm not in infos}
+            left = sorted(set(qemu_processes()) - spared)
             if left:
                 warnings.append(f"{', '.join(left)} could not be saved, and run: in the set as after a power cut")
             name = take_set(config, "crash" if left else "state", me["role"]["epoch"], fresh=paused)
+            late = sorted(set(qemu_processes()) - spared)
+            if late and not left:
+                raise HvmError(
+                    f"the set {name} is not what its mark says: {', '.join(late)} was started while it was taken",
+                    f"Destroy it (hvm_zfs_snapshot state=absent name={name}), then do this again.",
+                )
             progress.say(f"snapshot set {name}")
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again

@@ -128,6 +128,13 @@ def test_a_daemon_that_dies_leaves_no_vm_off(world: World, what: tuple[str, str]
     assert world.images == set() and world.pending() is None
 
 
+def test_one_that_is_started_while_the_set_is_taken_makes_it_a_false_promise(world: World) -> None:
+    world.at = lambda what, dummy: world.left.append("new") if what == "set" else None
+    with pytest.raises(HvmError, match="the set hvm_x is not what its mark says: new was started while it was taken"):
+        back_up(world)
+    assert world.images == set() and world.pending() is None
+
+
 def test_half_a_set_goes_when_all_vms_are_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     gone: list[str] = []
 
