@@ -85,8 +85,9 @@ def alone(
     """What must stay when the other host tells nothing: pure.
 
     A set is held and bookmarked while it is sent, and the one before is let go when it was seen there. So the other host may
-    have what lies between the oldest and the newest of those: a stream that was cut in between has brought some. Sets that
-    are newer were not sent; without that rule they would fill the disk while the other host is dead.
+    have what lies between the oldest and the newest of those: a stream that was cut in between has brought some; and of a
+    dataset that is sent anew, from its oldest set on, all that is older. Sets that are newer were not sent; without that rule
+    they would fill the disk while the other host is dead.
 
     :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: none was ever verified here.
     :param pending: an operation did not end; it may have sent something without holding it first.
@@ -104,7 +105,8 @@ def alone(
     if not known:
         return retention.unproven(sets, peer, silent)
     last = sets[-1] if pending else known[-1]
-    return {name: marks.get(name, f"{peer} may have it, and {why}") for name in sets if known[0] <= name <= last}
+    first = known[0] if list(ledger.values()) == [True] else ""  # else a sync did not end
+    return {name: marks.get(name, f"{peer} may have it, and {why}") for name in sets if first <= name <= last}
 
 
 def judge(config: PairConfig, mine: inventory.Inventory, held: t.Mapping[str, t.Sequence[str]], decide: Decide) -> Verdict:

@@ -14,7 +14,7 @@ import struct
 import typing as t
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -147,7 +147,7 @@ def test_what_a_cut_sync_may_have_brought_stays_while_nobody_can_be_asked() -> N
     host.ledger = {S[1]: True, S[4]: False}
     host.peer = None
     host.prune(keep_last=1)
-    assert host.sets() == [*S[1:5], S[6]]
+    assert host.sets() == [*S[:5], S[6]]  # a dataset that is sent anew begins with its oldest set
 
 
 def test_after_a_verified_sync_the_host_knows_alone_what_may_go() -> None:
@@ -251,7 +251,7 @@ def test_after_a_cut_sync_and_without_an_answer_all_in_between_stays() -> None:
     host.hold(S[4])
     host.ledger = {S[1]: True, S[4]: False}
     done = host.prune(keep_last=1)
-    assert host.sets() == [*S[1:5], S[6]]
+    assert host.sets() == [*S[:5], S[6]]
     assert reasons(done)[S[2]] == "hv2 may have it, and hv2 does not answer"
 
 
@@ -490,7 +490,7 @@ class World:
         wanted = source.sets()[-1]
         made = plan.plan(source.datasets, target.datasets, wanted, "hv2")
         assert made.findings == [], "the next sync must be an increment"
-        if source.ledger is not None and wanted not in source.ledger:
+        if source.ledger is not None and (made.steps or wanted not in source.ledger):
             source.ledger[wanted] = False
         source.hold(wanted)
         self.mark(source, wanted)
@@ -527,6 +527,13 @@ class World:
             if snap and snap not in entry["bookmarks"]:
                 entry["bookmarks"].append(snap)
 
+    def aside(self, dataset: str) -> None:
+        """By a sync, which then sends it anew."""
+        self.hosts[1].datasets.pop(dataset, None)
+        for members in self.hosts[1].held.values():
+            members[:] = [one for one in members if one != dataset]
+        self.sync(2, True)
+
     def swap(self) -> None:
         """The roles, which a migration swaps only after a sync that was verified."""
         if self.hosts[1].datasets and all(host.ledger == {host.sets()[-1]: True} for host in self.hosts if host.sets()):
@@ -547,12 +554,20 @@ STEP = st.one_of(
     st.tuples(st.just("take"), st.sampled_from("CCB")),
     st.tuples(st.just("sync"), st.one_of(st.just(10**6), st.integers(0, 12)), st.booleans()),
     st.tuples(st.just("prune"), st.integers(0, 1), st.booleans(), st.integers(1, 3)),
+    st.tuples(st.just("aside"), st.sampled_from([A, B])),
     st.tuples(st.just("swap")),
 )
 
 
+TAKES: list[tuple[t.Any, ...]] = [("take", "C")] * 4
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 @given(st.lists(STEP, max_size=30))
+# cut when the replica has the oldest two again: of the set that both have, and of a newer one
+@example([*TAKES, ("sync", 10**6, True), ("aside", A), ("prune", 0, False, 1)])
+@example([*TAKES, ("sync", 10**6, True), ("aside", A), ("prune", 0, True, 1)])
+@example([*TAKES, ("sync", 10**6, True), ("take", "C"), ("aside", A), ("prune", 0, False, 1)])
 def test_whatever_is_pruned_and_wherever_a_sync_was_cut_the_next_one_is_an_increment(steps: list[tuple[t.Any, ...]]) -> None:
     world = World()
     for word, *arguments in steps:

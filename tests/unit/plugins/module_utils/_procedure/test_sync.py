@@ -756,6 +756,19 @@ def test_a_cut_after_setting_aside_remembers_what_was_kept(protection: types.Sim
     assert done["kept"] == list(kept.values())
 
 
+def test_a_verified_set_that_is_sent_anew_is_none_until_it_is_there_again(protection: types.SimpleNamespace) -> None:
+    """Else a prune here would ask nobody what the replica has by now."""
+    holds._write_ledger({B: True})
+    theirs = both(A, B)
+    theirs["e/s"] = entry("other", A)
+    aside = Options(aside=("e/s",))
+    with pytest.raises(PeerLost):
+        sync.sync(CONFIG, t.cast("t.Any", agent(send=LOST)), Progress(), B, aside, both(A, B), theirs)
+    assert holds.ledger() == {B: False}
+    sync.sync(CONFIG, t.cast("t.Any", agent()), Progress(), B, Options(), both(A, B), {"d/r": both(A, B)["d/r"]})
+    assert holds.ledger() == {B: True}
+
+
 # As an operation of its own
 
 
