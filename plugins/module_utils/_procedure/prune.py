@@ -89,16 +89,20 @@ def alone(
     dataset that is sent anew, from its oldest set on, all that is older. Sets that are newer were not sent; without that rule
     they would fill the disk while the other host is dead.
 
-    :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: none was ever verified here.
+    :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: no sync was verified since
+        it was begun, by the first sync or by a rollback. What was sent until then was held before, or is held by the rollback.
     :param pending: an operation did not end; it may have sent something without holding it first.
     :param silent: why the other host did not answer; empty when it did and has nothing in common, or lacks a root.
     """
     sets = sorted(inventory.sets(mine, pair))
     why = f"{peer} does not answer" if silent else f"{peer} has none of them"
-    if ledger is None:
-        return dict.fromkeys(sets, f"no sync with {peer} was verified on this host so far, and {why}")
+    marks = retention.by_bookmarks(mine, pair)
+    if ledger is None:  # then a set is held before it is sent
+        last = max({*held, *marks}) if held and not pending else max(sets, default="")
+        reason = f"no sync with {peer} was verified on this host so far, and {why}"
+        return {name: reason for name in sets if name <= last}
     oldest = min(held, default="")
-    marks = {name: reason for name, reason in retention.by_bookmarks(mine, pair).items() if name >= oldest}
+    marks = {name: reason for name, reason in marks.items() if name >= oldest}
     # one is written down before its first stream begins, and held beside that
     sent = {name for name, placed in ledger.items() if not placed}.intersection(sets)
     known = sorted({*held, *marks, *sent})

@@ -233,6 +233,28 @@ def test_before_anything_is_common_nothing_goes() -> None:
         assert reasons(done)[S[0]] == f"no sync with hv2 was verified on this host so far, and {why}"
 
 
+def test_after_a_rollback_without_the_other_host_what_is_newer_may_go() -> None:
+    """It takes the ledger away, and holds the set that was gone back to; nothing was sent since."""
+    host = synced(*range(8), base=1)
+    host.hold(S[3])
+    host.ledger = None
+    done = host.prune(keep_last=2)
+    assert host.sets() == [*S[:4], *S[6:8]]
+    assert done["warnings"] and "hv2 does not answer" in reasons(done)[S[0]]
+    for entry in host.datasets.values():  # one that was sent and could not be held
+        entry["bookmarks"] = [snap for snap in entry["snapshots"] if snap[0] == S[6]]
+    host.take(8)
+    host.prune(keep_last=1)
+    assert host.sets() == [*S[:4], S[6], S[8]]
+
+
+def test_after_an_operation_that_did_not_end_no_hold_tells_what_was_sent() -> None:
+    host = synced(*range(6), base=1)
+    host.ledger = None
+    host.pending = {"operation": "migrate_secure", "step": "last sync", "set": S[3]}
+    assert not host.prune(keep_last=1)["changed"]
+
+
 def test_after_a_cut_sync_the_other_host_is_asked_what_it_has_got() -> None:
     host, other = synced(*range(6), base=1), FakeHost(A, B)
     host.hold(S[4])
