@@ -11,7 +11,7 @@ short_description: Ask both hosts of a pair whether an operation may begin
 description:
   - Run it on both hosts. The ACTIVE one looks at itself and, over the pair's own connection, at the other, and refuses with
     every reason at once. For a migration that is also what the VMs need and the other one does not offer (CPU, machine type,
-    firmware and more); before a backup it is a warning.
+    firmware and more); before a backup it is a warning, as is a disk that is on no replicated dataset.
   - The other one says who acts. Nothing is changed.
   - V(migrate_unsecure) may also be one that has begun and is gone on with. How each VM would move is for M(hvm.pair.hvm_move).
   - V(hv_start), V(rollback) and V(follow) are for the host that was ACTIVE last, by the records of both. V(follow) is

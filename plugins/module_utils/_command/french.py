@@ -914,6 +914,17 @@ SENTENCES = {
     "the set {} was not taken at once in pool {}: transaction groups {}": (
         "le jeu {} n'a pas été pris d'un coup dans le pool {}: groupes de transactions {}"
     ),
+    "the set {} is not complete, and {} stays: {}": "le jeu {} n'est pas complet, et {} reste: {}",
+    "the set {}, which is not complete, was destroyed again": "le jeu {}, qui n'est pas complet, a été détruit aussitôt",
+    "the set {} is not what its mark says: {} was started while it was taken": (
+        "le jeu {} n'est pas ce que dit sa marque: {} a démarré pendant qu'il était pris"
+    ),
+    "the set {} is not what its mark says: {} went on, or was started, while it was taken": (
+        "le jeu {} n'est pas ce que dit sa marque: {} a continué ou démarré pendant qu'il était pris"
+    ),
+    "Destroy it (hvm_zfs_snapshot state=absent name={}), then do this again.": (
+        "Le détruire (hvm zfs snap destroy {}), puis recommencer."
+    ),
     "Take a new set, then destroy this one: hvm_zfs_snapshot state=absent name={}.": (
         "Prendre un nouveau jeu, puis détruire celui-ci: hvm zfs snap destroy {}."
     ),

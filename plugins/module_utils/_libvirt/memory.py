@@ -523,8 +523,14 @@ class Passes:
     # -- and back
 
     def active(self) -> set[str]:
-        """VMs that run or are paused now, members or not."""
-        return {dom.name() for dom in self._control.listAllDomains(1)}  # VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        """VMs that run or are paused now, members or not; as the next daemon says it, when this one has died."""
+        try:
+            found = self._control.listAllDomains(1)  # VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        except Exception:  # noqa: BLE001  what else it may be, the next one says again
+            self._control = self._connect()
+            self._conns.append(self._control)
+            found = self._control.listAllDomains(1)
+        return {dom.name() for dom in found}
 
     def astray(self) -> list[str]:
         """Members that should be paused now and are not: killed, or resumed by somebody. Their images fit nothing.

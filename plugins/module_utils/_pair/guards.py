@@ -170,16 +170,30 @@ def _savable(me: Observation) -> list[Finding]:
                     me["host"],
                 )
             )
-        for disk in vm["disks"]:
-            if disk["path"] and not disk["readonly"] and disk["device"] == "disk" and not covered(disk["path"], me):
-                found.append(
-                    Finding(
-                        f"VM {name}: disk {disk['path']} is on no replicated dataset",
-                        "Move it below one of hvm_datasets; it would be left behind.",
-                        me["host"],
-                    )
-                )
+        found += _left_behind(name, vm, me)
     return found
+
+
+def _left_behind(name: str, vm: t.Mapping[str, t.Any], me: Observation) -> list[Finding]:
+    return [
+        Finding(
+            f"VM {name}: disk {disk['path']} is on no replicated dataset",
+            "Move it below one of hvm_datasets; it would be left behind.",
+            me["host"],
+        )
+        for disk in vm["disks"]
+        if disk["path"] and not disk["readonly"] and disk["device"] == "disk" and not covered(disk["path"], me)
+    ]
+
+
+def outside(me: Observation) -> list[Finding]:
+    """Disks that are in no set, of VMs that run, are saved, or start by themselves: each backup warns of them."""
+    return [
+        finding
+        for name, vm in me["vms"].items()
+        if vm["state"] != "stopped" or vm["saved"] or vm["autostart"]
+        for finding in _left_behind(name, vm, me)
+    ]
 
 
 def locked(peer: Observation) -> list[Finding]:

@@ -274,6 +274,7 @@ class _Backup:
             except BaseException as exc:
                 if not errors and not self.stuck:
                     journal.done(f"failed, the VMs go on: {exc}")
+                    checkpoint.drop_half(exc, self.progress.say)
                 self._say_clocks()
                 if errors:
                     raise _still_down(errors) from exc
@@ -328,9 +329,11 @@ class _Backup:
         self._name_images(name)
         checkpoint.snapshot(self.config, self.datasets, name, word, self.epoch)
         late = set(self.passes.astray()) - {vm for vm, method in self.methods.items() if method in (CRASHED, STOPPED)}
+        late |= self.passes.active() - {vm for vm, method in self.methods.items() if method != STOPPED}
         if late and word != "crash":
+            who = ", ".join(sorted(late))
             raise HvmError(
-                f"the set {name} is not what its mark says: {', '.join(sorted(late))} went on while it was taken",
+                f"the set {name} is not what its mark says: {who} went on, or was started, while it was taken",
                 f"Destroy it (hvm_zfs_snapshot state=absent name={name}), then do this again.",
             )
         self.progress.say(f"snapshot set {name}")
@@ -366,7 +369,7 @@ class _Backup:
         for member in self.passes.members:
             method = member.method
             if member.ended is not None:
-                method = STOPPED if member.ended else CRASHED
+                method = STOPPED if member.ended and member.name not in active else CRASHED
             elif member.name in astray:
                 method = CRASHED
             self.methods[member.name] = method

@@ -22,7 +22,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import hypervi
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.early import need_roots
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.glance import qemu_processes
 from ansible_collections.hvm.pair.plugins.module_utils._procedure.observe import observe
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, inventory, names, protect
 
 
 def new_set_name(config: PairConfig, datasets: inventory.Inventory, consistency: str) -> str:
@@ -49,6 +49,25 @@ def take_set(config: PairConfig, consistency: str, epoch: int, fresh: t.Collecti
 def snapshot(config: PairConfig, datasets: t.Iterable[str], name: str, consistency: str, epoch: int) -> None:
     """The set itself, with what it is in its properties."""
     actions.snapshot_set(datasets, name, {"hvm:pair": config.pair, "hvm:consistency": consistency, "hvm:epoch": str(epoch)})
+
+
+def drop_half(failure: BaseException, say: t.Callable[[str], None] = lambda text: None) -> None:
+    """Destroy what some pools have of a set that another one refused: it would lie there as a set. It fails at nothing.
+
+    Only once no VM waits for it, and no state image that was made for this set needs it as its proof.
+    """
+    half = failure.details.get("half") if isinstance(failure, HvmError) else None
+    if not half:
+        return
+    name = half[0].split("@")[1]
+    try:
+        left = protect.destroy(half)
+    except (HvmError, OSError, ValueError) as exc:
+        left = {half[0]: str(exc)}
+    for one, why in sorted(left.items())[:1]:
+        say(f"the set {name} is not complete, and {one} stays: {why}")
+    if not left:
+        say(f"the set {name}, which is not complete, was destroyed again")
 
 
 def check_set(config: PairConfig, name: str) -> None:
@@ -220,10 +239,17 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
                 raise HvmError("the backup was interrupted", "Run it again.")
             watch.step("save")
             # one that sleeps, or was started since: it writes on
-            left = sorted(set(qemu_processes()).difference(vm for vm in me["vms"] if vm not in infos))
+            spared = {vm for vm in me["vms"] if vm not in infos}
+            left = sorted(set(qemu_processes()) - spared)
             if left:
                 warnings.append(f"{', '.join(left)} could not be saved, and run: in the set as after a power cut")
             name = take_set(config, "crash" if left else "state", me["role"]["epoch"], fresh=paused)
+            late = sorted(set(qemu_processes()) - spared)
+            if late and not left:
+                raise HvmError(
+                    f"the set {name} is not what its mark says: {', '.join(late)} was started while it was taken",
+                    f"Destroy it (hvm_zfs_snapshot state=absent name={name}), then do this again.",
+                )
             progress.say(f"snapshot set {name}")
             watch.step("snapshot")
         except BaseException as exc:  # noqa: BLE001  the VMs go on first, then it is raised again
@@ -247,6 +273,7 @@ def checkpoint(config: PairConfig, progress: Progress) -> dict[str, t.Any]:
         journal.done("failed, VMs restored" if failure else name)
         conn.close()
         if failure:
+            drop_half(failure, progress.say)
             raise failure
         check_set(config, name)
     return {

@@ -36,7 +36,7 @@ from ansible_collections.hvm.pair.plugins.module_utils._procedure import (
     serving,
     switch,
 )
-from ansible_collections.hvm.pair.plugins.module_utils._zfs import kept
+from ansible_collections.hvm.pair.plugins.module_utils._zfs import inventory, kept
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import rollback as trees
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import prop
 
@@ -241,5 +241,8 @@ def _take_over(
     wanted = serving.Wanted(decision.vms, facts.get("frozen", ()), images=name.endswith("_B"))
     done = serving.serve(config, decision.epoch, f"failover with the set {name}", progress, wanted, journal, found.seen)
     recover.close(journal, done, f"took over: {config.me.name} is ACTIVE")
+    if aim.do == "rollback":  # the newest that the other one may have: while that is dead, it tells what may go
+        with contextlib.suppress(HvmError):  # then all of them stay
+            warnings += holds.hold_and_mark(config, inventory.read(config.datasets), name)
     done["warnings"] = warnings + done["warnings"]
     return recover.ended(config, done)

@@ -58,6 +58,13 @@ def remember(name: str) -> None:
         _write_ledger({**known, name: False})
 
 
+def reopen(name: str) -> None:
+    """Before streams of a set that was verified: a replica was set aside, and until it ends the other host has less of it."""
+    known = ledger()
+    if known and known.get(name):
+        _write_ledger({**known, name: False})
+
+
 def release_others(config: PairConfig, name: str, placed: bool) -> list[str]:
     """Let go of every set but `name`, the base of the next increment. A failure is a warning: the data are safe.
 

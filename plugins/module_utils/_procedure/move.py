@@ -237,6 +237,7 @@ class _Move:
             answer = self._take_over()
         except BaseException as exc:
             self.revert(exc)
+            checkpoint.drop_half(exc, self.progress.say)
             if cause := known(exc):
                 raise self._undone(cause) from exc
             raise

@@ -125,7 +125,9 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     findings += busy(me, other)
     if findings:
         raise Refused(operation, findings)
-    doubts = compat.landing(me, other, guards.covered) + guards.locked(other) if other and operation.startswith("backup") else []
+    doubts = []
+    if other and operation.startswith("backup"):
+        doubts = guards.outside(me) + compat.landing(me, other, guards.covered) + guards.locked(other)
     return {
         "acts": True,
         "role": mine,

@@ -85,26 +85,32 @@ def alone(
     """What must stay when the other host tells nothing: pure.
 
     A set is held and bookmarked while it is sent, and the one before is let go when it was seen there. So the other host may
-    have what lies between the oldest and the newest of those: a stream that was cut in between has brought some. Sets that
-    are newer were not sent; without that rule they would fill the disk while the other host is dead.
+    have what lies between the oldest and the newest of those: a stream that was cut in between has brought some; and of a
+    dataset that is sent anew, from its oldest set on, all that is older. Sets that are newer were not sent; without that rule
+    they would fill the disk while the other host is dead.
 
-    :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: none was ever verified here.
+    :param ledger: the sets that are held, as the syncs have written it down (`holds.ledger`); None: no sync was verified since
+        it was begun, by the first sync or by a rollback. What was sent until then was held before, or is held by the rollback.
     :param pending: an operation did not end; it may have sent something without holding it first.
     :param silent: why the other host did not answer; empty when it did and has nothing in common, or lacks a root.
     """
     sets = sorted(inventory.sets(mine, pair))
     why = f"{peer} does not answer" if silent else f"{peer} has none of them"
-    if ledger is None:
-        return dict.fromkeys(sets, f"no sync with {peer} was verified on this host so far, and {why}")
+    marks = retention.by_bookmarks(mine, pair)
+    if ledger is None:  # then a set is held before it is sent
+        last = max({*held, *marks}) if held and not pending else max(sets, default="")
+        reason = f"no sync with {peer} was verified on this host so far, and {why}"
+        return {name: reason for name in sets if name <= last}
     oldest = min(held, default="")
-    marks = {name: reason for name, reason in retention.by_bookmarks(mine, pair).items() if name >= oldest}
+    marks = {name: reason for name, reason in marks.items() if name >= oldest}
     # one is written down before its first stream begins, and held beside that
     sent = {name for name, placed in ledger.items() if not placed}.intersection(sets)
     known = sorted({*held, *marks, *sent})
     if not known:
         return retention.unproven(sets, peer, silent)
     last = sets[-1] if pending else known[-1]
-    return {name: marks.get(name, f"{peer} may have it, and {why}") for name in sets if known[0] <= name <= last}
+    first = known[0] if list(ledger.values()) == [True] else ""  # else a sync did not end
+    return {name: marks.get(name, f"{peer} may have it, and {why}") for name in sets if first <= name <= last}
 
 
 def judge(config: PairConfig, mine: inventory.Inventory, held: t.Mapping[str, t.Sequence[str]], decide: Decide) -> Verdict:
@@ -153,11 +159,12 @@ def _prune(config: PairConfig, rules: retention.Rules, progress: Progress, check
     soon = now.timestamp() + TOLERANCE
     # the newest one is what the next sync starts from
     later = [name for name in ahead if taken.get(name, soon + 1) > soon and name != max(sets)]
+    gaps = inventory.gaps(mine, sets)
     verdict = judge(
         config,
         mine,
         ours(protect.held(config.datasets, config.pair), config.pair) if sets else {},
-        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone, taken),
+        lambda protected: retention.decide(sets, rules, now, protected, config.pair, zone, taken, gaps),
     )
     doomed = retention.doomed(verdict.decisions, sets)
     blocked = blocked_sets(doomed.snapshots)

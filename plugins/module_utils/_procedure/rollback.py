@@ -239,8 +239,9 @@ class _Work:
                     self.warnings += sync.settle(config, self.peer, base)
             except HvmError as exc:
                 self.warnings.append(f"{base or 'the new base'} is not protected on both hosts: {exc}")
+                base = None
         if not base and wanted.set:
-            self.warnings += protect.hold_and_mark(config.datasets, datasets, wanted.set, config.pair, lambda dummy: None)
+            self.warnings += holds.hold_and_mark(config, datasets, wanted.set)
 
 
 def plan_for(config: PairConfig, tree: Tree, wanted: Aim, replica: bool = False) -> rollback.Plan:

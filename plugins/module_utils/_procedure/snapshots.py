@@ -52,7 +52,11 @@ def _present(config: PairConfig, name: str | None, consistency: str, check: bool
         taken = checkpoint.new_set_name(config, inventory.read(config.datasets), consistency)
     else:
         with operation.Lock().held("snapshot", operation.owner()):
-            taken = checkpoint.take_set(config, consistency, me["role"]["epoch"])
+            try:
+                taken = checkpoint.take_set(config, consistency, me["role"]["epoch"])
+            except HvmError as exc:
+                checkpoint.drop_half(exc)
+                raise
             checkpoint.check_set(config, taken)
     return {"changed": True, "set": taken, "diff": _diff(before, [*before, taken])}
 

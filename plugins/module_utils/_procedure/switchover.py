@@ -120,7 +120,11 @@ def presync(config: PairConfig, peer: Peer, progress: Progress, epoch: int) -> l
     rounds: list[dict[str, t.Any]] = []
     for number in range(1, ROUNDS + 1):
         progress.say(f"hot sync, round {number}")
-        name = checkpoint.take_set(config, "crash", epoch)
+        try:
+            name = checkpoint.take_set(config, "crash", epoch)
+        except HvmError as exc:
+            checkpoint.drop_half(exc, progress.say)
+            raise
         done = sync.sync(config, peer, progress, name)
         if gone := ", ".join(plan.tops(done["extra_on_peer"])):
             raise HvmError(
@@ -188,6 +192,7 @@ class _Switch:
             self.watch.step("start there and restore")
         except BaseException as exc:
             self.revert(exc)
+            checkpoint.drop_half(exc, self.progress.say)
             if cause := known(exc):
                 raise self._undone(cause) from exc
             raise

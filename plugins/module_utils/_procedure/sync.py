@@ -144,9 +144,13 @@ def sync(
     if not changes:
         wrong = dict.fromkeys(plan.missing_on_target(mine, theirs, name), f"{name} is not there")
     else:
+        if made.steps:
+            holds.reopen(name)
         _prepare_replicas(config, peer, progress, made, kept)
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
             protected = beside.submit(holds.hold_and_mark, config, mine, name) if options.protect else None
+            if protected and holds.ledger() is None:
+                protected.result()  # held beside the streams is only what was written down before
             try:
                 _send_all(config, peer, progress, made, result["datasets"], options)
             finally:

@@ -25,14 +25,24 @@ DEVICE_TIMEOUT = 60.0
 
 
 def snapshot_set(datasets: t.Iterable[str], name: str, properties: dict[str, str]) -> None:
-    """One snapshot of every dataset; atomic within each pool (zfs-snapshot(8))."""
+    """One snapshot of every dataset; atomic within each pool (zfs-snapshot(8)).
+
+    :raises CommandError: with what the other pools have got by now as its detail ``half``: each ``dataset@name`` that this call
+        has made. Who destroys them chooses when (`checkpoint.drop_half`).
+    """
     options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
     pools: dict[str, list[str]] = {}
     for dataset in datasets:
         pools.setdefault(dataset.split("/", 1)[0], []).append(f"{dataset}@{name}")
-    commands = [["zfs", "snapshot", *options, *members] for members in pools.values()]
-    with concurrent.futures.ThreadPoolExecutor(len(commands) or 1) as pool:
-        list(pool.map(run, commands))
+    with concurrent.futures.ThreadPoolExecutor(len(pools) or 1) as pool:
+        tasks = [pool.submit(run, ["zfs", "snapshot", *options, *members]) for members in pools.values()]
+    failed = [exc for task in tasks if (exc := task.exception())]
+    if not failed:
+        return
+    if isinstance(failed[0], HvmError):
+        made = [one for task, members in zip(tasks, pools.values(), strict=True) if not task.exception() for one in members]
+        failed[0].details["half"] = made
+    raise failed[0]
 
 
 def make_writable(roots: t.Sequence[str]) -> None:

@@ -198,6 +198,22 @@ def sets(inventory: Inventory, pair: str) -> dict[str, dict[str, str]]:
     return dict(sorted(found.items()))
 
 
+def gaps(inventory: Inventory, sets: t.Mapping[str, t.Mapping[str, str]]) -> set[str]:
+    """Sets that some dataset lacks which has an older one, so it was there then: a pool had no room, for example.
+
+    Across pools only the names tell what is older. A read-only dataset is a replica: the newer ones that it lacks may be about to
+    come, or it is gone on the ACTIVE host; so it needs a newer one, too.
+
+    :param sets: as `sets` gives them.
+    """
+    found: set[str] = set()
+    for dataset, entry in inventory.items():
+        has = [name for name, members in sets.items() if dataset in members]
+        last = max(has if prop(entry, "readonly") == "on" else sets, default="")
+        found.update(name for name, members in sets.items() if has and has[0] < name <= last and dataset not in members)
+    return found
+
+
 def is_complete(members: dict[str, str], inventory: Inventory) -> bool:
     """Whether the set has a snapshot on every dataset that is there now."""
     return all(dataset in members for dataset in inventory)

@@ -31,7 +31,9 @@ def read(roots: t.Sequence[str], execute: Run = run) -> Inventory:
     found = inventory.read_datasets(roots, execute, ["prevsnap"])
     for entry in found.values():
         entry[PARTIAL] = True
-    _look_at([snap for entry in found.values() if "@" in (snap := prop(entry, "prevsnap"))], found, execute)
+    # that of a clone without snapshots of its own is its origin's
+    own = [snap for name, entry in found.items() if (snap := prop(entry, "prevsnap")).startswith(f"{name}@")]
+    _look_at(own, found, execute)
     return found
 
 

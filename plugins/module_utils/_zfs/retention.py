@@ -110,6 +110,7 @@ def decide(
     pair: str,
     zone: datetime.tzinfo = datetime.UTC,
     taken: t.Mapping[str, int] | None = None,
+    gaps: t.Collection[str] = (),
 ) -> list[Decision]:
     """One decision for each of `sets` (names behind the @), sorted by name, which is by age.
 
@@ -120,6 +121,8 @@ def decide(
     :param zone: of the days and of `Rules.except_at`.
     :param taken: set -> seconds since 1970, which count where they are earlier than the name says: each name sorts behind the one
         before, so one from a clock that was ahead puts off all that come after it.
+    :param gaps: sets that are not complete. They take no other one's place: what would stay without them stays. They go by the
+        rules themselves, since what looks like one may be all that there is of a dataset that was moved away and back.
     """
     ordered = sorted(set(sets))
     stay: dict[str, str] = {}
@@ -136,13 +139,16 @@ def decide(
                 moment = min(moment, datetime.datetime.fromtimestamp(taken[name], datetime.UTC))
             ours.append(_Set(name, parsed.mark == names.MARKS["state"], moment, moment.astimezone(zone)))
     past = [one for one in ours if one.time <= now]
+    whole = [one for one in past if one.name not in gaps]
     reasons = [
         {name: protected[name] for name in ordered if name in protected},
-        _needed(past, protected),
+        _needed(whole, protected),
         {one.name: "it is dated in the future" for one in ours if one.time > now},
         {one.name: "no rule is given" for one in ours if rules.is_empty},
     ]
-    reasons += [_last(past, rules), _younger(past, rules, now), _at_times(past, rules, zone), *_by_period(past, rules)]
+    for some in (whole, past):
+        reasons += [_last(some, rules), _younger(some, rules, now), _at_times(some, rules, zone), *_by_period(some, rules)]
+    reasons.append(_needed(past, protected))
     for found in reasons:
         for name, reason in found.items():
             stay.setdefault(name, reason)

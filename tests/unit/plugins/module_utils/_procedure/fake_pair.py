@@ -419,6 +419,7 @@ class Lab:
         patch.setattr(actions, "written_since", since)
         patch.setattr(bases, "run", marked)
         patch.setattr(protect, "hold", hold)
+        patch.setattr(protect, "bookmark", lambda dummy: {})
         patch.setattr(protect, "held", lambda *dummy: {name: [] for name in lab.at.held})
         patch.setattr(inventory, "read", in_use)
         patch.setattr(inventory, "read_datasets", in_use)

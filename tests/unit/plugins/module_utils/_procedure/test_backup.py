@@ -326,10 +326,91 @@ def test_vms_that_cannot_be_asked_for_are_not_taken_for_none(
 def test_one_that_goes_on_during_the_snapshot_makes_the_set_a_false_promise(host_with: t.Callable[..., Host1]) -> None:
     host = host_with(VM("web"), VM("db"))
     host.fault = lambda what: what == "snapshot taken" and setattr(host.world.vms["db"], "state", RUNNING)  # type: ignore[func-returns-value]
-    with pytest.raises(HvmError, match=r"the set hvm_\S+_B is not what its mark says: db went on while it was taken") as caught:
+    with pytest.raises(HvmError, match=r"the set hvm_\S+_B is not what its mark says: db went on, or was started, wh") as caught:
         host.backup()
     assert caught.value.remedy.startswith("Destroy it (hvm_zfs_snapshot state=absent name=hvm_")
     assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "freeze"}])
+@pytest.mark.parametrize("moment", ["snapshot", "snapshot taken"])
+def test_one_that_is_started_in_the_last_moment_makes_it_one_too(
+    host_with: t.Callable[..., Host1], moment: str, options: dict[str, t.Any]
+) -> None:
+    """Nobody has its memory, and it was not asked for when the mark was chosen."""
+    host = host_with(VM("web"), VM("new"))
+    new = host.world.vms["new"]
+    new.state = OFF
+    host.fault = lambda what: what == moment and setattr(new, "state", RUNNING)  # type: ignore[func-returns-value]
+    with pytest.raises(HvmError, match=r"the set hvm_\S+ is not what its mark says: new went on, or was started"):
+        host.backup(**options)
+    assert host.world.states() == {"web": RUNNING, "new": RUNNING}
+    assert (host.files(), operation.pending()) == ([], None)
+
+
+def test_a_daemon_that_dies_in_the_last_moment_is_no_vm_that_was_started(host_with: t.Callable[..., Host1]) -> None:
+    host = host_with(VM("web"))
+    asked = []
+
+    def dies(call: str, dummy: str) -> None:
+        asked.extend([call] if call == "list" else [])
+        if asked == ["list"] * 2 and call == "list":
+            raise Error(38, "client socket is closed")
+
+    host.world.fault = dies
+    assert host.backup()["set"].endswith("_B")
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_one_that_was_shut_down_and_is_started_again_is_in_no_good_order(host_with: t.Callable[..., Host1], late: bool) -> None:
+    host = host_with(VM("web"), VM("gone"))
+    gone = host.world.vms["gone"]
+
+    def fault(call: str, vm: str) -> None:
+        if call == "stats" and vm == "web" and not gone.ended.is_set():
+            gone.state, gone.reason, gone.failure = OFF, 1, Error(1, "guest shut down")
+            gone.ended.set()
+        if call == "list" and not late:
+            gone.state = RUNNING
+
+    def start(what: str) -> None:
+        if what == "snapshot" and late:
+            gone.state = RUNNING
+
+    host.world.fault, host.fault = fault, start
+    if late:
+        with pytest.raises(HvmError, match="is not what its mark says: gone went on, or was started"):
+            host.backup()
+    else:
+        result = host.backup()
+        assert (result["set"][-1], result["vms"]["gone"]) == ("C", {"method": "crashed"})
+
+
+@pytest.mark.parametrize("left", [{}, {"tank/vm@x": "a clone depends on it"}])
+def test_half_a_set_goes_when_the_vms_go_on(
+    host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch, left: dict[str, str]
+) -> None:
+    host = host_with(VM("web"), VM("db"))
+    gone: list[str] = []
+
+    def refused(what: str) -> None:
+        if what == "snapshot":
+            raise HvmError("cannot create snapshots : out of space", half=["tank/vm@x", "tank/vm/state@x"])
+
+    def destroy(half: list[str]) -> dict[str, str]:
+        assert host.world.states() == {"web": RUNNING, "db": RUNNING}
+        gone.extend(half)
+        return left
+
+    host.fault = refused
+    monkeypatch.setattr(backup.checkpoint.protect, "destroy", destroy)
+    with pytest.raises(HvmError, match="out of space"):
+        host.backup()
+    assert gone == ["tank/vm@x", "tank/vm/state@x"]
+    said = "and tank/vm@x stays: a clone depends on it" if left else "was destroyed again"
+    assert any(text.startswith("the set x") and text.endswith(said) for text in host.sentences)
+    assert operation.pending() is None
 
 
 def test_an_image_that_somebody_else_makes_when_the_vms_go_on_is_not_removed(host_with: t.Callable[..., Host1]) -> None:

@@ -129,7 +129,8 @@ def test_the_operators_word_is_enough(lab: Lab) -> None:
     result = run(lab)
     effects = lab.effects()
     swap = [one for one in effects if one.startswith("hv1 zfs ")]
-    assert effects == ["hv1 lock failover", *swap, *START, "hv1 announce"]
+    assert effects == ["hv1 lock failover", *swap, *START, "hv1 announce", "hv1 hold"]
+    assert lab.hv1.held == [result["set"]]  # by which a prune tells what may go while hv2 is dead
     assert len(swap) > 6
     assert lab.did[:3] == ["hv1 look", "hv1 lock failover", "hv1 look"]
     assert (result["do"], result["changed"], result["role"], result["epoch"]) == ("take over", True, "ACTIVE", 6)
@@ -268,7 +269,7 @@ def test_a_host_that_answers_stands_down_first(lab: Lab) -> None:
     effects = lab.effects()
     assert effects[: 2 + len(theirs)] == ["hv1 lock failover", "hv2 lock failover", *(f"hv2 {one}" for one in theirs)]
     assert not [one for one in effects[2 + len(theirs) :] if one.startswith("hv2")]
-    assert effects[-9:-1] == START
+    assert effects[-10:-2] == START
     assert lab.hv2.held == [lab.hv2.sets()[-1]]
     assert result["sentence"].endswith("hv2 answers, is stopped, and becomes DIVERGED")
     assert lab.hv1.record()["seen"] == 5

@@ -128,6 +128,32 @@ def test_a_daemon_that_dies_leaves_no_vm_off(world: World, what: tuple[str, str]
     assert world.images == set() and world.pending() is None
 
 
+def test_one_that_is_started_while_the_set_is_taken_makes_it_a_false_promise(world: World) -> None:
+    world.at = lambda what, dummy: world.left.append("new") if what == "set" else None
+    with pytest.raises(HvmError, match="the set hvm_x is not what its mark says: new was started while it was taken"):
+        back_up(world)
+    assert world.images == set() and world.pending() is None
+
+
+def test_half_a_set_goes_when_all_vms_are_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: list[str] = []
+
+    def refused(what: str, dummy: str) -> None:
+        if what == "set":
+            raise HvmError("out of space", half=["tank/vm@hvm_x"])
+
+    def destroy(half: list[str]) -> dict[str, str]:
+        assert world.images == set() and world.pending() is None
+        gone.extend(half)
+        return {}
+
+    world.at = refused
+    monkeypatch.setattr(checkpoint.protect, "destroy", destroy)
+    with pytest.raises(HvmError, match="out of space"):
+        back_up(world)
+    assert gone == ["tank/vm@hvm_x"]
+
+
 @pytest.mark.parametrize("what", [("save", "ice"), ("restore", "db"), ("restore", "ice")])
 def test_whoever_ends_the_process_does_not_leave_them_saved(world: World, what: tuple[str, str]) -> None:
     def ends(*now: str) -> None:

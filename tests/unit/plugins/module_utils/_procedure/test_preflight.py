@@ -69,6 +69,28 @@ def test_a_pool_that_has_lost_a_disk_is_told_and_hinders_nothing(ask: Ask) -> No
     assert [ask(operation, me, other)["warnings"] for operation in ("hv_start", "sync")] == [told, told]
 
 
+@pytest.mark.parametrize("operation", ["backup", "backup_unsecure"])
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [({"state": "running"}, True), ({"state": "other"}, True), ({"saved": True}, True), ({"autostart": True}, True), ({}, False)],
+)
+def test_a_disk_that_is_in_no_set_is_told_before_each_backup(ask: Ask, operation: str, how: dict[str, t.Any], told: bool) -> None:
+    disks = [
+        {"path": path, "readonly": path.endswith(".iso"), "device": "disk"}
+        for path in ("/vm/web.img", "/dev/zvol/t/vm/web", "/data/x.qcow2", "/dev/sdb", "/iso/a.iso")
+    ]
+    vm = {"state": "stopped", "saved": False, "autostart": False, "memory_kib": 1, "disks": disks, **how}
+    me = side(
+        "hv1", "ACTIVE", vms={"web": vm}, datasets=["t/vm"], mountpoints=["/vm"], state_dir_free=None,
+        locked_here=[], dataset_names=["t/vm"], sets=[],
+    )  # fmt: skip
+    other = side("hv2", "PASSIVE", dataset_names=["t/vm"], sets=[])
+    end = "is on no replicated dataset. Move it below one of hvm_datasets; it would be left behind."
+    said = [f"it could not run on hv2 now: hv1: VM web: disk {path} {end}" for path in ("/data/x.qcow2", "/dev/sdb")]
+    assert ask(operation, me, other)["warnings"] == (said if told else [])
+    assert ask("sync", me, other)["warnings"] == []
+
+
 @pytest.mark.parametrize("operation", ["hv_start", "rollback"])
 @pytest.mark.parametrize("busy", ["hv1", "hv2"])
 def test_what_runs_on_either_host_is_told_with_its_owner_and_since_when(ask: Ask, operation: str, busy: str) -> None:

@@ -14,7 +14,7 @@ import struct
 import typing as t
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -147,7 +147,7 @@ def test_what_a_cut_sync_may_have_brought_stays_while_nobody_can_be_asked() -> N
     host.ledger = {S[1]: True, S[4]: False}
     host.peer = None
     host.prune(keep_last=1)
-    assert host.sets() == [*S[1:5], S[6]]
+    assert host.sets() == [*S[:5], S[6]]  # a dataset that is sent anew begins with its oldest set
 
 
 def test_after_a_verified_sync_the_host_knows_alone_what_may_go() -> None:
@@ -173,7 +173,8 @@ def test_one_set_of_the_future_does_not_end_it() -> None:
     host = synced(*range(2), base=0)
     ahead = [f"hvm_2999010{number}T000000Z_p_C" for number in range(1, 7)]
     for number, one in enumerate(ahead):
-        host.datasets["tank/vm"]["snapshots"].append([one, f"guid {one}", 100 + number])
+        for entry in host.datasets.values():
+            entry["snapshots"].append([one, f"guid {one}", 100 + number])
         host.times[one] = int((START + datetime.timedelta(hours=number)).timestamp())
     host.times[ahead[0]] = int(datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC).timestamp())
     host.hold(ahead[5])
@@ -232,6 +233,28 @@ def test_before_anything_is_common_nothing_goes() -> None:
         assert reasons(done)[S[0]] == f"no sync with hv2 was verified on this host so far, and {why}"
 
 
+def test_after_a_rollback_without_the_other_host_what_is_newer_may_go() -> None:
+    """It takes the ledger away, and holds the set that was gone back to; nothing was sent since."""
+    host = synced(*range(8), base=1)
+    host.hold(S[3])
+    host.ledger = None
+    done = host.prune(keep_last=2)
+    assert host.sets() == [*S[:4], *S[6:8]]
+    assert done["warnings"] and "hv2 does not answer" in reasons(done)[S[0]]
+    for entry in host.datasets.values():  # one that was sent and could not be held
+        entry["bookmarks"] = [snap for snap in entry["snapshots"] if snap[0] == S[6]]
+    host.take(8)
+    host.prune(keep_last=1)
+    assert host.sets() == [*S[:4], S[6], S[8]]
+
+
+def test_after_an_operation_that_did_not_end_no_hold_tells_what_was_sent() -> None:
+    host = synced(*range(6), base=1)
+    host.ledger = None
+    host.pending = {"operation": "migrate_secure", "step": "last sync", "set": S[3]}
+    assert not host.prune(keep_last=1)["changed"]
+
+
 def test_after_a_cut_sync_the_other_host_is_asked_what_it_has_got() -> None:
     host, other = synced(*range(6), base=1), FakeHost(A, B)
     host.hold(S[4])
@@ -250,7 +273,7 @@ def test_after_a_cut_sync_and_without_an_answer_all_in_between_stays() -> None:
     host.hold(S[4])
     host.ledger = {S[1]: True, S[4]: False}
     done = host.prune(keep_last=1)
-    assert host.sets() == [*S[1:5], S[6]]
+    assert host.sets() == [*S[:5], S[6]]
     assert reasons(done)[S[2]] == "hv2 may have it, and hv2 does not answer"
 
 
@@ -285,6 +308,51 @@ def test_a_hold_by_hand_on_another_snapshot_proves_nothing() -> None:
     assert prune.ours({"backup": [A], S[0]: [A], "hvm_20261101T000000Z_other_C": [A]}, PAIR) == {S[0]: [A]}
 
 
+@pytest.mark.parametrize("replica", [False, True])
+def test_half_sets_do_not_push_out_whole_ones(replica: bool) -> None:
+    host = FakeHost(A, B)
+    for number in range(3):
+        host.take(number)
+    for number in range(3, 7):
+        host.take(number, "tank/vm", A)
+    host.take(7)
+    host.hold(S[7])
+    host.ledger = {S[7]: True}
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on" if replica else "off", "-"]
+    host.prune(keep_last=3)
+    assert host.on(B) == [*S[1:3], S[7]]
+    assert host.on(A) == [*S[1:3], *S[5:8]]
+
+
+def test_what_a_sync_has_still_to_bring_is_no_gap() -> None:
+    """Nor is one that is gone on the other host, of which the replica is left alone: old sets would stay there for ever."""
+    host = FakeHost(A, B)
+    for number in range(3):
+        host.take(number)
+    for number in range(3, 7):
+        host.take(number, "tank/vm", A)
+    sets = inventory.sets(host.datasets, PAIR)
+    assert inventory.gaps(host.datasets, sets) == set(S[3:7])
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on", "-"]
+    assert inventory.gaps(host.datasets, sets) == set()
+    host.hold(S[6])
+    host.ledger = {S[6]: True}
+    host.prune(keep_last=2)
+    assert host.on(A) == S[5:7] and host.on(B) == [S[2]]
+
+
+def test_a_dataset_that_came_later_makes_no_gap() -> None:
+    host = FakeHost(A)
+    for number in range(3):
+        host.take(number)
+    host.datasets[B] = {**copy.deepcopy(host.datasets[A]), "snapshots": []}
+    assert inventory.gaps(host.datasets, inventory.sets(host.datasets, PAIR)) == set()
+    host.take(3)
+    assert inventory.gaps(host.datasets, inventory.sets(host.datasets, PAIR)) == set()
+
+
 # What cannot go
 
 
@@ -305,6 +373,8 @@ def test_the_last_set_of_a_dataset_that_is_gone_on_the_other_host_stays() -> Non
     host.take(1, "tank/vm", A)
     host.take(4, "tank/vm", A)
     host.hold(S[4])
+    for entry in host.datasets.values():
+        entry["props"]["readonly"] = ["on", "-"]
     done = host.prune(keep_last=1)
     assert host.on(B) == [S[0]] and host.on(A) == [S[4]]
     assert done["left"] == [f"{B}@{S[0]}"]
@@ -442,7 +512,7 @@ class World:
         wanted = source.sets()[-1]
         made = plan.plan(source.datasets, target.datasets, wanted, "hv2")
         assert made.findings == [], "the next sync must be an increment"
-        if source.ledger is not None and wanted not in source.ledger:
+        if source.ledger is not None and (made.steps or wanted not in source.ledger):
             source.ledger[wanted] = False
         source.hold(wanted)
         self.mark(source, wanted)
@@ -479,6 +549,13 @@ class World:
             if snap and snap not in entry["bookmarks"]:
                 entry["bookmarks"].append(snap)
 
+    def aside(self, dataset: str) -> None:
+        """By a sync, which then sends it anew."""
+        self.hosts[1].datasets.pop(dataset, None)
+        for members in self.hosts[1].held.values():
+            members[:] = [one for one in members if one != dataset]
+        self.sync(2, True)
+
     def swap(self) -> None:
         """The roles, which a migration swaps only after a sync that was verified."""
         if self.hosts[1].datasets and all(host.ledger == {host.sets()[-1]: True} for host in self.hosts if host.sets()):
@@ -499,12 +576,20 @@ STEP = st.one_of(
     st.tuples(st.just("take"), st.sampled_from("CCB")),
     st.tuples(st.just("sync"), st.one_of(st.just(10**6), st.integers(0, 12)), st.booleans()),
     st.tuples(st.just("prune"), st.integers(0, 1), st.booleans(), st.integers(1, 3)),
+    st.tuples(st.just("aside"), st.sampled_from([A, B])),
     st.tuples(st.just("swap")),
 )
 
 
+TAKES: list[tuple[t.Any, ...]] = [("take", "C")] * 4
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 @given(st.lists(STEP, max_size=30))
+# cut when the replica has the oldest two again: of the set that both have, and of a newer one
+@example([*TAKES, ("sync", 10**6, True), ("aside", A), ("prune", 0, False, 1)])
+@example([*TAKES, ("sync", 10**6, True), ("aside", A), ("prune", 0, True, 1)])
+@example([*TAKES, ("sync", 10**6, True), ("take", "C"), ("aside", A), ("prune", 0, False, 1)])
 def test_whatever_is_pruned_and_wherever_a_sync_was_cut_the_next_one_is_an_increment(steps: list[tuple[t.Any, ...]]) -> None:
     world = World()
     for word, *arguments in steps:

@@ -146,6 +146,25 @@ def test_one_that_somebody_works_on_does_not_follow_now(monkeypatch: pytest.Monk
     assert both.PATIENCE <= other.now < both.PATIENCE + 5
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_set_that_was_gone_back_to_is_held_here_when_the_other_host_is_lost_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    def settle(*dummy: t.Any) -> list[str]:
+        if lost:
+            raise HvmError("the connection to hv2 ended")
+        return []
+
+    peer: t.Any = types.SimpleNamespace(call=lambda *dummy, **more: {})
+    held: list[str] = []
+    monkeypatch.setattr(rollback.rollback, "common_set", lambda *dummy: "hvm_20261122T000000Z_office_C")
+    monkeypatch.setattr(rollback.sync, "settle", settle)
+    monkeypatch.setattr(rollback.holds, "hold_and_mark", lambda dummy, datasets, name: held.append(name) or [])
+    work = rollback._Work(CONFIG, peer, [], "", False, Progress())
+    work._protect(rollback.Aim("rollback", SET, STAMP, ""), {})
+    assert (held, bool(work.warnings)) == ([SET] if lost else [], lost)
+
+
 @pytest.mark.parametrize(
     ("state", "to", "kept", "aim"),
     [

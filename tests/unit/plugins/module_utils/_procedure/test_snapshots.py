@@ -117,6 +117,14 @@ def test_without_a_proof_it_stays(host: FakeHost, monkeypatch: pytest.MonkeyPatc
     assert "no sync with hv2 was verified on this host so far, and hv2 does not answer" in absent(OLD)
 
 
+def test_after_a_rollback_without_the_other_host_a_newer_one_may_go(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No newer set could be synced first, which the refusal asks for."""
+    monkeypatch.setattr(prune.holds, "ledger", lambda: None)
+    assert snapshots.apply(CONFIG, "absent", NEW, "crash", False)["destroyed"] == [NEW]
+    with pytest.raises(HvmError, match=f"the set {OLD} stays: no sync with hv2 was verified on this host so far"):
+        snapshots.apply(CONFIG, "absent", OLD, "crash", False)
+
+
 def test_one_that_is_held_by_somebody_stays_whole(host: FakeHost) -> None:
     host.blocked = {f"tank/vm/a@{OLD}": f"tank/vm/a@{OLD} is held as keep"}
     assert absent(OLD) == (
@@ -172,6 +180,17 @@ def test_a_set_is_taken_and_then_looked_at(active: dict[str, t.Any]) -> None:
         "diff": {"before": f"{OLD}\n{NEW}\n", "after": f"{OLD}\n{NEW}\n{taken}\n"},
     }
     assert active["taken"] == [("take", "frozen", 3), ("check", taken)]
+
+
+def test_half_a_set_does_not_stay(active: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(*dummy: t.Any) -> str:
+        raise HvmError("out of space", half=["tank/vm@x"])
+
+    monkeypatch.setattr(checkpoint, "take_set", take)
+    monkeypatch.setattr(checkpoint.protect, "destroy", lambda half: active["taken"].append(half) or {})
+    with pytest.raises(HvmError, match="out of space"):
+        snapshots.apply(CONFIG, "present", None, "crash", False)
+    assert active["taken"] == [["tank/vm@x"]]
 
 
 def test_in_check_mode_none_is_taken(active: dict[str, t.Any]) -> None:

@@ -652,6 +652,28 @@ def test_what_is_gone_here_and_is_there_is_found_before_a_vm_stands_still(pair: 
     pair.goes_on_as_before()
 
 
+@pytest.mark.parametrize("hot", [True, False])
+def test_half_a_set_goes_when_everything_is_as_it_was(pair: Pair, monkeypatch: pytest.MonkeyPatch, hot: bool) -> None:
+    gone: list[str] = []
+
+    def refused(dummy: Pair) -> None:
+        raise HvmError("out of space", half=["tank/vm@x"])
+
+    def destroy(half: list[str]) -> dict[str, str]:
+        pair.goes_on_as_before()
+        gone.extend(half)
+        return {}
+
+    pair.faults["snapshot"] = refused
+    monkeypatch.setattr(checkpoint.protect, "destroy", destroy)
+    with pytest.raises(HvmError, match="out of space"):
+        if hot:
+            switchover.presync(pair.config, switchover.Peer(pair.config), Progress(), EPOCH)
+        else:
+            pair.migrate()
+    assert gone == ["tank/vm@x"]
+
+
 def test_libvirt_has_time_to_end_what_was_not_quite_started(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = iter(["frozen", "frozen", "stopped"])
     monkeypatch.setattr(hypervisor.domains, "vms", lambda *dummy: {"beta": {"state": next(looks)}, "ice": {"state": "frozen"}})

@@ -14,6 +14,7 @@ import pathlib
 import random
 import subprocess
 import sys
+import time
 import types
 import typing as t
 
@@ -754,6 +755,38 @@ def test_a_cut_after_setting_aside_remembers_what_was_kept(protection: types.Sim
     assert list(kept) == ["e/s"]
     done = sync.sync(CONFIG, t.cast("t.Any", agent()), Progress(), B, Options(), both(A, B), both(A), kept=kept)
     assert done["kept"] == list(kept.values())
+
+
+def test_a_verified_set_that_is_sent_anew_is_none_until_it_is_there_again(protection: types.SimpleNamespace) -> None:
+    """Else a prune here would ask nobody what the replica has by now."""
+    holds._write_ledger({B: True})
+    theirs = both(A, B)
+    theirs["e/s"] = entry("other", A)
+    aside = Options(aside=("e/s",))
+    with pytest.raises(PeerLost):
+        sync.sync(CONFIG, t.cast("t.Any", agent(send=LOST)), Progress(), B, aside, both(A, B), theirs)
+    assert holds.ledger() == {B: False}
+    sync.sync(CONFIG, t.cast("t.Any", agent()), Progress(), B, Options(), both(A, B), {"d/r": both(A, B)["d/r"]})
+    assert holds.ledger() == {B: True}
+
+
+def test_without_a_ledger_a_set_is_held_before_it_is_sent(
+    protection: types.SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is all that says then, after a cut, that the other host may have it."""
+    hold = holds.protect.hold_and_mark
+
+    def slow(*arguments: t.Any) -> list[str]:
+        time.sleep(0.2)
+        return hold(*arguments)
+
+    def receive(**dummy: t.Any) -> dict[str, t.Any]:
+        assert protection.held == {B: ["d/r", "e/s"]}
+        return {}
+
+    monkeypatch.setattr(holds.protect, "hold_and_mark", slow)
+    sync.sync(CONFIG, t.cast("t.Any", agent(receive=receive)), Progress(), B, mine=both(A, B), theirs=both(A))
+    assert holds.ledger() == {B: True}
 
 
 # As an operation of its own

@@ -301,6 +301,20 @@ def test_a_set_is_one_command_for_each_pool(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+def test_what_the_other_pools_took_of_a_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch)
+
+    def run(command: t.Sequence[str]) -> str:
+        if command[-1] == "e/s@s":
+            raise failed("cannot create snapshots : out of space")
+        return host(command)
+
+    monkeypatch.setattr(actions, "run", run)
+    with pytest.raises(CommandError, match="out of space") as caught:
+        actions.snapshot_set(["e/s", "d/r", "f/t", "d/r/my vms"], "s", {})
+    assert caught.value.details["half"] == ["d/r@s", "d/r/my vms@s", "f/t@s"]
+
+
 def test_a_pool_that_is_not_imported_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "KSTAT", "/nowhere")
     Host(monkeypatch, zpool_list="ssd\tONLINE\nother\tDEGRADED\n")

@@ -51,12 +51,16 @@ class Zfs:
     @staticmethod
     def _properties(name: str, one: dict[str, t.Any]) -> str:
         values = {"type": one["type"], "guid": one["guid"], **{prop: value[0] for prop, value in one["props"].items()}}
+        if one.get("origin"):
+            values["prevsnap"] = one["origin"]
         if one["snapshots"]:
             values["prevsnap"] = f"{name}@{one['snapshots'][-1][0]}"
         return "".join(f"{name}\t{prop}\t{value}\t-\n" for prop, value in values.items())
 
     def _line(self, verb: str, word: str) -> str:
         dataset, name = word.split("@")
+        if dataset not in self.full:  # a foreign one is listed as well
+            return f"{word}\tforeign\t1\n" if verb == "list" else ""
         for snap, guid, txg in self.full[dataset]["snapshots"]:
             if snap == name:
                 return f"{word}\t{guid}\t{txg}\n" if verb == "list" else f"{word}\tguid\t{guid}\n{word}\tivsetguid\tiv{guid}\n"
@@ -72,6 +76,15 @@ def test_only_the_newest_snapshot_of_each_is_looked_at() -> None:
     assert found[B]["snapshots"] == []
     assert newest.is_partial(found)
     assert not newest.is_partial(zfs.full)
+
+
+@pytest.mark.parametrize("origin", ["ssd/templates/deb@v1", f"{A} 2@{ONE}", f"{A}@{ONE}"])
+def test_a_clone_without_snapshots_has_none_of_its_origin(origin: str) -> None:
+    """`prevsnap` of a clone is its origin (dsl_dataset_phys_t.ds_prev_snap_obj) until it has one of its own."""
+    zfs = Zfs({A: entry((ONE, "1", 5), (TWO, "2", 9)), B: {**entry(), "origin": origin}})
+    found = newest.read([A], zfs)
+    assert (found[A]["snapshots"], found[B]["snapshots"]) == ([[TWO, "2", 9]], [])
+    assert zfs.commands[1][-1] == f"{A}@{TWO}"
 
 
 def test_a_snapshot_that_went_meanwhile_is_as_none() -> None:

@@ -424,6 +424,41 @@ def test_sets_of_the_future_change_nothing(sets: list[str], rules: Rules, zone: 
     assert going(ours(sets), rules, zone) == going(sets, rules, zone)
 
 
+# Sets that are not complete
+
+
+def test_the_halves_of_two_days_without_room_take_no_whole_ones_place() -> None:
+    hours = [f"2026-11-{day:02} {hour:02}:05" for day in range(1, 7) for hour in range(24)]
+    whole = [at(one, "B") for one in [*hours[:72], hours[-1]]]
+    halves = [at(one, "B") for one in hours[72:-1]]
+    found = retention.decide([*whole, *halves], Rules(keep_last=48), utc("2026-11-07 00:00"), {}, "office", gaps=halves)
+    kept = {one.name: one.reason for one in found if one.keep}
+    assert [name for name in whole if name in kept] == whole[-48:]
+    assert kept[whole[-2]] == "it is one of the last 48 (keep_last)"
+    assert [name for name in halves if name in kept] == halves[-47:]  # they grow old by the rule, too
+
+
+def test_the_newest_one_with_vm_states_is_a_whole_one() -> None:
+    whole, half, last = at("2026-11-01 00:00", "B"), at("2026-11-02 00:00", "B"), at("2026-11-03 00:00")
+    for protected in ({}, {last: "the next sync starts from it"}):
+        found = retention.decide([whole, half, last], OLD, utc("2026-11-23 00:00"), protected, "office", gaps=[half])
+        assert found[0] == Decision(whole, True, "it is the newest set with VM states (B)")
+
+
+@given(SETS, RULES, ZONES, st.data())
+def test_whole_sets_stay_whatever_halves_lie_between(
+    sets: list[str], rules: Rules, zone: datetime.tzinfo, data: st.DataObject
+) -> None:
+    halves = data.draw(st.sets(st.sampled_from(sets))) if sets else set()
+    whole = sorted(set(sets) - halves)
+    protected = data.draw(st.dictionaries(st.sampled_from(whole), st.just("why"))) if whole else {}
+    event(f"{min(len(halves) // 4, 3)} times 4 halves, {min(len(whole) // 4, 3)} times 4 whole")
+    mixed = retention.decide(sets, rules, NOW, protected, "office", zone, gaps=halves)
+    assert {one.name for one in mixed if not one.keep} - halves == going(whole, rules, zone, protected)
+    # and none goes that would have stayed before anybody asked whether it is whole
+    assert {one.name for one in mixed if not one.keep} <= going(sets, rules, zone, protected)
+
+
 # What the next sync needs
 
 
