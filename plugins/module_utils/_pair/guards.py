@@ -187,13 +187,16 @@ def _left_behind(name: str, vm: t.Mapping[str, t.Any], me: Observation) -> list[
 
 
 def outside(me: Observation) -> list[Finding]:
-    """Disks that are in no set, of VMs that run, are saved, or start by themselves: each backup warns of them."""
-    return [
-        finding
-        for name, vm in me["vms"].items()
-        if vm["state"] != "stopped" or vm["saved"] or vm["autostart"]
-        for finding in _left_behind(name, vm, me)
-    ]
+    """Disks that are in no set, of VMs that run, are saved, or start by themselves: each backup warns of them.
+
+    Not of a VM that its owner has left out (autobackup=no), and of no disk that is neither a file nor a device of this host.
+    """
+    found = []
+    for name, vm in me["vms"].items():
+        if vm.get("autobackup", True) and (vm["state"] != "stopped" or vm["saved"] or vm["autostart"]):
+            local = [disk for disk in vm["disks"] if (disk["path"] or "").startswith("/")]
+            found += _left_behind(name, {**vm, "disks": local}, me)
+    return found
 
 
 def locked(peer: Observation) -> list[Finding]:

@@ -329,7 +329,7 @@ class _Backup:
         self._name_images(name)
         checkpoint.snapshot(self.config, self.datasets, name, word, self.epoch)
         late = set(self.passes.astray()) - {vm for vm, method in self.methods.items() if method in (CRASHED, STOPPED)}
-        late |= self.passes.active() - {vm for vm, method in self.methods.items() if method != STOPPED}
+        late |= self.passes.active() - {vm for vm, method in self.methods.items() if method != STOPPED} - self._spared()
         if late and word != "crash":
             who = ", ".join(sorted(late))
             raise HvmError(
@@ -338,6 +338,10 @@ class _Backup:
             )
         self.progress.say(f"snapshot set {name}")
         return name
+
+    def _spared(self) -> set[str]:
+        """Left out on purpose, whether they run or not."""
+        return {vm for vm, info in self.infos.items() if not info.get("autobackup", True)}
 
     def _quiesce(self) -> None:
         """Filesystems of the guests whose agent answers; the others are paused in the end. All at the same time."""
@@ -363,7 +367,7 @@ class _Backup:
             self.journal.step("freeze", deaf=deaf)  # for `cure`: one that answers nothing must not keep it from its end
 
     def _tell_methods(self, astray: t.Collection[str], active: t.Collection[str]) -> None:
-        for name in sorted(set(active) - set(self.methods)):
+        for name in sorted(set(active) - set(self.methods) - self._spared()):
             self.methods[name] = CRASHED
             self.warnings.append(f"VM {name} was started during the backup: its disks are in the set as after a power cut")
         for member in self.passes.members:

@@ -271,6 +271,11 @@ def refuse_newer(config: PairConfig, name: str, datasets: inventory.Inventory | 
 
     :raises HvmError: with all of them.
     """
+    if again and all(
+        inventory.prop(entry, "prevsnap") == f"{dataset}@{name}"
+        for dataset, entry in inventory.read_datasets(config.datasets, run, ["prevsnap"]).items()
+    ):
+        return  # in the way of each VM: nothing is listed, however many snapshots there are
     found = newer(config, name, datasets)
     if found:
         remedy = "Run it again." if again else " ".join(one.remedy for one in found)

@@ -125,9 +125,9 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
     findings += busy(me, other)
     if findings:
         raise Refused(operation, findings)
-    doubts = []
+    outside, doubts = list[Finding](), list[Finding]()
     if other and operation.startswith("backup"):
-        doubts = guards.outside(me) + compat.landing(me, other, guards.covered) + guards.locked(other)
+        outside, doubts = guards.outside(me), compat.landing(me, other, guards.covered) + guards.locked(other)
     return {
         "acts": True,
         "role": mine,
@@ -135,6 +135,7 @@ def preflight(config: PairConfig, operation: str) -> dict[str, t.Any]:
         "sentence": f"{config.me.name} is ACTIVE, {config.peer.name} is {theirs}: {operation} can begin",
         "warnings": [
             *guards.degraded(me, other),
+            *(one.sentence() for one in outside),
             *(f"it could not run on {config.peer.name} now: {one.sentence()}" for one in doubts),
         ],
     }

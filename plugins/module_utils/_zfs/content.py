@@ -62,12 +62,16 @@ def names_in(dataset: str, snapshot: str, directory: str = "") -> list[str]:
 
 
 def texts_in(dataset: str, snapshot: str, directory: str, ending: str) -> dict[str, str]:
-    """Names and texts of the files that end so, in a directory as in `names_in`."""
+    """Names and texts of the files that end so, in a directory as in `names_in`; "" for one that cannot be read."""
     with mounted(f"{dataset}@{snapshot}") as path:
         found = {}
         for file in pathlib.Path(path, directory).glob(f"*{ending}"):
-            if file.is_file():
+            try:
                 found[file.name] = file.read_text(encoding="utf-8", errors="replace")
+            except IsADirectoryError:
+                continue
+            except OSError:
+                found[file.name] = ""
         return found
 
 

@@ -421,8 +421,14 @@ class Lab:
         patch.setattr(protect, "hold", hold)
         patch.setattr(protect, "bookmark", lambda dummy: {})
         patch.setattr(protect, "held", lambda *dummy: {name: [] for name in lab.at.held})
+        def datasets(roots: t.Sequence[str], *dummy: t.Any) -> trees.Tree:
+            found = in_use(roots)
+            for name, entry in found.items():
+                entry["props"]["prevsnap"] = [f"{name}@{entry['snapshots'][-1][0]}" if entry["snapshots"] else "", "-"]
+            return found
+
         patch.setattr(inventory, "read", in_use)
-        patch.setattr(inventory, "read_datasets", in_use)
+        patch.setattr(inventory, "read_datasets", datasets)
         patch.setattr(kept, "read", lambda dummy: copied(lab.at.tree))
         patch.setattr(kept, "take", take)
         patch.setattr(kept, "destroy", destroy)

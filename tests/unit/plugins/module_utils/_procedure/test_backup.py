@@ -387,6 +387,23 @@ def test_one_that_was_shut_down_and_is_started_again_is_in_no_good_order(host_wi
         assert (result["set"][-1], result["vms"]["gone"]) == ("C", {"method": "crashed"})
 
 
+@pytest.mark.parametrize("at", ["list", "snapshot"])
+def test_one_that_is_left_out_on_purpose_may_be_started_meanwhile(host_with: t.Callable[..., Host1], at: str) -> None:
+    host = host_with(VM("web"), VM("own", state=OFF))
+    host.facts["own"] = {"autobackup": False, "state": "stopped"}
+    own = host.world.vms["own"]
+    seen: list[str] = []
+
+    def starts(call: str, vm: str = "") -> None:
+        if call == at:
+            seen.append(call)
+            own.state = RUNNING
+
+    host.world.fault = host.fault = starts
+    assert host.backup()["set"][-1] == "B"
+    assert seen
+
+
 @pytest.mark.parametrize("left", [{}, {"tank/vm@x": "a clone depends on it"}])
 def test_half_a_set_goes_when_the_vms_go_on(
     host_with: t.Callable[..., Host1], monkeypatch: pytest.MonkeyPatch, left: dict[str, str]

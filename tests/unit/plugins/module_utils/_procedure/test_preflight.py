@@ -72,12 +72,13 @@ def test_a_pool_that_has_lost_a_disk_is_told_and_hinders_nothing(ask: Ask) -> No
 @pytest.mark.parametrize("operation", ["backup", "backup_unsecure"])
 @pytest.mark.parametrize(
     ("how", "told"),
-    [({"state": "running"}, True), ({"state": "other"}, True), ({"saved": True}, True), ({"autostart": True}, True), ({}, False)],
+    [({"state": "running"}, True), ({"state": "other"}, True), ({"saved": True}, True), ({"autostart": True}, True), ({}, False),
+     ({"state": "running", "autobackup": False}, False)],
 )
 def test_a_disk_that_is_in_no_set_is_told_before_each_backup(ask: Ask, operation: str, how: dict[str, t.Any], told: bool) -> None:
     disks = [
-        {"path": path, "readonly": path.endswith(".iso"), "device": "disk"}
-        for path in ("/vm/web.img", "/dev/zvol/t/vm/web", "/data/x.qcow2", "/dev/sdb", "/iso/a.iso")
+        {"path": path, "readonly": path == "/iso/a.iso", "device": "disk"}
+        for path in ("/vm/web.img", "/dev/zvol/t/vm/web", "/data/x.qcow2", "/dev/sdb", "/iso/a.iso", "rbd/web", None)
     ]
     vm = {"state": "stopped", "saved": False, "autostart": False, "memory_kib": 1, "disks": disks, **how}
     me = side(
@@ -86,7 +87,7 @@ def test_a_disk_that_is_in_no_set_is_told_before_each_backup(ask: Ask, operation
     )  # fmt: skip
     other = side("hv2", "PASSIVE", dataset_names=["t/vm"], sets=[])
     end = "is on no replicated dataset. Move it below one of hvm_datasets; it would be left behind."
-    said = [f"it could not run on hv2 now: hv1: VM web: disk {path} {end}" for path in ("/data/x.qcow2", "/dev/sdb")]
+    said = [f"hv1: VM web: disk {path} {end}" for path in ("/data/x.qcow2", "/dev/sdb")]
     assert ask(operation, me, other)["warnings"] == (said if told else [])
     assert ask("sync", me, other)["warnings"] == []
 

@@ -331,7 +331,8 @@ def test_the_texts_of_a_directory_of_a_snapshot(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "qemu" / "my vm.xml").write_text("<domain/>")
     (tmp_path / "qemu" / "web.txt").write_text("")
     monkeypatch.setattr(content, "mounted", lambda name: contextlib.nullcontext({"d/a@s": str(tmp_path)}[name]))
-    assert content.texts_in("d/a", "s", "qemu", ".xml") == {"my vm.xml": "<domain/>"}
+    (tmp_path / "qemu" / "torn.xml").symlink_to("/proc/self/mem")  # its first read is an EIO
+    assert content.texts_in("d/a", "s", "qemu", ".xml") == {"my vm.xml": "<domain/>", "torn.xml": ""}
     assert content.texts_in("d/a", "s", "nowhere", ".xml") == {}
 
 
