@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import HvmError
@@ -34,6 +35,8 @@ from ansible_collections.hvm.pair.plugins.module_utils._zfs import bases
 AS_FILES = "Shut the VM down there, then hvm.pair.recover: it comes back as files, with all its disks, and can be started here."
 #: Seconds for one request in which the other host stops its libvirt, or brings a VM's overlays to disk.
 LONG = 1800.0
+#: Seconds after which the other host is looked at again before a VM comes back.
+LOOK_AGAIN = 10.0
 
 
 def go_back(
@@ -91,7 +94,7 @@ def bring_back(
 
     :param warnings: to which what that host had to say is added. :return: name -> error
     """
-    entry, other = journal.entry, peer.call("observe")
+    entry, other, seen = journal.entry, peer.call("observe"), time.monotonic()
     disks, errors = overlays.of_journal(entry), dict[str, str]()
     if not moving.is_same(entry, moving.target(other)):
         return errors  # it has not begun, or has ended, its part; or was given up, and what it has is no more than its own
@@ -104,7 +107,8 @@ def bring_back(
     with passage.Passage(config, peer) as way:
         for name in sorted({*there, *entry["begun"]}.intersection(disks)):
             try:
-                other = peer.call("observe")  # the one before it has taken minutes, maybe: this one may have ended since
+                if time.monotonic() >= seen + LOOK_AGAIN:  # this one may have ended since
+                    other, seen = peer.call("observe"), time.monotonic()
                 if name in there:
                     _bring(conn, way, peer, name, disks[name], other, journal)
                     progress.say(f"{name} is back")

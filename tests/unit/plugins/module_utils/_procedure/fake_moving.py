@@ -561,6 +561,7 @@ class Moving(Lab):
         for module in (move, preflight, cancelling):
             patch.setattr(module, "Peer", self.peer_class(), raising=False)
         patch.setattr(move, "TELL_EVERY", 0.0)
+        patch.setattr(goback, "LOOK_AGAIN", 0.0)  # no time passes here
         patch.setattr(move, "ENDS_WITHIN", 0.0)
         patch.setattr(dirty, "SECONDS", 0)
         patch.setattr(probe, "carries", lambda dummy: lab.asked.append("link") or lab.link)
