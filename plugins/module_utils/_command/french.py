@@ -93,6 +93,8 @@ SENTENCES = {
     "{} is mounted without hvm.pair, which may happen again when this host is PASSIVE": (
         "{} est monté sans hvm.pair, ce qui peut se reproduire quand cet hôte est PASSIF"
     ),
+    "{} is mounted at {}, where hvm.pair would not mount it again": "{} est monté à {}, où hvm.pair ne le remonterait pas",
+    "Unmount it: umount {}.": "Le démonter: umount {}.",
     "Leave that to hvm.pair: zfs set canmount=noauto{} {}.": "Laisser cela à hvm.pair: zfs set canmount=noauto{} {}.",
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",

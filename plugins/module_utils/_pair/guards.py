@@ -370,6 +370,7 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
                 me["host"],
             )
         )
+    found += _elsewhere(me)
     for point, users in me["foreign_users"].items():
         found.append(
             Finding(
@@ -387,6 +388,15 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
             )
         )
     return found
+
+
+def _elsewhere(me: Observation) -> list[Finding]:
+    """Bind mounts of the datasets: while there is one, a dataset is not inert, and nothing can be received into it."""
+    return [
+        Finding(f"{name} is mounted at {point}, where hvm.pair would not mount it again", f"Unmount it: umount {point}.", me["host"])
+        for name, point in me.get("mounted_elsewhere", [])
+        if name not in me.get("mounted_otherwise", {})
+    ]
 
 
 def migrate_unsecure(me: Observation, peer: Observation, choices: t.Mapping[str, modes.Choice] | None = None) -> list[Finding]:

@@ -83,8 +83,7 @@ def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
     Something may let go a moment later, so it is tried for a few seconds.
     """
     ours = set(mountable(inventory).items())
-    points = ours.union(mount for mount in zfs_mounts() if mount[0] in inventory)
-    for dataset, mountpoint in sorted(points, key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
+    for dataset, mountpoint in sorted(ours.union(mounted_elsewhere(inventory)), key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
         # ZFS refuses to unmount what it would not mount (mountpoint=legacy)
         command = ["zfs", "unmount", dataset] if (dataset, mountpoint) in ours else ["umount", mountpoint]
         for attempt in range(attempts):
@@ -99,6 +98,17 @@ def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
                         f"{mountpoint} ({dataset}) cannot be unmounted: it is used by {users}", "End that, then try again."
                     ) from exc
                 time.sleep(0.2)
+
+
+def mounted_elsewhere(inventory: Inventory) -> list[tuple[str, str]]:
+    """(dataset, where) of every mount of the datasets that `mount_all` does not make: bind mounts, and what else others mount."""
+    ours = mountable(inventory)
+    return [
+        (dataset, point)
+        for dataset, point in zfs_mounts()
+        # the kernel tells of a mountpoint without its symlinks
+        if dataset in inventory and not (dataset in ours and point in (ours[dataset], os.path.realpath(ours[dataset])))
+    ]
 
 
 def users_of(mountpoints: t.Sequence[str]) -> dict[str, list[str]]:

@@ -274,6 +274,10 @@ MIGRATE: dict[str, tuple[Change, str]] = {
             "Leave that to hvm.pair: zfs set canmount=noauto mountpoint=PATH ssd/shared/iso."
         ),
     ),
+    "mounted twice": (
+        put("me", "mounted_elsewhere", [["ssd/shared/iso", "/export/iso"]]),
+        "hv1: ssd/shared/iso is mounted at /export/iso, where hvm.pair would not mount it again. Unmount it: umount /export/iso.",
+    ),
     "over the shared IP": (
         put("me", "shared_ip", "in_use_by_us", True),
         "hv1: this run comes in over the shared IP, which is about to move. Connect to the host's own address, as hv1.lan.",
@@ -286,6 +290,12 @@ def test_a_migration_is_refused_with_its_reason(change: Change, sentence: str) -
     me, peer = pair()
     change(me, peer)
     assert [finding.sentence() for finding in guards.migrate(me, peer)] == [sentence]
+
+
+def test_what_is_mounted_without_hvm_pair_is_said_once() -> None:
+    me, peer = pair()
+    me.update(mounted_otherwise={"ssd/shared/iso": "/srv/iso"}, mounted_elsewhere=[["ssd/shared/iso", "/srv/iso"]])
+    assert len(guards.migrate(me, peer)) == 1
 
 
 def test_all_reasons_come_at_once() -> None:

@@ -404,6 +404,20 @@ def test_what_is_mounted_otherwise_is_unmounted_too_innermost_first(monkeypatch:
     ]
 
 
+def test_mounts_of_the_datasets_that_nobody_makes_here(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    noauto = {"canmount": ("noauto", "local")}
+    inventory = {
+        "d/r": dataset(mountpoint=("/srv", "local"), **noauto),
+        "d/r/link": dataset(mountpoint=(f"{link}/in", "local"), **noauto),
+        "d/r/iso": dataset(mountpoint=("/iso", "local"), canmount=("on", "default")),
+    }
+    mounts = [("d/r", "/srv"), ("d/r", "/export"), ("d/r/link", f"{tmp_path}/in"), ("d/r/iso", "/iso"), ("d/x", "/x")]
+    monkeypatch.setattr(actions, "zfs_mounts", lambda: mounts)
+    assert actions.mounted_elsewhere(inventory) == [("d/r", "/export"), ("d/r/iso", "/iso")]
+
+
 # A receive that is still running
 
 
