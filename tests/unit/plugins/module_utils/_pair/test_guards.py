@@ -263,14 +263,14 @@ MIGRATE: dict[str, tuple[Change, str]] = {
     "mounted by ZFS itself": (
         put("me", "mounted_otherwise", {"ssd/shared/iso": "/srv/iso"}),
         (
-            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which would not mount it again after a stop or a move. "
             "Leave that to hvm.pair: zfs set canmount=noauto ssd/shared/iso."
         ),
     ),
     "mounted by fstab": (
         put("me", "mounted_otherwise", {"ssd/shared/iso": "legacy"}),
         (
-            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which would not mount it again after a stop or a move. "
             "Leave that to hvm.pair: zfs set canmount=noauto mountpoint=PATH ssd/shared/iso."
         ),
     ),
@@ -768,6 +768,12 @@ def sentences(findings: list[t.Any]) -> list[str]:
 ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
     "all is well": (put("me", "lock", None), []),
     "after a boot": (become("me", "UNKNOWN", "ACTIVE"), []),
+    "mounted by a boot": (
+        lambda me, dummy: me.update(
+            role={**me["role"], "now": "UNKNOWN", "role": "ACTIVE"}, mounted_otherwise={"ssd/shared/iso": "/srv/iso"}
+        ),
+        [MIGRATE["mounted by ZFS itself"][1]],
+    ),
     "its own remains": (put("me", "pending", HALF), []),
     "the remains of its undo": (put("me", "pending", {**HALF, "operation": "undo"}), []),
     "a root is between two renames": (
