@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import MOUNTS, zfs_mounts
+from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import MOUNTS, topmost, zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, is_volume, mountable, prop
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step, Token
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT, KEPT_BY, KEPT_WAS
@@ -82,13 +82,19 @@ def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
 
     Something may let go a moment later, so it is tried for a few seconds.
     """
-    ours = set(mountable(inventory).items())
-    for dataset, mountpoint in sorted(ours.union(mounted_elsewhere(inventory)), key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
+    ours = mountable(inventory).items()
+    points = [*reversed(mounted_elsewhere(inventory)), *ours]  # at the same place the last one first
+    for dataset, mountpoint in sorted(points, key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
         # ZFS refuses to unmount what it would not mount (mountpoint=legacy)
-        command = ["zfs", "unmount", dataset] if (dataset, mountpoint) in ours else ["umount", mountpoint]
+        made = (dataset, mountpoint) in ours
+        command = ["zfs", "unmount", dataset] if made else ["umount", mountpoint]
         for attempt in range(attempts):
-            if not os.path.ismount(mountpoint):
+            if not (os.path.ismount(mountpoint) if made else (dataset, mountpoint) in zfs_mounts()):
                 break
+            if not made and (over := topmost(mountpoint)) != dataset:
+                raise HvmError(
+                    f"{mountpoint} ({dataset}) cannot be unmounted: {over} is mounted over it", "Unmount that, then try again."
+                )
             try:
                 run(command)
             except CommandError as exc:
