@@ -90,9 +90,11 @@ SENTENCES = {
     "it belongs to the pair {}, not to {}": "il appartient à la paire {}, pas à {}",
     "{} is in use by {}": "{} est utilisé par {}",
     "{} is in use by {} and could not be unmounted": "{} est utilisé par {} et ne pourrait être démonté",
-    "{} is mounted without hvm.pair, which may happen again when this host is PASSIVE": (
-        "{} est monté sans hvm.pair, ce qui peut se reproduire quand cet hôte est PASSIF"
+    "{} is mounted without hvm.pair, which would not mount it again after a stop or a move": (
+        "{} est monté sans hvm.pair, qui ne le remonterait pas après un arrêt ou une migration"
     ),
+    "{} is mounted at {}, where hvm.pair would not mount it again": "{} est monté à {}, où hvm.pair ne le remonterait pas",
+    "Unmount it: umount {}.": "Le démonter: umount {}.",
     "Leave that to hvm.pair: zfs set canmount=noauto{} {}.": "Laisser cela à hvm.pair: zfs set canmount=noauto{} {}.",
     "End that (a shell with its directory there?).": "Y mettre fin (un shell dont le répertoire est là?).",
     "another operation is running: {}": "une autre opération est en cours: {}",

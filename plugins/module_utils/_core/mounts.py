@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 MOUNTS = "/proc/self/mounts"
 
@@ -18,12 +19,18 @@ def unescape_mount(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def zfs_mounts(mounts: str = MOUNTS) -> list[tuple[str, str]]:
-    """(dataset, mountpoint) of every ZFS filesystem that is mounted."""
-    found = []
+def _mounts(mounts: str) -> t.Iterator[tuple[str, str, str]]:
     with open(mounts, encoding="utf-8", errors="surrogateescape") as handle:
         for line in handle:
             source, point, kind = line.split(" ")[:3]
-            if kind == "zfs":
-                found.append((unescape_mount(source), unescape_mount(point)))
-    return found
+            yield unescape_mount(source), unescape_mount(point), kind
+
+
+def zfs_mounts(mounts: str = MOUNTS) -> list[tuple[str, str]]:
+    """(dataset, mountpoint) of every ZFS filesystem that is mounted."""
+    return [(source, point) for source, point, kind in _mounts(mounts) if kind == "zfs"]
+
+
+def topmost(mountpoint: str, mounts: str = MOUNTS) -> str:
+    """The source of what is mounted at a path, and seen there: what is mounted over something comes later; "" for nothing."""
+    return next((source for source, point, dummy in reversed(list(_mounts(mounts))) if point == mountpoint), "")

@@ -364,15 +364,7 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
             )
         )
     found += silent(me)
-    for name, point in me.get("mounted_otherwise", {}).items():
-        place = "" if point.startswith("/") else " mountpoint=PATH"
-        found.append(
-            Finding(
-                f"{name} is mounted without hvm.pair, which may happen again when this host is PASSIVE",
-                f"Leave that to hvm.pair: zfs set canmount=noauto{place} {name}.",
-                me["host"],
-            )
-        )
+    found += _not_ours(me)
     for point, users in me["foreign_users"].items():
         found.append(
             Finding(
@@ -389,6 +381,27 @@ def _hand_over(me: Observation, peer: Observation) -> list[Finding]:
                 me["host"],
             )
         )
+    return found
+
+
+def _not_ours(me: Observation) -> list[Finding]:
+    """Mounts of the datasets that are taken away with the rest, and that `hv start` does not bring back."""
+    otherwise = me.get("mounted_otherwise", {})
+    found = []
+    for name, point in otherwise.items():
+        place = "" if point.startswith("/") else " mountpoint=PATH"
+        found.append(
+            Finding(
+                f"{name} is mounted without hvm.pair, which would not mount it again after a stop or a move",
+                f"Leave that to hvm.pair: zfs set canmount=noauto{place} {name}.",
+                me["host"],
+            )
+        )
+    # a bind mount goes, too: a dataset that is mounted anywhere is not inert, and nothing is received into it
+    for name, point in me.get("mounted_elsewhere", []):
+        if name not in otherwise:
+            what = f"{name} is mounted at {point}, where hvm.pair would not mount it again"
+            found.append(Finding(what, f"Unmount it: umount {point}.", me["host"]))
     return found
 
 
@@ -700,7 +713,7 @@ def mount(me: Observation, peer: Observation | None, confirmed_down: str = "") -
 
 
 def unmount(me: Observation) -> list[Finding]:
-    """Unmount the datasets here: never under the hypervisor or a VM."""
+    """Unmount the datasets here: never under the hypervisor or a VM. What would not be mounted again stays."""
     host = me["host"]
     if me["qemu"]:
         return [Finding(f"VMs are running: {', '.join(me['qemu'])}", "Shut them down, save them, or migrate them first.", host)]
@@ -712,7 +725,8 @@ def unmount(me: Observation) -> list[Finding]:
                 host,
             )
         ]
-    return [
+    found = _not_ours(me) if me["role"]["role"] == ACTIVE else []
+    return found + [
         Finding(f"{point} is in use by {', '.join(users)}", "End that (a shell with its directory there?).", host)
         for point, users in me["foreign_users"].items()
     ]
@@ -801,6 +815,8 @@ def rollback(me: Observation, peer: Observation | None) -> list[Finding]:
         found.append(Finding(f"VMs are running: {', '.join(me['qemu'])}", "Shut them down, or save them.", host))
     if me["role"]["role"] != ACTIVE:
         found.append(_not_the_last_active(me))
+    elif not me["pending"]:
+        found += _not_ours(me)  # after a boot, which mounts by itself: all is unmounted first
     if not me["pending"]:
         for root in me["missing_datasets"]:
             found.append(Finding(f"dataset {root} does not exist", "Look at it: zfs list; correct hvm_datasets.", host))

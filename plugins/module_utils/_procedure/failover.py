@@ -138,7 +138,7 @@ def what_is_lost(config: PairConfig, name: str, peer: Peer | None, moved: t.Coll
             written = {one: int(size) for one, size in peer.call("written", set=name).items()}
     known, images = _vms(config, tree, name)
     aside = kept.read_aside(config.pools)
-    missing = trees.missing(tree, aside, config.datasets, config.pair, name)
+    missing = trees.missing(tree, aside, config.datasets, config.pair, name, holds.verified(config))
     was = {place: dataset for dataset, place in missing.items() if place}
     mounts = [
         (was.get(one, one), point)

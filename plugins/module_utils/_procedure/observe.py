@@ -52,6 +52,7 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
     running = hypervisor_running()
     found = _host(config)
     found.update(storage(config, datasets, found["role"]["now"]), hypervisor={"running": running})
+    found["mounted_elsewhere"] = actions.mounted_elsewhere(datasets)
     found["sets"] = _sets(datasets, config.pair)
     if running:
         try:
@@ -69,7 +70,8 @@ def observe(config: PairConfig, users: bool = False, datasets: inventory.Invento
             found["vms_error"] = str(exc)
     if users:
         ours = ("libvirtd", "qemu-system", "dnsmasq", "virtlogd")
-        for point, names in actions.users_of(found["mountpoints"]).items():
+        points = [*found["mountpoints"], *(point for dummy, point in found["mounted_elsewhere"])]
+        for point, names in actions.users_of(points).items():
             foreign = [name for name in names if not name.startswith(ours)]
             if foreign:
                 found["foreign_users"][point] = foreign

@@ -15,7 +15,7 @@ import typing as t
 
 from ansible_collections.hvm.pair.plugins.module_utils._core.command import run
 from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
-from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import MOUNTS, zfs_mounts
+from ansible_collections.hvm.pair.plugins.module_utils._core.mounts import MOUNTS, topmost, zfs_mounts
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import Inventory, existing, is_volume, mountable, prop
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step, Token
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.rollback import KEPT, KEPT_BY, KEPT_WAS
@@ -82,14 +82,19 @@ def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
 
     Something may let go a moment later, so it is tried for a few seconds.
     """
-    ours = set(mountable(inventory).items())
-    points = ours.union(mount for mount in zfs_mounts() if mount[0] in inventory)
+    ours = mountable(inventory).items()
+    points = [*reversed(mounted_elsewhere(inventory)), *ours]  # at the same place the last one first
     for dataset, mountpoint in sorted(points, key=lambda mount: (mount[1].count("/"), mount[1]), reverse=True):
         # ZFS refuses to unmount what it would not mount (mountpoint=legacy)
-        command = ["zfs", "unmount", dataset] if (dataset, mountpoint) in ours else ["umount", mountpoint]
+        made = (dataset, mountpoint) in ours
+        command = ["zfs", "unmount", dataset] if made else ["umount", mountpoint]
         for attempt in range(attempts):
-            if not os.path.ismount(mountpoint):
+            if not (os.path.ismount(mountpoint) if made else (dataset, mountpoint) in zfs_mounts()):
                 break
+            if not made and (over := topmost(mountpoint)) != dataset:
+                raise HvmError(
+                    f"{mountpoint} ({dataset}) cannot be unmounted: {over} is mounted over it", "Unmount that, then try again."
+                )
             try:
                 run(command)
             except CommandError as exc:
@@ -99,6 +104,17 @@ def unmount_all(inventory: Inventory, attempts: int = 20) -> None:
                         f"{mountpoint} ({dataset}) cannot be unmounted: it is used by {users}", "End that, then try again."
                     ) from exc
                 time.sleep(0.2)
+
+
+def mounted_elsewhere(inventory: Inventory) -> list[tuple[str, str]]:
+    """(dataset, where) of every mount of the datasets that `mount_all` does not make: bind mounts, and what else others mount."""
+    ours = mountable(inventory)
+    return [
+        (dataset, point)
+        for dataset, point in zfs_mounts()
+        # the kernel tells of a mountpoint without its symlinks
+        if dataset in inventory and not (dataset in ours and point in (ours[dataset], os.path.realpath(ours[dataset])))
+    ]
 
 
 def users_of(mountpoints: t.Sequence[str]) -> dict[str, list[str]]:

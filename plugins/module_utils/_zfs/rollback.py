@@ -222,16 +222,23 @@ def members(tree: Tree, roots: t.Sequence[str], name: str) -> Members:
     return Members(inside, later, lacking)
 
 
-def missing(tree: Tree, aside: Tree, roots: t.Sequence[str], pair: str, name: str) -> dict[str, str]:
+def missing(
+    tree: Tree, aside: Tree, roots: t.Sequence[str], pair: str, name: str, verified: t.Collection[str] = ()
+) -> dict[str, str]:
     """Datasets that the set `name` lacks: younger ones, and those that a sync has set aside, to send them anew.
 
     :param aside: what `kept.read_aside` has read.
+    :param verified: as for `choose`: what was aside before one of these was taken had come anew by then, or was gone there.
     :return: dataset -> where its last replica is kept; "" for nowhere.
     """
     there = members(tree, roots, name)
     found = dict.fromkeys(there.later, "")
+    settled = [one for one in map(names.parse, verified) if one and str(one) <= name]
     for one in aside_trees(aside, pair):
         for was, top in one.tops.items():
+            # one that has the set was put aside after it, whatever the clock said
+            if any(one.stamp < later.stamp and not _guid(aside[top], str(later)) for later in settled):
+                continue
             found.update({was + dataset[len(top) :]: dataset for dataset in below(aside, top)})
     return {
         dataset: place

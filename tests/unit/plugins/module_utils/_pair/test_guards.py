@@ -263,16 +263,20 @@ MIGRATE: dict[str, tuple[Change, str]] = {
     "mounted by ZFS itself": (
         put("me", "mounted_otherwise", {"ssd/shared/iso": "/srv/iso"}),
         (
-            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which would not mount it again after a stop or a move. "
             "Leave that to hvm.pair: zfs set canmount=noauto ssd/shared/iso."
         ),
     ),
     "mounted by fstab": (
         put("me", "mounted_otherwise", {"ssd/shared/iso": "legacy"}),
         (
-            "hv1: ssd/shared/iso is mounted without hvm.pair, which may happen again when this host is PASSIVE. "
+            "hv1: ssd/shared/iso is mounted without hvm.pair, which would not mount it again after a stop or a move. "
             "Leave that to hvm.pair: zfs set canmount=noauto mountpoint=PATH ssd/shared/iso."
         ),
+    ),
+    "mounted twice": (
+        put("me", "mounted_elsewhere", [["ssd/shared/iso", "/export/iso"]]),
+        "hv1: ssd/shared/iso is mounted at /export/iso, where hvm.pair would not mount it again. Unmount it: umount /export/iso.",
     ),
     "over the shared IP": (
         put("me", "shared_ip", "in_use_by_us", True),
@@ -286,6 +290,12 @@ def test_a_migration_is_refused_with_its_reason(change: Change, sentence: str) -
     me, peer = pair()
     change(me, peer)
     assert [finding.sentence() for finding in guards.migrate(me, peer)] == [sentence]
+
+
+def test_what_is_mounted_without_hvm_pair_is_said_once() -> None:
+    me, peer = pair()
+    me.update(mounted_otherwise={"ssd/shared/iso": "/srv/iso"}, mounted_elsewhere=[["ssd/shared/iso", "/srv/iso"]])
+    assert len(guards.migrate(me, peer)) == 1
 
 
 def test_all_reasons_come_at_once() -> None:
@@ -758,6 +768,12 @@ def sentences(findings: list[t.Any]) -> list[str]:
 ROLLBACKS: dict[str, tuple[Change, list[str]]] = {
     "all is well": (put("me", "lock", None), []),
     "after a boot": (become("me", "UNKNOWN", "ACTIVE"), []),
+    "mounted by a boot": (
+        lambda me, dummy: me.update(
+            role={**me["role"], "now": "UNKNOWN", "role": "ACTIVE"}, mounted_otherwise={"ssd/shared/iso": "/srv/iso"}
+        ),
+        [MIGRATE["mounted by ZFS itself"][1]],
+    ),
     "its own remains": (put("me", "pending", HALF), []),
     "the remains of its undo": (put("me", "pending", {**HALF, "operation": "undo"}), []),
     "a root is between two renames": (

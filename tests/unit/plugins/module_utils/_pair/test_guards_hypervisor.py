@@ -43,7 +43,7 @@ def test_who_was_active_last_by_both_records(mine: t.Any, theirs: t.Any, last: s
 
 ALL_WELL: dict[str, t.Any] = {
     "host": "hv1", "address": "192.0.2.1", "qemu": [], "hypervisor": {"running": True}, "foreign_users": {},
-    "shared_ip": {"in_use_by_us": False},
+    "shared_ip": {"in_use_by_us": False}, "role": {"role": "ACTIVE", "now": "ACTIVE"},
 }  # fmt: skip
 
 
@@ -70,6 +70,39 @@ def test_a_hypervisor_without_vms_may_stop() -> None:
 )
 def test_what_would_be_cut_off_keeps_it_running(change: dict[str, t.Any], sentence: str) -> None:
     assert [one.sentence() for one in guards.stop({**ALL_WELL, **change})] == [sentence]
+
+
+#: Before it is stopped or unmounted.
+NOT_OURS = {
+    "mounted_otherwise": {"t/new": "/new", "t/old": "legacy"},
+    "mounted_elsewhere": [["t/old", "/o"], ["t/iso", "/export"]],
+}
+NOT_OURS_SAID = [
+    (
+        "hv1: t/new is mounted without hvm.pair, which would not mount it again after a stop or a move. "
+        "Leave that to hvm.pair: zfs set canmount=noauto t/new."
+    ),
+    (
+        "hv1: t/old is mounted without hvm.pair, which would not mount it again after a stop or a move. "
+        "Leave that to hvm.pair: zfs set canmount=noauto mountpoint=PATH t/old."
+    ),
+    "hv1: t/iso is mounted at /export, where hvm.pair would not mount it again. Unmount it: umount /export.",
+]
+
+
+@pytest.mark.parametrize(
+    ("role", "now", "said"),
+    [
+        ("ACTIVE", "ACTIVE", NOT_OURS_SAID),
+        ("ACTIVE", "UNKNOWN", NOT_OURS_SAID),
+        ("PASSIVE", "PASSIVE", []),
+        ("DIVERGED", "DIVERGED", []),
+    ],
+)
+def test_the_host_that_starts_again_loses_no_mount_by_a_stop(role: str, now: str, said: list[str]) -> None:
+    me = {**ALL_WELL, **NOT_OURS, "role": {"role": role, "now": now}}
+    assert [one.sentence() for one in guards.stop(me)] == said
+    assert [one.sentence() for one in guards.unmount({**me, "hypervisor": {"running": False}})] == said
 
 
 def test_a_target_that_could_not_take_the_shared_ip_is_no_target() -> None:

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError
+from ansible_collections.hvm.pair.plugins.module_utils._core.errors import CommandError, HvmError
 from ansible_collections.hvm.pair.plugins.module_utils._zfs import actions, kernel, plan
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.inventory import not_inert
 from ansible_collections.hvm.pair.plugins.module_utils._zfs.plan import Step
@@ -392,7 +392,8 @@ def test_what_is_mounted_otherwise_is_unmounted_too_innermost_first(monkeypatch:
         return ""
 
     monkeypatch.setattr(actions, "run", unmount)
-    monkeypatch.setattr(actions, "zfs_mounts", lambda: mounts)
+    monkeypatch.setattr(actions, "zfs_mounts", lambda: [mount for mount in mounts if mount[1] in there])
+    monkeypatch.setattr(actions, "topmost", {point: name for name, point in mounts}.get)
     monkeypatch.setattr(actions.os.path, "ismount", lambda point: point in there)
     actions.unmount_all(inventory, attempts=1)
     assert there == {"/x"}
@@ -402,6 +403,50 @@ def test_what_is_mounted_otherwise_is_unmounted_too_innermost_first(monkeypatch:
         ["zfs", "unmount", "d/r"],
         ["umount", "/old"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("there", "left", "said"),
+    [
+        ([("t/x", "/b"), ("d/r", "/b"), ("d/r", "/b")], [("t/x", "/b")], ""),  # another one beneath stays
+        ([("d/r", "/b"), ("t/x", "/b")], [("d/r", "/b"), ("t/x", "/b")], "/b (d/r) cannot be unmounted: t/x is mounted over it"),
+        ([("d/r", "/a"), ("d/r", "/b")], [], ""),
+        ([("d/s", "/b"), ("d/r", "/b")], [], ""),
+        ([("d/r", "/b"), ("d/s", "/b")], [], ""),
+        ([("d/s", "/a")], [], ""),
+    ],
+)
+def test_what_is_mounted_elsewhere_is_unmounted_and_nothing_else_at_its_place(
+    monkeypatch: pytest.MonkeyPatch, there: list[tuple[str, str]], left: list[tuple[str, str]], said: str
+) -> None:
+    def unmount(command: t.Sequence[str], **dummy: t.Any) -> str:
+        gone = command[-1] if command[0] == "umount" else "/a"
+        there.remove([one for one in there if one[1] == gone][-1])
+        return ""
+
+    monkeypatch.setattr(actions, "run", unmount)
+    monkeypatch.setattr(actions, "zfs_mounts", lambda: list(there))
+    monkeypatch.setattr(actions, "topmost", lambda point: [source for source, at in there if at == point][-1])
+    # a bind mount within one dataset has the device of its parent: os.path.ismount says no
+    monkeypatch.setattr(actions.os.path, "ismount", lambda point: point == "/a" and any(at == "/a" for dummy, at in there))
+    inventory = {"d/r": dataset(mountpoint=("/a", "local"), canmount=("noauto", "local")), "d/s": dataset()}
+    with pytest.raises(HvmError, match="is mounted over it") if said else contextlib.nullcontext() as caught:
+        actions.unmount_all(inventory)
+    assert there == left and (caught is None or str(caught.value).startswith(said))
+
+
+def test_mounts_of_the_datasets_that_nobody_makes_here(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    noauto = {"canmount": ("noauto", "local")}
+    inventory = {
+        "d/r": dataset(mountpoint=("/srv", "local"), **noauto),
+        "d/r/link": dataset(mountpoint=(f"{link}/in", "local"), **noauto),
+        "d/r/iso": dataset(mountpoint=("/iso", "local"), canmount=("on", "default")),
+    }
+    mounts = [("d/r", "/srv"), ("d/r", "/export"), ("d/r/link", f"{tmp_path}/in"), ("d/r/iso", "/iso"), ("d/x", "/x")]
+    monkeypatch.setattr(actions, "zfs_mounts", lambda: mounts)
+    assert actions.mounted_elsewhere(inventory) == [("d/r", "/export"), ("d/r/iso", "/iso")]
 
 
 # A receive that is still running

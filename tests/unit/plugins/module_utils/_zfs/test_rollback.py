@@ -807,6 +807,21 @@ def test_replicas_that_a_sync_has_set_aside_are_listed_each_by_itself() -> None:
     assert [name for name, dummy in made.datasets] == [f"ssd/hvm-kept/a-vol-{NOW}/in", f"ssd/hvm-kept/a-vol-{NOW}"]
 
 
+def test_what_was_aside_before_a_verified_set_is_not_missing() -> None:
+    """By then it had come anew, or was gone on the ACTIVE host."""
+
+    def missing(at: str, *verified: str, to: str = S3, has: str = S1) -> bool:
+        place, pool = f"ssd/hvm-kept/a-gone-{at}T000000Z", Pool()
+        pool.create(place, **{"hvm:kept": PAIR, "hvm:kept-by": "sync", "hvm:was": "ssd/a/gone"})
+        pool.snapshot(has, place)
+        return "ssd/a/gone" in rollback.missing(small().tree(), pool.tree(), A, PAIR, to, verified)
+
+    assert not missing("20261101", S2) and not missing("20261101", S3) and not missing("20261102", S1, S3)
+    assert missing("20261101") and missing("20261101", S1) and missing("20261102", S1, S2, "hvm_odd")  # none since
+    assert missing("20261101", S3, to=S2)  # it came, or was gone, after the set that is gone back to
+    assert missing("20261101", S3, has=S3)  # the clock has jumped back
+
+
 # Properties: any history, any interruption
 
 
