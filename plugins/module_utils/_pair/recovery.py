@@ -534,8 +534,8 @@ def lost(
     with_state: t.Collection[str],
     written: t.Mapping[str, int] | None = None,
     moved: t.Collection[str] = (),
-    missing: t.Mapping[str, str] = {},
-    without: t.Mapping[str, t.Sequence[str]] = {},
+    missing: t.Mapping[str, str] | None = None,
+    without: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> dict[str, t.Any]:
     """What a failover to the set `name` would lose, as data and as lines.
 
@@ -545,6 +545,7 @@ def lost(
     :param missing: dataset that is not in the set -> where its last replica is kept, or ""; `without`: VM -> those of its disks.
     :return: ``{set, age, vms: {name: {age, memory}}, datasets: {name: {age, written}}, missing, lines}``; seconds, bytes or None.
     """
+    missing, without = missing or {}, without or {}
     parsed = names.parse(name)
     age = max(int((now - parsed.time).total_seconds()), 0) if parsed else 0
     lines = [f"the last complete set is {name}, {how_long(age)} old; what was written after it would be lost"]

@@ -421,6 +421,7 @@ class Lab:
         patch.setattr(protect, "hold", hold)
         patch.setattr(protect, "bookmark", lambda dummy: {})
         patch.setattr(protect, "held", lambda *dummy: {name: [] for name in lab.at.held})
+
         def datasets(roots: t.Sequence[str], *dummy: t.Any) -> trees.Tree:
             found = in_use(roots)
             for name, entry in found.items():
